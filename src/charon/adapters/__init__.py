@@ -1,0 +1,1 @@
+"""The rooms where third-party systems live: one system a room."""

@@ -1,0 +1,131 @@
+"""A set of frame numbers kept as ranges, so that a run of a million frames is a few numbers."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class IdSet:
+    """A set of integers held as sorted, disjoint, closed ranges.
+
+    Detectors number frames one after the other, so the set of frames that a stage has seen is
+    nearly always one range, with a hole where a frame is missing.
+    """
+
+    __slots__ = ("_count", "_first", "_last")
+
+    def __init__(self, ids: Iterable[int] = ()) -> None:
+        self._first: list[int] = []
+        self._last: list[int] = []
+        self._count = 0
+        for i in ids:
+            self.add(i)
+
+    @classmethod
+    def from_ranges(cls, ranges: Iterable[Iterable[int]]) -> IdSet:
+        """Build the set from closed ranges ``[[first, last], ...]`` in any order.
+
+        Raises
+        ------
+        ValueError
+            If a range ends before it begins or is not a pair.
+        """
+        result = cls()
+        for first, last in sorted(tuple(r) for r in ranges):
+            if last < first:
+                message = f"the range {first}..{last} ends before it begins"
+                raise ValueError(message)
+            result.add_range(first, last)
+        return result
+
+    def ranges(self) -> list[list[int]]:
+        """Return the closed ranges, sorted, as ``[[first, last], ...]``."""
+        return [[a, b] for a, b in zip(self._first, self._last, strict=True)]
+
+    def add(self, number: int) -> bool:
+        """Add one number; return whether it was new."""
+        last = self._last
+        # Numbers come in order nearly always: the end of the last range is looked at first.
+        if last and number == last[-1] + 1:
+            last[-1] = number
+            self._count += 1
+            return True
+        if number in self:
+            return False
+        self.add_range(number, number)
+        return True
+
+    def add_range(self, first: int, last: int) -> None:
+        """Add every number of the closed range."""
+        low = bisect_left(self._last, first - 1)
+        high = bisect_right(self._first, last + 1)
+        if low < high:
+            first = min(first, self._first[low])
+            last = max(last, self._last[high - 1])
+            self._count -= sum(self._last[k] - self._first[k] + 1 for k in range(low, high))
+        self._first[low:high] = [first]
+        self._last[low:high] = [last]
+        self._count += last - first + 1
+
+    def update(self, other: IdSet) -> None:
+        """Add every number of another set."""
+        for first, last in zip(other._first, other._last, strict=True):
+            self.add_range(first, last)
+
+    def union(self, *others: IdSet) -> IdSet:
+        """Return the numbers that are in this set or in any of the others."""
+        result = IdSet.from_ranges(self.ranges())
+        for other in others:
+            result.update(other)
+        return result
+
+    def minus(self, other: IdSet) -> IdSet:
+        """Return the numbers of this set that the other one lacks."""
+        result = IdSet()
+        holes = other.ranges()
+        k = 0
+        for start, last in self.ranges():
+            first = start
+            while k < len(holes) and holes[k][1] < first:
+                k += 1
+            j = k
+            while j < len(holes) and holes[j][0] <= last:
+                if holes[j][0] > first:
+                    result.add_range(first, holes[j][0] - 1)
+                first = holes[j][1] + 1
+                j += 1
+            if first <= last:
+                result.add_range(first, last)
+        return result
+
+    def gaps(self) -> IdSet:
+        """Return the numbers between the smallest and the largest that are not in the set."""
+        result = IdSet()
+        for before, after in zip(self._last, self._first[1:], strict=False):
+            result.add_range(before + 1, after - 1)
+        return result
+
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, int):
+            return False
+        k = bisect_left(self._last, number)
+        return k < len(self._first) and self._first[k] <= number
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[int]:
+        for first, last in zip(self._first, self._last, strict=True):
+            yield from range(first, last + 1)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IdSet) and self.ranges() == other.ranges()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"IdSet({self.ranges()})"

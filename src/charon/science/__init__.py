@@ -1,0 +1,1 @@
+"""Simulation, pre-processing, stitching and measures of quality: NumPy in, NumPy out."""
