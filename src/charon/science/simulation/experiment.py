@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
 from charon.science.simulation.counting import draw_counts
-from charon.science.simulation.instrument import Instrument
 from charon.science.simulation.probe import simulate_probe
-from charon.science.simulation.sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from charon.science.simulation.instrument import Instrument
+    from charon.science.simulation.sample import Sample
 
 DEFAULT_FLUX = 1e6
 
@@ -91,7 +95,7 @@ class Experiment:
 
     @property
     def origin_m(self) -> tuple[float, float]:
-        """x and y in m of the centre of the truth's pixel (0, 0)."""
+        """X and y in m of the centre of the truth's pixel (0, 0)."""
         return self.sample.origin_m
 
     def frame(self, index: int) -> npt.NDArray[np.generic]:
@@ -209,7 +213,7 @@ def _split_positions(
     if positions_m.ndim != 2 or positions_m.shape[1] != 2 or not np.isfinite(positions_m).all():
         raise ValueError(f"positions have to be finite and (N, 2), got {positions_m.shape}")
     pixel = instrument.object_pixel_m
-    if not np.isclose(pixel, sample.pixel_m, rtol=1e-6):
+    if not np.isclose(pixel, sample.pixel_m, rtol=1e-6, atol=0.0):
         raise ValueError(f"the sample's pixel is {sample.pixel_m} m, the instrument's is {pixel} m")
     centres = (positions_m[:, ::-1] - np.array(sample.origin_m)[::-1]) / pixel
     nearest = np.rint(centres).astype(np.int64)

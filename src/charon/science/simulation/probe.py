@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from charon.science.simulation.instrument import Instrument
+if TYPE_CHECKING:
+    from charon.science.simulation.instrument import Instrument
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ZonePlate:
     outermost_zone_m: float = 30e-9
     diameter_m: float = 160e-6
     central_stop_m: float = 50e-6
-    defocus_m: float = 200e-6
+    defocus_m: float = 212e-6
 
     def __post_init__(self) -> None:
         if self.outermost_zone_m <= 0 or self.diameter_m <= 0:

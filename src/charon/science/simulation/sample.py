@@ -28,12 +28,14 @@ class Sample:
 
     def __post_init__(self) -> None:
         if self.transmission.ndim != 2 or self.transmission.dtype != np.complex64:
-            raise ValueError(f"a transmission is 2-D complex64, got {self.transmission.shape} {self.transmission.dtype}")
+            raise ValueError(
+                f"a transmission is 2-D complex64, got {self.transmission.shape} {self.transmission.dtype}"
+            )
         if not self.pixel_m > 0:
             raise ValueError(f"pixel_m has to be positive, got {self.pixel_m}")
 
     @property
     def origin_m(self) -> tuple[float, float]:
-        """x and y in m of the centre of pixel (0, 0); pixel (rows / 2, columns / 2) lies at (0, 0)."""
+        """X and y in m of the centre of pixel (0, 0); pixel (rows / 2, columns / 2) lies at (0, 0)."""
         rows, columns = self.transmission.shape
         return -(columns // 2) * self.pixel_m, -(rows // 2) * self.pixel_m

@@ -1,0 +1,182 @@
+"""Objects of known truth: those that are shown and measured, none of which a network is trained on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charon.science.simulation import shapes
+from charon.science.simulation.sample import Sample
+
+if TYPE_CHECKING:
+    from charon.science.simulation.shapes import Layer
+
+DEFAULT_PIXEL_M = 10e-9
+# Tungsten of about 0.5 um at 10 keV, rounded: what full thickness does to a wave.
+_PHASE_RAD = -0.8
+_ABSORPTION = 0.12
+
+
+def from_thickness(
+    thickness: Layer,
+    pixel_m: float,
+    name: str,
+    *,
+    phase_rad: float = _PHASE_RAD,
+    absorption: float = _ABSORPTION,
+) -> Sample:
+    """Turn a relative thickness into a transmission.
+
+    Parameters
+    ----------
+    thickness
+        (rows, columns) float32, 0 where nothing is, 1 at full thickness.
+    pixel_m
+        Side of a pixel.
+    name
+        Of the sample.
+    phase_rad
+        Phase at full thickness; negative, as matter advances X-rays.
+    absorption
+        Part of the amplitude that full thickness takes, below 1.
+    """
+    wave = np.exp(thickness * np.complex64(math.log(1.0 - absorption) + 1j * phase_rad))
+    return Sample(wave.astype(np.complex64), pixel_m, name)
+
+
+def siemens_star(
+    shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT_PIXEL_M, spoke_count: int = 18
+) -> Sample:
+    """Return a Siemens star: spokes that grow finer towards the middle, with a ring about them.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+    pixel_m
+        Side of a pixel.
+    spoke_count
+        Number of spokes.
+    """
+    layer = np.zeros(shape, np.float32)
+    centre = (shape[0] / 2, shape[1] / 2)
+    outer = 0.38 * min(shape)
+    _draw_star(layer, centre, outer, spoke_count)
+    return from_thickness(layer, pixel_m, "siemens-star")
+
+
+def tungsten_test_pattern(
+    shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT_PIXEL_M, seed: int = 0
+) -> Sample:
+    """Return a made test pattern: blocks, L-shapes, dots and bars, coarse and fine, on a grid of fields.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+    pixel_m
+        Side of a pixel.
+    seed
+        Of what each field shows.
+    """
+    rng = np.random.default_rng(seed)
+    layer = np.zeros(shape, np.float32)
+    field = 96
+    for row in range(field // 2, shape[0], field):
+        for column in range(field // 2, shape[1], field):
+            motif = _MOTIFS[int(rng.integers(len(_MOTIFS)))]
+            motif(layer, (float(row), float(column)), 0.8 * field, rng)
+    return from_thickness(layer, pixel_m, "tungsten-test-pattern")
+
+
+def demo_sample(shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT_PIXEL_M, seed: int = 0) -> Sample:
+    """Return a test chart that is known at a glance: a star, writing under it, bars and dots around it.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+    pixel_m
+        Side of a pixel.
+    seed
+        Of the chips strewn about the chart.
+    """
+    rng = np.random.default_rng(seed)
+    layer = np.zeros(shape, np.float32)
+    middle = (shape[0] / 2, shape[1] / 2)
+    unit = min(shape) / 768
+    _draw_chips(layer, rng, middle, 300 * unit)
+    shapes.draw(layer, shapes.disc(148 * unit), (middle[0] - 30 * unit, middle[1]), 148 * unit, 0.0)
+    _draw_star(layer, (middle[0] - 30 * unit, middle[1]), 130 * unit, 16)
+    _draw_text(layer, "CHARON", (middle[0] + 150 * unit, middle[1]), 5.0 * unit)
+    for index, pitch in enumerate((6, 8, 12, 16, 24)):
+        angle = math.pi * (1.04 + 0.23 * index)
+        place = (middle[0] - 30 * unit + 195 * unit * math.sin(angle), middle[1] + 195 * unit * math.cos(angle))
+        shapes.draw(layer, shapes.box(70 * unit, 70 * unit), place, 60 * unit, 0.0)
+        turn = 0.0 if index % 2 else math.pi / 2
+        shapes.draw(layer, shapes.grating(pitch * unit, 60 * unit, turn), place, 50 * unit)
+    return from_thickness(layer, pixel_m, "test-chart")
+
+
+def _draw_star(layer: Layer, centre: tuple[float, float], outer: float, count: int) -> None:
+    shapes.draw(layer, shapes.spokes(count, outer, outer * 0.08), centre, outer)
+    shapes.draw(layer, shapes.ring(outer * 1.06, outer * 0.04), centre, outer * 1.1)
+
+
+def _draw_text(layer: Layer, text: str, centre: tuple[float, float], cell: float) -> None:
+    """Write on a cleared label, half as thick as the rest so that it stands out from it."""
+    pitch = 6.5 * cell
+    width = pitch * len(text)
+    shapes.draw(layer, shapes.box(11 * cell, width + 3 * cell), centre, width, 0.0)
+    for index, character in enumerate(text):
+        place = (centre[0], centre[1] + (index - (len(text) - 1) / 2) * pitch)
+        shapes.draw(layer, shapes.bitmap(shapes.glyph(character), cell), place, 5 * cell)
+
+
+def _draw_chips(layer: Layer, rng: np.random.Generator, centre: tuple[float, float], reach: float) -> None:
+    """Strew small L-shapes and dots of full and half thickness, as coarse alignment marks."""
+    for _ in range(90):
+        place = (centre[0] + rng.uniform(-reach, reach), centre[1] + rng.uniform(-reach, reach))
+        size = float(rng.uniform(10, 26))
+        height = float(rng.choice([0.5, 1.0]))
+        if rng.random() < 0.5:
+            shapes.draw(layer, shapes.disc(size / 2), place, size, height)
+        else:
+            shapes.draw(layer, shapes.box(size / 3, size), place, size, height)
+            corner = (place[0] - size / 3, place[1] - size / 3)
+            shapes.draw(layer, shapes.box(size, size / 3), corner, size, height)
+
+
+def _block(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
+    shapes.draw(layer, shapes.box(size * rng.uniform(0.4, 1.0), size * rng.uniform(0.4, 1.0)), centre, size)
+
+
+def _corner(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
+    width = size * float(rng.uniform(0.15, 0.35))
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    shapes.draw(layer, shapes.box(width, size), (centre[0] + side * (size - width) / 2, centre[1]), size)
+    shapes.draw(layer, shapes.box(size, width), (centre[0], centre[1] - side * (size - width) / 2), size)
+
+
+def _dots(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
+    count = int(rng.integers(2, 6))
+    pitch = size / count
+    for row in range(count):
+        for column in range(count):
+            place = (centre[0] + (row - (count - 1) / 2) * pitch, centre[1] + (column - (count - 1) / 2) * pitch)
+            shapes.draw(layer, shapes.disc(0.3 * pitch), place, pitch)
+
+
+def _bars(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
+    pitch = float(rng.choice([6.0, 8.0, 12.0, 20.0, 30.0]))
+    turn = 0.0 if rng.random() < 0.5 else math.pi / 2
+    shapes.draw(layer, shapes.grating(pitch, size, turn), centre, size)
+
+
+def _nothing(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
+    """Leave a field empty."""
+
+
+_MOTIFS = (_block, _corner, _dots, _bars, _bars, _nothing)

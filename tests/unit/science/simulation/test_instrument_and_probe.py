@@ -1,0 +1,43 @@
+"""The default instrument has 10 nm pixels and a probe of 0.8 um."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charon.science.simulation import Instrument, ZonePlate, energy_diameter, simulate_probe, wavelength_from_energy
+
+
+def test_default_object_pixel_is_ten_nanometres() -> None:
+    assert Instrument().object_pixel_m == pytest.approx(10e-9, rel=1e-12)
+    assert Instrument().patch_extent_m == pytest.approx(1.28e-6)
+
+
+def test_wavelength_of_ten_kev() -> None:
+    assert wavelength_from_energy(10_000) == pytest.approx(1.23984e-10, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("distance_m", 0.0), ("detector_shape", (512, 256)), ("patch_shape", (127, 127)), ("patch_shape", (1024, 1024))],
+)
+def test_impossible_geometry_is_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=field):
+        Instrument(**{field: value})  # type: ignore[arg-type]
+
+
+def test_probe_holds_85_percent_of_its_energy_in_0_8_um() -> None:
+    probe = simulate_probe(Instrument())
+    assert probe.shape == (128, 128)
+    assert probe.dtype == np.complex64
+    assert np.sum(np.abs(probe) ** 2) == pytest.approx(1.0, rel=1e-4)
+    assert energy_diameter(probe, 10e-9) == pytest.approx(0.8e-6, rel=0.03)
+
+
+def test_probe_in_focus_is_as_small_as_its_aperture_allows() -> None:
+    plate = ZonePlate(defocus_m=0.0, central_stop_m=0.0)
+    probe = simulate_probe(Instrument(), plate)
+    # 84 % of an Airy disc lies within 1.22 wavelength / NA = 2.44 outermost zones.
+    assert energy_diameter(probe, 10e-9, 0.838) == pytest.approx(2.44 * plate.outermost_zone_m, rel=0.25)
+    peak = np.unravel_index(np.argmax(np.abs(probe)), probe.shape)
+    assert peak == (64, 64)
