@@ -1,0 +1,238 @@
+"""The connection to a run's nats-server: streams, their state and the ledger's bucket."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import nats
+from nats.errors import Error as NatsError
+from nats.js import api
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
+
+from charon.frames import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nats.aio.client import Client
+    from nats.js import JetStreamContext
+    from nats.js.kv import KeyValue
+
+_log = logging.getLogger(__name__)
+LEDGER_BUCKET = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a run's nats-server is and the token that opens it."""
+
+    port: int
+    token: str
+    host: str = "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        """URL without the secret, for messages."""
+        return f"nats://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeState:
+    """What waits in one edge's buffer.
+
+    Parameters
+    ----------
+    waiting
+        Messages in the buffer, handed out or not.
+    handed_out
+        Those of them that a reader has and has not acknowledged.
+    size_bytes, limit_bytes
+        How full the buffer is and may be.
+    """
+
+    waiting: int
+    handed_out: int
+    size_bytes: int
+    limit_bytes: int
+
+
+class Bus:
+    """A connection to one nats-server that comes back by itself when the server does."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.js: JetStreamContext = client.jetstream(publish_async_max_pending=4096)
+        self._bucket: KeyValue | None = None
+
+    @classmethod
+    async def connect(cls, address: Address, name: str, *, patient: bool = True) -> Bus:
+        """Connect; a `patient` connection tries for ever once it was made.
+
+        Raises
+        ------
+        UnavailableError
+            If nothing answers at the address.
+        """
+
+        async def on_disconnect() -> None:
+            _log.warning("lost the inter-step buffer at %s; trying again", address.url)
+
+        async def on_error(error: Exception) -> None:
+            _log.debug("inter-step buffer at %s: %r", address.url, error)
+
+        try:
+            client = await nats.connect(
+                address.url,
+                token=address.token,
+                name=name,
+                connect_timeout=3,
+                allow_reconnect=patient,
+                max_reconnect_attempts=-1 if patient else 0,
+                reconnect_time_wait=0.1,
+                pending_size=64 * 2**20,
+                disconnected_cb=on_disconnect if patient else None,
+                error_cb=on_error,
+            )
+        except (NatsError, OSError, TimeoutError) as error:
+            raise UnavailableError(f"no inter-step buffer answers at {address.url}: {error}") from error
+        return cls(client)
+
+    async def close(self) -> None:
+        """Send what is waiting to be sent and close."""
+        with suppress(NatsError, TimeoutError, OSError):
+            await self.client.flush(timeout=2)
+        await self.client.close()
+
+    async def make_edge(
+        self,
+        edge: str,
+        *,
+        storage: Literal["memory", "file"],
+        max_bytes: int,
+        max_messages: int,
+        ack_wait_s: float,
+        max_handed_out: int,
+    ) -> None:
+        """Make the work queue of an edge and its one shared consumer, or keep the one that is there.
+
+        A full queue refuses what is new, so that a writer waits and nothing in it is lost.
+        """
+        await self.js.add_stream(
+            api.StreamConfig(
+                name=edge,
+                subjects=[edge],
+                retention=api.RetentionPolicy.WORK_QUEUE,
+                discard=api.DiscardPolicy.NEW,
+                storage=api.StorageType.MEMORY if storage == "memory" else api.StorageType.FILE,
+                max_bytes=max_bytes,
+                max_msgs=max_messages,
+                duplicate_window=120,
+            )
+        )
+        await self.js.add_consumer(
+            edge,
+            api.ConsumerConfig(
+                durable_name="reader",
+                ack_policy=api.AckPolicy.EXPLICIT,
+                ack_wait=ack_wait_s,
+                max_deliver=-1,
+                max_ack_pending=max_handed_out,
+                max_waiting=512,
+            ),
+        )
+
+    async def edge_state(self, edge: str) -> EdgeState:
+        """Return what waits in an edge.
+
+        Raises
+        ------
+        UnavailableError
+            If the server or the edge's buffer does not answer.
+        """
+        try:
+            stream = await self.js.stream_info(edge)
+            consumer = await self.js.consumer_info(edge, "reader")
+        except (NatsError, TimeoutError) as error:
+            raise UnavailableError(f"the buffer of edge {edge} does not answer: {error!r}") from error
+        return EdgeState(
+            waiting=stream.state.messages,
+            handed_out=consumer.num_ack_pending or 0,
+            size_bytes=stream.state.bytes,
+            limit_bytes=stream.config.max_bytes or 0,
+        )
+
+    async def make_ledger(self, storage: Literal["memory", "file"]) -> None:
+        """Make the bucket that vertices write their part of the account into."""
+        kind = api.StorageType.MEMORY if storage == "memory" else api.StorageType.FILE
+        self._bucket = await self.js.create_key_value(api.KeyValueConfig(LEDGER_BUCKET, history=1, storage=kind))
+
+    async def _ledger_bucket(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await self.js.key_value(LEDGER_BUCKET)
+        return self._bucket
+
+    async def load(self, key: str) -> Mapping[str, Any] | None:
+        """Return one document of the ledger, or None where nobody has written it.
+
+        Raises
+        ------
+        UnavailableError
+            If the ledger does not answer.
+        """
+        try:
+            entry = await (await self._ledger_bucket()).get(key)
+        except (KeyNotFoundError, BucketNotFoundError):
+            return None
+        except (NatsError, TimeoutError) as error:
+            raise UnavailableError(f"the ledger does not answer: {error!r}") from error
+        return json.loads(entry.value or b"null")
+
+    async def save(self, key: str, document: Mapping[str, Any]) -> None:
+        """Write one document of the ledger.
+
+        Raises
+        ------
+        UnavailableError
+            If the ledger does not answer.
+        """
+        try:
+            await (await self._ledger_bucket()).put(key, json.dumps(document).encode())
+        except (NatsError, TimeoutError) as error:
+            raise UnavailableError(f"the ledger does not answer: {error!r}") from error
+
+    async def documents(self) -> dict[str, dict[str, Any]]:
+        """Return every document of the ledger by key.
+
+        Raises
+        ------
+        UnavailableError
+            If the ledger does not answer.
+        """
+        try:
+            bucket = await self._ledger_bucket()
+            keys = await bucket.keys()
+            return {key: json.loads((await bucket.get(key)).value or b"null") for key in keys}
+        except (NoKeysError, NotFoundError):
+            return {}
+        except (NatsError, TimeoutError) as error:
+            raise UnavailableError(f"the ledger does not answer: {error!r}") from error
+
+
+class LedgerPage:
+    """One replica's document in the ledger."""
+
+    def __init__(self, bus: Bus, key: str) -> None:
+        self._bus = bus
+        self._key = key
+
+    async def load(self) -> Mapping[str, Any] | None:
+        """Return what this replica's predecessor wrote last."""
+        return await self._bus.load(self._key)
+
+    async def save(self, document: Mapping[str, Any]) -> None:
+        """Write the document in place of the last one."""
+        await self._bus.save(self._key, document)
