@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 class ZonePlate:
     """A zone plate with a central stop, the sample being downstream of its focus.
 
-    The default gives a probe of 0.8 um at 10 keV: the diameter that holds 85 % of its energy.
+    The default gives a probe of 0.8 um at 10 keV: the diameter that holds 90 % of its energy. Its
+    shadow image of the sample, which the far field is within the aperture, has about the scale of
+    the object: a detector pixel of a frame binned by 4 stands for 10.3 nm, an object pixel is 10 nm.
+    So a network of small convolutions need not learn to magnify.
 
     Parameters
     ----------
@@ -29,10 +32,10 @@ class ZonePlate:
         From the focus to the sample.
     """
 
-    outermost_zone_m: float = 30e-9
-    diameter_m: float = 160e-6
+    outermost_zone_m: float = 16e-9
+    diameter_m: float = 149e-6
     central_stop_m: float = 50e-6
-    defocus_m: float = 212e-6
+    defocus_m: float = 106e-6
 
     def __post_init__(self) -> None:
         if self.outermost_zone_m <= 0 or self.diameter_m <= 0:
@@ -89,7 +92,7 @@ def _disc(radius: npt.NDArray[np.float64], edge: float, softness: float) -> npt.
     return np.clip(0.5 + (edge - radius) / softness, 0.0, 1.0)
 
 
-def energy_diameter(probe: npt.NDArray[np.complexfloating], pixel_m: float, fraction: float = 0.85) -> float:
+def energy_diameter(probe: npt.NDArray[np.complexfloating], pixel_m: float, fraction: float = 0.9) -> float:
     """Return the diameter in m of the centred disc that holds a fraction of the probe's energy.
 
     Parameters

@@ -68,7 +68,7 @@ def test_detector_limits(sample: Sample) -> None:
     assert frame.max() == 2000
     assert limited.dead_mask.sum() == 50
     assert not frame[limited.dead_mask].any()
-    assert experiment(sample, flux=1e9).frame(0).max() == np.iinfo(np.int16).max
+    assert experiment(sample, flux=1e10).frame(0).max() == np.iinfo(np.int16).max
 
 
 def test_counts_are_poisson_in_bright_and_dim_pixels() -> None:
