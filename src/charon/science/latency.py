@@ -1,0 +1,65 @@
+"""Latency: a histogram that stays small over any number of frames, and knows clocks that disagree."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+_SHORTEST_NS = 1_000
+_STEP = math.log(1.01)
+
+
+class LatencyRecorder:
+    """Durations in bins of 1 %, from 1 µs to a bound.
+
+    A duration that is negative or beyond the bound says that the two clocks disagree, not how long
+    anything took: such are counted by themselves and in no other figure.
+
+    Parameters
+    ----------
+    bound_ns
+        Longest duration in ns that is taken for one.
+    """
+
+    def __init__(self, bound_ns: int = 3_600_000_000_000) -> None:
+        self.bound_ns = bound_ns
+        self.count = 0
+        self.clock_disagrees = 0
+        self.max_ns = 0
+        self._sum_ns = 0
+        self._bins = np.zeros(1 + math.ceil(math.log(bound_ns / _SHORTEST_NS) / _STEP), np.int64)
+
+    def add(self, duration_ns: int) -> None:
+        """Count one duration in ns."""
+        if not 0 <= duration_ns <= self.bound_ns:
+            self.clock_disagrees += 1
+            return
+        k = round(math.log(duration_ns / _SHORTEST_NS) / _STEP) if duration_ns > _SHORTEST_NS else 0
+        self._bins[min(k, len(self._bins) - 1)] += 1
+        self.count += 1
+        self._sum_ns += duration_ns
+        self.max_ns = max(self.max_ns, duration_ns)
+
+    def quantile_ns(self, q: float) -> int | None:
+        """Return the duration in ns, within 0.5 %, that a share `q` does not exceed; None while there is none."""
+        if not self.count:
+            return None
+        k = int(np.searchsorted(np.cumsum(self._bins), max(1, math.ceil(q * self.count))))
+        return min(round(_SHORTEST_NS * math.exp(k * _STEP)), self.max_ns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures in ms, and what the histogram holds of them."""
+        return {
+            "count": self.count,
+            "clock_disagrees": self.clock_disagrees,
+            "p50": _ms(self.quantile_ns(0.50)),
+            "p99": _ms(self.quantile_ns(0.99)),
+            "max": _ms(self.max_ns if self.count else None),
+            "mean": _ms(self._sum_ns // self.count if self.count else None),
+        }
+
+
+def _ms(duration_ns: int | None) -> float | None:
+    return None if duration_ns is None else round(duration_ns / 1e6, 3)
