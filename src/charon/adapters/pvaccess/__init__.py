@@ -1,0 +1,18 @@
+"""EPICS pvAccess: images and positions in, images out. The only room that speaks it."""
+
+from charon.adapters.pvaccess.codecs import CODECS
+from charon.adapters.pvaccess.monitor import FrameMonitor, RawUpdate, Subscription
+from charon.adapters.pvaccess.ntndarray import AttributeNames, frame_from, identify, ntndarray_from
+from charon.adapters.pvaccess.server import ImageServer
+
+__all__ = [
+    "CODECS",
+    "AttributeNames",
+    "FrameMonitor",
+    "ImageServer",
+    "RawUpdate",
+    "Subscription",
+    "frame_from",
+    "identify",
+    "ntndarray_from",
+]

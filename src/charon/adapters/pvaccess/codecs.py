@@ -1,0 +1,201 @@
+"""Compressed images as area detectors send them: lz4, bslz4, blosc, lz4hdf5.
+
+The forms are those of ADCore's NDPluginCodec: ``lz4`` is one plain LZ4 block; ``bslz4`` is bitshuffle's
+stream of blocks of 8 KiB, each with its length in 4 bytes, big-endian; ``blosc`` is a Blosc 1 frame;
+``lz4hdf5`` is the stream of the HDF5 filter 32004. Cameras of DECTRIS put the 12-byte header of the HDF5
+filter before a ``bslz4`` stream; it is recognised and skipped.
+
+A payload is not trusted: how many bytes come out is decided by the image's declared shape, never by the
+payload, and no codec writes beyond it.
+
+References
+----------
+K. Masui et al., "A compression scheme for radio data in high performance computing", Astronomy and
+Computing 12 (2015), doi:10.1016/j.ascom.2015.07.002.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from charon.frames import BadFrameError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+CODECS = ("lz4", "bslz4", "blosc", "lz4hdf5")
+LARGEST_IMAGE_BYTES = 1 << 30
+_BLOCK_BYTES = 8192
+_HDF5_HEADER = struct.Struct(">QI")
+_LENGTH = struct.Struct(">I")
+
+
+def decompress(codec: str, payload: NDArray[np.uint8], dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """Return the elements that a compressed payload holds.
+
+    Parameters
+    ----------
+    codec
+        One of `CODECS`.
+    payload
+        (bytes,) uint8, as it came.
+    dtype
+        Of the elements, little-endian.
+    count
+        How many elements the image's dimensions declare.
+
+    Returns
+    -------
+    ndarray
+        (count,) of `dtype`, memory of its own.
+
+    Raises
+    ------
+    BadFrameError
+        If the codec is unknown, or the payload is cut short, damaged or of another size.
+    """
+    decoder = _DECODERS.get(codec)
+    if decoder is None:
+        raise BadFrameError(Reason.CODEC, f"codec {codec!r} is unknown here, known are {', '.join(CODECS)}")
+    size = count * dtype.itemsize
+    if size > LARGEST_IMAGE_BYTES:
+        raise BadFrameError(Reason.SHAPE, f"an image of {size} bytes is beyond the limit of {LARGEST_IMAGE_BYTES}")
+    data = payload.tobytes()
+    try:
+        raw = decoder(data, size, dtype.itemsize)
+    except (RuntimeError, ValueError, struct.error) as error:
+        raise BadFrameError(Reason.CODEC, f"{len(data)} bytes are no {codec} of {size} bytes: {error}") from error
+    if len(raw) != size:
+        raise BadFrameError(Reason.TRUNCATED, f"the {codec} payload holds {len(raw)} bytes of the {size} declared")
+    return np.frombuffer(raw, dtype)
+
+
+def compress(codec: str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the compressed bytes of an array, (bytes,) uint8, as an area detector would send them.
+
+    Raises
+    ------
+    ValueError
+        If the codec is unknown.
+    """
+    encoder = _ENCODERS.get(codec)
+    if encoder is None:
+        raise ValueError(f"codec {codec!r} is unknown here, known are {', '.join(_ENCODERS)}")
+    data = np.ascontiguousarray(array)
+    return np.frombuffer(encoder(data.tobytes(), data.dtype.itemsize), np.uint8)
+
+
+def _lz4(payload: bytes, size: int, _itemsize: int) -> bytearray:
+    out = bytearray(size)
+    return out[: _lz4_block(payload, memoryview(out))]
+
+
+def _lz4_block(block: bytes, out: memoryview) -> int:
+    """Decompress one LZ4 block, at most until `out` is full; return how many bytes it held."""
+    import imagecodecs  # noqa: PLC0415 - a large library that only compressed detectors need
+
+    return len(imagecodecs.lz4_decode(block, out=out))
+
+
+def _bslz4(payload: bytes, size: int, itemsize: int) -> bytes:
+    import imagecodecs  # noqa: PLC0415
+
+    start, block_bytes = 0, _BLOCK_BYTES
+    if len(payload) >= _HDF5_HEADER.size:
+        declared, named = _HDF5_HEADER.unpack_from(payload)
+        # A stream without header begins with the length of its first block, never with four zeros.
+        if declared == size and named % (8 * itemsize) == 0 and named:
+            start, block_bytes = _HDF5_HEADER.size, named
+    # Only whole groups of eight elements are shuffled; what is left over follows uncompressed.
+    shuffled = size - size % (8 * itemsize)
+    out = bytearray(size)
+    end = _blocks(payload, start, memoryview(out)[:shuffled], block_bytes)
+    rest = payload[end : end + size - shuffled]
+    if len(rest) != size - shuffled:
+        raise ValueError(f"it ends {size - shuffled - len(rest)} bytes early")
+    out[shuffled:] = rest
+    return bytes(imagecodecs.bitshuffle_decode(out, itemsize=itemsize, blocksize=block_bytes // itemsize))
+
+
+def _lz4hdf5(payload: bytes, size: int, _itemsize: int) -> bytearray:
+    declared, block_bytes = _HDF5_HEADER.unpack_from(payload)
+    if declared != size or not block_bytes:
+        raise ValueError(f"its header declares {declared} bytes in blocks of {block_bytes}")
+    out = bytearray(size)
+    _blocks(payload, _HDF5_HEADER.size, memoryview(out), block_bytes, stored=True)
+    return out
+
+
+def _blocks(payload: bytes, start: int, out: memoryview, block_bytes: int, *, stored: bool = False) -> int:
+    """Decompress length-prefixed LZ4 blocks into `out`; return where in the payload they end.
+
+    With `stored`, a block as long as its content is the content itself: the HDF5 filter leaves a block
+    that does not shrink as it is, bitshuffle does not.
+    """
+    for done in range(0, len(out), block_bytes):
+        target = out[done : done + block_bytes]
+        (length,) = _LENGTH.unpack_from(payload, start)
+        block = payload[start + _LENGTH.size : start + _LENGTH.size + length]
+        if len(block) != length:
+            raise ValueError(f"it ends {length - len(block)} bytes early, in the block at byte {done} of the image")
+        start += _LENGTH.size + length
+        if stored and length == len(target):
+            target[:] = block
+        elif _lz4_block(block, target) != len(target):
+            raise ValueError(f"the block at byte {done} of the image is shorter than {len(target)} bytes")
+    return start
+
+
+def _blosc(payload: bytes, size: int, _itemsize: int) -> bytearray:
+    import imagecodecs  # noqa: PLC0415
+
+    if len(payload) < 16:
+        raise ValueError("a Blosc frame has a header of 16 bytes")
+    uncompressed, _, compressed = struct.unpack_from("<III", payload, 4)
+    if uncompressed != size or compressed != len(payload):
+        raise ValueError(f"its header declares {uncompressed} bytes from {compressed}")
+    out = bytearray(size)
+    imagecodecs.blosc_decode(payload, numthreads=1, out=out)
+    return out
+
+
+def _encode_bslz4(data: bytes, itemsize: int) -> bytes:
+    import imagecodecs  # noqa: PLC0415
+
+    shuffled = len(data) - len(data) % (8 * itemsize)
+    bits = imagecodecs.bitshuffle_encode(data[:shuffled], itemsize=itemsize, blocksize=_BLOCK_BYTES // itemsize)
+    parts: list[bytes] = []
+    for start in range(0, shuffled, _BLOCK_BYTES):
+        block = bytes(imagecodecs.lz4_encode(bits[start : start + _BLOCK_BYTES]))
+        parts += [_LENGTH.pack(len(block)), block]
+    return b"".join([*parts, data[shuffled:]])
+
+
+def _encode_lz4(data: bytes, _itemsize: int) -> bytes:
+    import imagecodecs  # noqa: PLC0415
+
+    return bytes(imagecodecs.lz4_encode(data))
+
+
+def _encode_blosc(data: bytes, itemsize: int) -> bytes:
+    import imagecodecs  # noqa: PLC0415
+
+    return bytes(imagecodecs.blosc_encode(data, 5, compressor="lz4", shuffle=1, typesize=itemsize, numthreads=1))
+
+
+_DECODERS: dict[str, Callable[[bytes, int, int], bytes | bytearray]] = {
+    "lz4": _lz4,
+    "bslz4": _bslz4,
+    "blosc": _blosc,
+    "lz4hdf5": _lz4hdf5,
+}
+_ENCODERS: dict[str, Callable[[bytes, int], bytes]] = {
+    "lz4": _encode_lz4,
+    "bslz4": _encode_bslz4,
+    "blosc": _encode_blosc,
+}

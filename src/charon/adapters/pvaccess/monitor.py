@@ -1,0 +1,163 @@
+"""Following a channel: every update handed over once, across servers that come late, go away and come back.
+
+pvAccess cannot be made to wait, so nothing may stand between the network and memory. The network thread of
+PvaPy puts updates into a ``PvObjectQueue`` without entering Python; a thread of this monitor's own takes
+them out, stamps them and hands them over. Measured at 500 frames/s of 512 KiB on loopback: with the
+client's own queue at its default length 7 % of the updates overran, with 100 none; PvaPy's other ways lose
+or alias updates (a callback's object is filled again by the next update, and ``setMonitorMaxQueueLength``
+delivered nothing at all in PvaPy 5.6).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from charon.adapters.pvaccess.ntndarray import DEFAULT_NAMES, AttributeNames, frame_from, identify
+from charon.adapters.pvaccess.pvapy import PvStructure, pva
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from charon.frames import Frame, FrameId
+
+DEFAULT_QUEUE = 500
+_CLIENT_QUEUE = 100
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RawUpdate:
+    """One update of an image channel as it came, to be looked at on another thread.
+
+    Parameters
+    ----------
+    channel
+        That it came on.
+    received_ns
+        When it was received, ns since 1970.
+    pv
+        The NTNDArray, or whatever the channel carries.
+    """
+
+    channel: str
+    received_ns: int
+    pv: PvStructure
+
+    def identify(self) -> FrameId:
+        """Return which frame this is; see `charon.adapters.pvaccess.ntndarray.identify`."""
+        return identify(self.pv, self.channel)
+
+    def frame(self, names: AttributeNames = DEFAULT_NAMES) -> Frame:
+        """Return the frame; see `charon.adapters.pvaccess.ntndarray.frame_from`."""
+        return frame_from(self.pv, self.channel, names)
+
+
+class Subscription:
+    """A channel's updates, as PvObjects, from whenever it is there.
+
+    Parameters
+    ----------
+    channel
+        Name of the channel; it need not exist yet.
+    on_update
+        Called with the time of receipt (ns since 1970) and the update, on the subscription's own thread,
+        one call at a time.
+    on_state
+        Called with True when the channel has connected and False when it has gone, once for each change.
+    queue_size
+        How many updates wait for `on_update` at most; those beyond are lost.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        on_update: Callable[[int, PvStructure], None],
+        on_state: Callable[[bool], None],
+        queue_size: int = DEFAULT_QUEUE,
+    ) -> None:
+        self.channel = channel
+        self._on_update = on_update
+        self._on_state = on_state
+        self._queue = pva.PvObjectQueue(queue_size)
+        self._stopping = threading.Event()
+        self._connected = False
+        self._changing = threading.Lock()
+        self._pv_channel: Any = None
+        self._thread = threading.Thread(target=self._deliver, name=f"monitor {channel}", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin to look for the channel; return at once."""
+        self._pv_channel = pva.Channel(self.channel)
+        self._pv_channel.setConnectionCallback(self._changed)
+        self._thread.start()
+        self._pv_channel.qMonitor(self._queue, f"record[queueSize={_CLIENT_QUEUE}]field()")
+
+    def stop(self) -> None:
+        """Leave the channel; what was received before is still handed over."""
+        if self._pv_channel is None:
+            return
+        self._pv_channel.stopMonitor()
+        self._stopping.set()
+        self._thread.join()
+        self._pv_channel = None
+
+    @property
+    def overruns(self) -> int:
+        """How many updates were lost on this side, by PvaPy's own count; gaps in ``uniqueId`` say which."""
+        if self._pv_channel is None:
+            return 0
+        counters = self._pv_channel.getMonitorCounters()
+        return int(counters.get("nOverruns", 0)) + int(self._queue.getCounters().get("nRejected", 0))
+
+    def _changed(self, connected: bool) -> None:
+        # PvaPy reports the state once before it has looked for the channel, and again on each attempt.
+        with self._changing:
+            if connected == self._connected:
+                return
+            self._connected = connected
+            self._on_state(connected)
+
+    def _deliver(self) -> None:
+        try:
+            while True:
+                pv = self._next()
+                if pv is not None:
+                    self._on_update(time.time_ns(), pv)
+                elif self._stopping.is_set():
+                    return
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def _next(self) -> PvStructure | None:
+        """Return the next update, or None if there was none for a while."""
+        try:
+            return self._queue.get()
+        except pva.QueueEmpty:
+            if self._stopping.is_set():
+                return None
+        try:
+            self._queue.waitForPut(_POLL_S)
+            return self._queue.get()
+        except pva.QueueEmpty:
+            return None
+
+
+class FrameMonitor(Subscription):
+    """A detector's channel: see `Subscription`; `on_update` is given a `RawUpdate`."""
+
+    def __init__(
+        self,
+        channel: str,
+        on_update: Callable[[RawUpdate], None],
+        on_state: Callable[[bool], None],
+        queue_size: int = DEFAULT_QUEUE,
+    ) -> None:
+        def hand_over(received_ns: int, pv: PvStructure) -> None:
+            on_update(RawUpdate(channel, received_ns, pv))
+
+        super().__init__(channel, hand_over, on_state, queue_size)
