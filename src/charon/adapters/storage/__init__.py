@@ -1,0 +1,1 @@
+"""Files: the log of messages, the NeXus file of a scan, the picture."""
