@@ -44,7 +44,7 @@ def draw_counts(expected: npt.NDArray[np.float32], rng: np.random.Generator) -> 
     levels = (flat * np.float32(1 / _STEP)).astype(np.int32)
     bright = np.flatnonzero(levels >= _LEVELS)
     levels[bright] = 0
-    rest = flat - levels * np.float32(_STEP)
+    rest = flat - levels.astype(np.float32) * np.float32(_STEP)
     rest[bright] = 0.0
     counts = _deal(rest, rng)
     counts[bright] += rng.poisson(flat[bright])

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from charon.science.simulation.counting import draw_counts
+from charon.science.simulation.fourier import fft, fft2, ifft2
 from charon.science.simulation.probe import simulate_probe
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Experiment:
         self.dtype = np.dtype(dtype)
         self.saturation = _largest_count(self.dtype, saturation)
         self.probe = _unit_probe(simulate_probe(instrument) if probe is None else probe, instrument)
-        self._probe_spectrum = scipy.fft.fft2(self.probe)
+        self._probe_spectrum = fft2(self.probe)
         self._corners, self._fractions = _split_positions(instrument, sample, self.positions_m)
         self.dead_mask = _draw_dead_pixels(instrument.detector_shape, dead_pixels, self.seed)
         self._any_dead = dead_pixels > 0
@@ -159,8 +159,8 @@ def diffract(exit_waves: npt.NDArray[np.complexfloating], shape: tuple[int, int]
     intensity = np.zeros(shape, np.float32)
     for wave in exit_waves.astype(np.complex64, copy=False):
         # Along the rows only those that hold the wave are transformed; the others are zero.
-        partial = scipy.fft.fft(wave * signs, n=shape[1], axis=1)
-        field = scipy.fft.fft(partial, n=shape[0], axis=0, overwrite_x=True)
+        partial = fft(wave * signs, shape[1], axis=1)
+        field = fft(partial, shape[0], axis=0, overwrite=True)
         intensity += np.square(field.real)
         intensity += np.square(field.imag)
     intensity /= np.float32(shape[0] * shape[1])
@@ -184,10 +184,10 @@ def shift_spectrum(
     ndarray
         (modes, rows, columns) complex64.
     """
-    ramp_y = np.exp(-2j * np.pi * scipy.fft.fftfreq(spectrum.shape[-2]) * shift[0])
-    ramp_x = np.exp(-2j * np.pi * scipy.fft.fftfreq(spectrum.shape[-1]) * shift[1])
+    ramp_y = np.exp(-2j * np.pi * np.fft.fftfreq(spectrum.shape[-2]) * shift[0])
+    ramp_x = np.exp(-2j * np.pi * np.fft.fftfreq(spectrum.shape[-1]) * shift[1])
     ramp = np.multiply.outer(ramp_y, ramp_x).astype(np.complex64)
-    return scipy.fft.ifft2(spectrum * ramp).astype(np.complex64, copy=False)
+    return ifft2(spectrum * ramp).astype(np.complex64, copy=False)
 
 
 def _alternating(length: int) -> npt.NDArray[np.float32]:
@@ -230,7 +230,7 @@ def _split_positions(
 
 
 def _largest_count(dtype: np.dtype[np.generic], saturation: int | None) -> int:
-    limit = int(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 2**31 - 1
+    limit = int(np.iinfo(dtype.str).max) if np.issubdtype(dtype, np.integer) else 2**31 - 1
     if saturation is None:
         return min(limit, 2**31 - 1)
     if not 0 < saturation <= limit:

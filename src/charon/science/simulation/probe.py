@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
+
+from charon.science.simulation.fourier import ifft2
 
 if TYPE_CHECKING:
     from charon.science.simulation.instrument import Instrument
@@ -71,15 +72,16 @@ def simulate_probe(instrument: Instrument, zone_plate: ZonePlate | None = None) 
     plate = zone_plate or ZonePlate()
     # The detector's grid is finer in frequency than the patch's: no wrap-around within the patch.
     grid = instrument.detector_shape[0]
-    frequency = scipy.fft.fftfreq(grid, instrument.object_pixel_m)
+    frequency = np.fft.fftfreq(grid, instrument.object_pixel_m)
     squared = frequency[:, None] ** 2 + frequency[None, :] ** 2
     reach = 1.0 / (instrument.wavelength_m * plate.focal_length_m(instrument.wavelength_m))
     radius = np.sqrt(squared)
     bin_width = 1.0 / (grid * instrument.object_pixel_m)
     outer = _disc(radius, plate.diameter_m / 2 * reach, bin_width)
     inner = _disc(radius, plate.central_stop_m / 2 * reach, bin_width)
-    aperture = (outer - inner) * np.exp(-1j * np.pi * instrument.wavelength_m * plate.defocus_m * squared)
-    field = scipy.fft.fftshift(scipy.fft.ifft2(aperture))
+    defocus = np.pi * instrument.wavelength_m * plate.defocus_m * squared
+    aperture = ((outer - inner) * np.exp(-1j * defocus)).astype(np.complex128)
+    field = np.fft.fftshift(ifft2(aperture))
     start = (grid - instrument.patch_shape[0]) // 2
     probe = field[start : start + instrument.patch_shape[0], start : start + instrument.patch_shape[1]]
     return (probe / np.sqrt(np.sum(np.abs(probe) ** 2))).astype(np.complex64)
