@@ -1,0 +1,118 @@
+"""Published weights give their published phase, and what is not weights is refused."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charon.adapters.inference.bundle import BundleError
+from charon.adapters.models import ImportOptions, import_weights
+from charon.adapters.models.resize import antialiased_resize
+from charon.adapters.models.state_dict import StateDictError, read_state_dict
+
+DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
+GOLD = DATA / "ptychonn_gold"
+PTYCHONN2 = DATA / "ptychonn2"
+
+needs_gold = pytest.mark.skipif(
+    not GOLD.exists(), reason=f"{GOLD} is not there: published data kept beside the project"
+)
+needs_ptychonn2 = pytest.mark.skipif(not PTYCHONN2.exists(), reason=f"{PTYCHONN2} is not there: published data")
+
+
+def run(model: Path, counts: np.ndarray) -> np.ndarray:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    return onnxruntime.InferenceSession(str(model)).run(None, {"counts": counts})[0]
+
+
+@needs_gold
+def test_published_norm_weights_give_their_published_phase(tmp_path: Path) -> None:
+    options = ImportOptions(form="ptychonn2-norm", reference=GOLD / "test235_truncated.npz", pixel_m=8e-9, name="gold")
+    bundle = import_weights(GOLD / "model_ptychonn_bn_meanSubStdData.pth", tmp_path / "gold", options)
+    with np.load(GOLD / "test235_truncated.npz") as file:
+        frames = file["reciprocal"].astype(np.float32)
+    row, column, height, width = bundle.card.input.crop
+    phase = run(bundle.model_path, frames[:, row : row + height, column : column + width])
+    tifffile = pytest.importorskip("tifffile")
+    published = tifffile.imread(GOLD / "pred_phase.tiff")
+    assert phase.shape == (20, 128, 128)
+    assert np.abs(phase - published).max() < 1e-4
+
+
+@needs_ptychonn2
+def test_published_ptychonn2_weights_give_phases_of_any_batch(tmp_path: Path) -> None:
+    options = ImportOptions(detector_shape=(516, 516), name="26-id")
+    bundle = import_weights(PTYCHONN2 / "ptychonn2_26id.pth", tmp_path / "bundle", options)
+    assert bundle.card.input.crop == (2, 2, 512, 512)
+    counts = np.random.default_rng(0).poisson(3.0, (5, 128, 128)).astype(np.float32)
+    batch = run(bundle.model_path, counts)
+    single = run(bundle.model_path, counts[3:4])
+    assert np.abs(batch).max() <= np.pi
+    np.testing.assert_allclose(batch[3:4], single, atol=1e-5)
+    assert np.ptp(batch) > 0.1
+
+
+@needs_gold
+def test_weights_of_another_form_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"cannot be imported as ptychonn2: .*missing"):
+        import_weights(GOLD / "model_ptychonn_bn_meanSubStdData.pth", tmp_path / "bundle")
+
+
+@needs_gold
+def test_norm_form_without_reference_says_what_to_give(tmp_path: Path) -> None:
+    options = ImportOptions(form="ptychonn2-norm")
+    with pytest.raises(BundleError, match="--reference"):
+        import_weights(GOLD / "model_ptychonn_bn_meanSubStdData.pth", tmp_path / "bundle", options)
+
+
+class _Call:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (Path("touched-by-a-pickle"),))
+
+
+def archive(path: Path, content: object) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("weights/data.pkl", pickle.dumps(content))
+    return path
+
+
+def test_pickle_that_asks_for_more_than_tensors_is_refused_unrun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StateDictError, match="refused"):
+        read_state_dict(archive(tmp_path / "evil.pth", {"weight": _Call()}))
+    assert not (tmp_path / "touched-by-a-pickle").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", io.BytesIO().getvalue()])
+def test_what_is_no_archive_is_refused_with_its_path(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    with pytest.raises(StateDictError, match=r"weights\.pth"):
+        read_state_dict(path)
+
+
+def test_archive_without_tensors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateDictError, match="no tensors"):
+        read_state_dict(archive(tmp_path / "empty.pth", {"epoch": 3}))
+    with pytest.raises(StateDictError, match="list"):
+        read_state_dict(archive(tmp_path / "list.pth", [1, 2]))
+
+
+def test_resize_is_that_of_scikit_image() -> None:
+    transform = pytest.importorskip("skimage.transform")
+    image = np.random.default_rng(0).normal(size=(96, 96))
+    matrix = antialiased_resize(96, 32)
+    np.testing.assert_allclose(
+        matrix @ image @ matrix.T, transform.resize(image, (32, 32), anti_aliasing=True), atol=1e-6
+    )
+
+
+def test_resize_keeps_a_constant() -> None:
+    np.testing.assert_allclose(antialiased_resize(384, 128).sum(axis=1), 1.0, atol=1e-6)
