@@ -3,6 +3,7 @@
 from charon.adapters.pvaccess.codecs import CODECS
 from charon.adapters.pvaccess.monitor import FrameMonitor, RawUpdate, Subscription
 from charon.adapters.pvaccess.ntndarray import AttributeNames, frame_from, identify, ntndarray_from
+from charon.adapters.pvaccess.positions import PositionMonitor, RawPosition, position_from, position_structure
 from charon.adapters.pvaccess.server import ImageServer
 
 __all__ = [
@@ -10,9 +11,13 @@ __all__ = [
     "AttributeNames",
     "FrameMonitor",
     "ImageServer",
+    "PositionMonitor",
+    "RawPosition",
     "RawUpdate",
     "Subscription",
     "frame_from",
     "identify",
     "ntndarray_from",
+    "position_from",
+    "position_structure",
 ]

@@ -178,7 +178,7 @@ def ntndarray_from(
     pv["uncompressedSize"] = int(flat.nbytes)
     pv["dimension"] = [pva.PvDimension(n, 0, n, 1, False) for n in (columns, rows)]
     pv["uniqueId"] = int(unique_id)
-    stamp = pva.PvTimeStamp(time_ns // _NS, time_ns % _NS, 0)
+    stamp = stamp_from(time_ns)
     pv["timeStamp"] = stamp
     pv["dataTimeStamp"] = stamp
     pv["attribute"] = _nt_attributes(attributes or {})
@@ -242,26 +242,31 @@ def _decompressed(pv: PvStructure, codec: str, value: NDArray[Any], count: int) 
     return codecs.decompress(codec, payload[: compressed or None], dtype, count)
 
 
-def _time_ns(pv: PvStructure) -> int:
-    """Return the detector's time stamp in ns since 1970, 0 where it sends none."""
-    published = _seconds_and_ns(pv, "timeStamp")
-    taken = _seconds_and_ns(pv, "dataTimeStamp")
-    if taken is None:
-        return 0 if published is None else published[0] * _NS + published[1]
-    seconds, ns = taken
-    # Older ADCore copied the camera's EPICS time, counted from 1990, into dataTimeStamp and converted
-    # timeStamp alone: twenty years between the two are that, and nothing else.
-    if published is not None and abs(published[0] - seconds - _EPICS_EPOCH_S) < _DAY_S:
-        seconds += _EPICS_EPOCH_S
-    return seconds * _NS + ns
-
-
-def _seconds_and_ns(pv: PvStructure, field: str) -> tuple[int, int] | None:
+def time_ns_from(pv: PvStructure, field: str) -> int | None:
+    """Return a ``time_t`` field as ns since 1970, None where it is missing or was never set."""
     if not pv.hasField(field):
         return None
     seconds, ns = int(pv[f"{field}.secondsPastEpoch"]), int(pv[f"{field}.nanoseconds"])
     # An EPICS time that was never set reads as 1990 sharp.
-    return None if (seconds, ns) in ((0, 0), (_EPICS_EPOCH_S, 0)) else (seconds, ns)
+    return None if (seconds, ns) in ((0, 0), (_EPICS_EPOCH_S, 0)) else seconds * _NS + ns
+
+
+def stamp_from(time_ns: int) -> PvStructure:
+    """Return ns since 1970 as a ``time_t``."""
+    return pva.PvTimeStamp(time_ns // _NS, time_ns % _NS, 0)
+
+
+def _time_ns(pv: PvStructure) -> int:
+    """Return the detector's time stamp in ns since 1970, 0 where it sends none."""
+    published = time_ns_from(pv, "timeStamp")
+    taken = time_ns_from(pv, "dataTimeStamp")
+    if taken is None:
+        return published or 0
+    # Older ADCore copied the camera's EPICS time, counted from 1990, into dataTimeStamp and converted
+    # timeStamp alone: twenty years between the two are that, and nothing else.
+    if published is not None and abs(published - taken - _EPICS_EPOCH_S * _NS) < _DAY_S * _NS:
+        return taken + _EPICS_EPOCH_S * _NS
+    return taken
 
 
 def _attributes(pv: PvStructure) -> dict[str, Scalar]:
