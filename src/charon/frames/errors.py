@@ -23,7 +23,7 @@ class Reason(StrEnum):
 
 
 class BadFrameError(ValueError):
-    """This frame is bad: count it by its reason, set it aside, go on."""
+    """A frame is bad: count it by its reason, set it aside, go on."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)

@@ -65,7 +65,9 @@ class EdgeWriter:
         headers = {"Nats-Msg-Id": name}
         while True:
             try:
-                future = await self._bus.js.publish_async(self._edge, payload, wait_stall=self._timeout_s, headers=headers)
+                future = await self._bus.js.publish_async(
+                    self._edge, payload, wait_stall=self._timeout_s, headers=headers
+                )
                 ack = await asyncio.wait_for(future, self._timeout_s)
             except APIError as error:
                 if error.err_code == _TOO_LARGE:
@@ -122,7 +124,7 @@ class BufferedDelivery:
     async def _answer(self, word: bytes) -> None:
         # An answer that is lost with the connection costs a redelivery, which sinks recognise.
         with suppress(NatsError):
-            await self._msg._client.publish(self._msg.reply, word)  # noqa: SLF001 - Msg.ack() allows one answer only
+            await self._msg._client.publish(self._msg.reply, word)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - Msg.ack() allows one answer only
 
 
 class EdgeReader:

@@ -67,6 +67,7 @@ class Bus:
         self.client = client
         self.js: JetStreamContext = client.jetstream(publish_async_max_pending=4096)
         self._bucket: KeyValue | None = None
+        self.closing = False
 
     @classmethod
     async def connect(cls, address: Address, name: str, *, patient: bool = True) -> Bus:
@@ -77,9 +78,11 @@ class Bus:
         UnavailableError
             If nothing answers at the address.
         """
+        made: list[Bus] = []
 
         async def on_disconnect() -> None:
-            _log.warning("lost the inter-step buffer at %s; trying again", address.url)
+            if made and not made[0].closing:
+                _log.warning("lost the inter-step buffer at %s; trying again", address.url)
 
         async def on_error(error: Exception) -> None:
             _log.debug("inter-step buffer at %s: %r", address.url, error)
@@ -99,10 +102,12 @@ class Bus:
             )
         except (NatsError, OSError, TimeoutError) as error:
             raise UnavailableError(f"no inter-step buffer answers at {address.url}: {error}") from error
-        return cls(client)
+        made.append(cls(client))
+        return made[0]
 
     async def close(self) -> None:
         """Send what is waiting to be sent and close."""
+        self.closing = True
         with suppress(NatsError, TimeoutError, OSError):
             await self.client.flush(timeout=2)
         await self.client.close()
@@ -144,6 +149,20 @@ class Bus:
                 max_waiting=512,
             ),
         )
+
+    async def edges(self) -> list[str]:
+        """Return the names of the edges, without the ledger's bucket.
+
+        Raises
+        ------
+        UnavailableError
+            If the server does not answer.
+        """
+        try:
+            streams = await self.js.streams_info()
+        except (NatsError, TimeoutError) as error:
+            raise UnavailableError(f"the buffers do not answer: {error!r}") from error
+        return [str(s.config.name) for s in streams if not str(s.config.name).startswith("KV_")]
 
     async def edge_state(self, edge: str) -> EdgeState:
         """Return what waits in an edge.

@@ -99,13 +99,13 @@ class NatsServer:
         quoted = json.dumps
         return "\n".join(
             [
-                'listen: "127.0.0.1:%d"' % self.address.port,
-                "authorization { token: %s }" % quoted(self.address.token),
+                f'listen: "127.0.0.1:{self.address.port}"',
+                f"authorization {{ token: {quoted(self.address.token)} }}",
                 f"max_payload: {MAX_PAYLOAD_BYTES}",
                 # A slow reader of large messages is not a faulty one.
                 "max_pending: 256MB",
                 'write_deadline: "30s"',
-                "jetstream { store_dir: %s }" % quoted(str(store)),
+                f"jetstream {{ store_dir: {quoted(str(store))} }}",
                 f"log_file: {quoted(str(self.log))}",
                 "",
             ]

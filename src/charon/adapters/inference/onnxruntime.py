@@ -1,0 +1,57 @@
+"""ONNX Runtime: the CPU, or an NVIDIA GPU with TensorRT or CUDA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from charon.frames import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_GPU_PROVIDERS = ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+
+
+class OnnxRuntimeBackend:
+    """A network in an ONNX Runtime session.
+
+    Raises
+    ------
+    UsageError
+        If ONNX Runtime is not installed, cannot read the file, or a GPU is asked for and none is found.
+    """
+
+    def __init__(self, model: Path, *, threads: int = 0, gpu: bool = False) -> None:
+        try:
+            import onnxruntime  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            extra = "gpu" if gpu else "onnxruntime"
+            raise UsageError(f"ONNX Runtime is not installed: pip install 'charon[{extra}]'") from error
+        self._version = onnxruntime.__version__
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Spinning threads take the cores away from the other vertices of the machine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = ["CPUExecutionProvider"]
+        if gpu:
+            providers = [p for p in _GPU_PROVIDERS if p in onnxruntime.get_available_providers()] + providers
+        try:
+            self._session: Any = onnxruntime.InferenceSession(str(model), options, providers=providers)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception
+            raise UsageError(f"{model} is no network that ONNX Runtime can read: {error}") from error
+        self._provider: str = self._session.get_providers()[0]
+        if gpu and self._provider == "CPUExecutionProvider":
+            raise UsageError("no GPU answers to ONNX Runtime; use --backend openvino, or install charon[gpu] with CUDA")
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def name(self) -> str:
+        """Name and version, for provenance."""
+        return f"ONNX Runtime {self._version} ({self._provider.removesuffix('ExecutionProvider')})"
+
+    def infer(self, counts: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Run the network on (N, rows, columns) counts."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, {"counts": counts}), strict=True))

@@ -1,0 +1,1 @@
+"""charonctl and charon-vertex: thin commands over the engines and the vertices."""

@@ -1,0 +1,195 @@
+"""Puts vertices together with the adapters they work with: the one place that knows both."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charon.frames.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from charon.adapters.inference.bundle import Bundle
+    from charon.frames import Frame, FrameId, Position
+    from charon.science.preprocess import Geometry
+    from charon.vertices.roles import InferenceRole, SinkRole, SourceRole
+    from charon.vertices.sink import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Options of the source; see ``charon-vertex source --help``."""
+
+    channel: str
+    model: str | None
+    ring_bytes: int
+    positions: Path | None
+    position_channel: str | None
+    attributes: tuple[str, str, str]
+
+
+def make_source(options: SourceOptions) -> SourceRole:
+    """Return a source that reads a pvAccess channel."""
+    from charon.adapters.pvaccess import AttributeNames, FrameMonitor, RawUpdate
+    from charon.vertices.roles import SourceRole
+    from charon.vertices.source import SourceVertex
+
+    x, y, scan = options.attributes
+    names = AttributeNames(x=x, y=y, scan=scan)
+
+    @dataclass(frozen=True, slots=True)
+    class Named:
+        raw: RawUpdate
+
+        @property
+        def received_ns(self) -> int:
+            return self.raw.received_ns
+
+        def identify(self) -> FrameId:
+            return self.raw.identify()
+
+        def frame(self) -> Frame:
+            return self.raw.frame(names)
+
+    vertex = SourceVertex(
+        options.channel,
+        geometry=None if options.model is None else geometry_of(load(options.model)),
+        ring_bytes=options.ring_bytes,
+        positions=None if options.positions is None else positions_from(options.positions),
+    )
+
+    @contextmanager
+    def monitoring() -> Iterator[None]:
+        with ExitStack() as stack:
+            monitor = FrameMonitor(options.channel, lambda raw: vertex.on_update(Named(raw)), vertex.on_state)
+            monitor.start()
+            stack.callback(monitor.stop)
+            if options.position_channel:
+                from charon.adapters.pvaccess import PositionMonitor
+
+                late = PositionMonitor(options.position_channel, options.channel, vertex.on_position)
+                late.start()
+                stack.callback(late.stop)
+            yield
+
+    return SourceRole(vertex, [monitoring()])
+
+
+def make_inference(model: str, backend: str, threads: int, *, linger_s: float, slow_s: float) -> InferenceRole:
+    """Return inference with a model bundle's network."""
+    from charon.adapters.inference import open_backend
+    from charon.vertices.inference import InferenceVertex, ModelInfo
+    from charon.vertices.roles import InferenceRole
+
+    bundle = load(model)
+    card = bundle.card
+    amplitude = next((output.name for output in card.outputs if output.kind == "amplitude"), None)
+    info = ModelInfo(
+        name=f"{card.name}@{card.version}",
+        input_shape=card.input.shape,
+        pixel_m=card.patch.pixel_m,
+        phase=next(output.name for output in card.outputs if output.kind == "phase"),
+        amplitude=amplitude,
+    )
+    vertex = InferenceVertex(
+        open_backend(backend, bundle.model_path, threads=threads),
+        info,
+        run=os.environ.get("CHARON_RUN", "run"),
+        max_batch=int(os.environ.get("CHARON_READ_BATCH_SIZE", "8")),
+        linger_s=linger_s,
+        slow_s=slow_s,
+    )
+    return InferenceRole(vertex)
+
+
+def make_image_sink(output: Path, viewer_channel: str | None, viewer_period_s: float, *, fsync: bool) -> SinkRole:
+    """Return the sink that stitches, stores and shows."""
+    from charon.vertices.image_sink import ImageSink
+    from charon.vertices.roles import SinkRole
+    from charon.vertices.sink_vertex import SinkVertex
+
+    def open_sink() -> Sink:
+        publish = None
+        if viewer_channel:
+            publish = viewer(viewer_channel)
+        return ImageSink(
+            output,
+            run=os.environ.get("CHARON_RUN", "run"),
+            publish=publish,
+            viewer_period_s=viewer_period_s,
+            fsync="batch" if fsync else "off",
+        )
+
+    return SinkRole(SinkVertex(open_sink))
+
+
+def make_log_sink(*, quiet: bool) -> SinkRole:
+    """Return the sink that writes a line for each patch."""
+    from charon.vertices.log_sink import LogSink
+    from charon.vertices.roles import SinkRole
+    from charon.vertices.sink_vertex import SinkVertex
+
+    return SinkRole(SinkVertex(lambda: LogSink(quiet=quiet)))
+
+
+def load(model: str) -> Bundle:
+    """Load a model bundle.
+
+    Raises
+    ------
+    UsageError
+        If it is not there, damaged or of another form.
+    """
+    from charon.adapters.inference.bundle import BundleError, load_bundle
+
+    try:
+        return load_bundle(model)
+    except BundleError as error:
+        raise UsageError(str(error)) from error
+
+
+def geometry_of(bundle: Bundle) -> Geometry:
+    """Return the crop and binning that a bundle's network needs."""
+    from charon.science.preprocess import Geometry
+
+    card = bundle.card.input
+    return Geometry(card.detector_shape, card.crop, card.binning)
+
+
+def positions_from(path: Path) -> Callable[[FrameId], Position | None]:
+    """Return a look-up of positions by frame from a scan file.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read or holds no positions.
+    """
+    from charon.adapters.recordings import read_positions
+
+    positions = read_positions(path)
+
+    def look_up(frame_id: FrameId) -> Position | None:
+        # Area detectors number frames from 1 within an acquisition; pvapy's simulator from 0.
+        index = frame_id.unique_id - 1
+        if not 0 <= index < len(positions):
+            return None
+        return float(positions[index, 0]), float(positions[index, 1])
+
+    return look_up
+
+
+def viewer(channel: str) -> Callable[..., None]:
+    """Return a function that publishes images on a pvAccess channel of this process."""
+    from charon.adapters.pvaccess import ImageServer
+
+    server = ImageServer([channel])
+    server.__enter__()
+
+    def publish(image: object, unique_id: int, time_ns: int, attributes: dict[str, object]) -> None:
+        server.post(channel, image, unique_id, time_ns, attributes)
+
+    return publish

@@ -1,0 +1,107 @@
+"""charonctl: one table of commands, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from charon import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": ("charon.cli.demo:demo", "simulate a scan and reconstruct it live, on this machine"),
+    "detector": ("charon.cli.detector:detector", "publish simulated or recorded frames over pvAccess"),
+    "model": ("charon.cli.model:model", "list, show and import model bundles"),
+    "run": ("charon.cli.run:run", "run a pipeline"),
+    "status": ("charon.cli.status:status", "show where every frame of a run is"),
+    "stop": ("charon.cli.stop:stop", "finish what was accepted and end a pipeline"),
+    "train": ("charon.cli.train:train", "train a network for an instrument"),
+}
+"""Name of each command, where it is found, and what it does in a line."""
+
+
+class Charonctl(click.Group):
+    """Finds a command by its name and imports it only then, so that help answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return [*COMMANDS, "help"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by name."""
+        if cmd_name == "help":
+            return help_command
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=Charonctl, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="charonctl")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+def cli(verbose: bool) -> None:
+    """Live X-ray ptychography, from the detector to the image, every frame accounted for."""
+    level = logging.DEBUG if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+
+
+@click.command("help")
+@click.argument("command", required=False)
+@click.pass_context
+def help_command(ctx: click.Context, command: str | None) -> None:
+    """Show what there is, or what a command takes."""
+    parent = ctx.parent
+    if parent is None:
+        return
+    if command is None:
+        click.echo(parent.get_help())
+        return
+    found = cli.get_command(parent, command)
+    if found is None:
+        raise click.UsageError(f"no command is called {command!r}; see: charonctl help")
+    with click.Context(found, info_name=command, parent=parent) as inner:
+        click.echo(found.get_help(inner))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run charonctl; exit with 0, 1 for what failed, 2 for a wrong call."""
+    sys.exit(run_command(cli, arguments))
+
+
+def run_command(command: click.Command, arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit status; errors become one line on stderr."""
+    try:
+        result = command.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        # Imported only now: the room of the frames brings NumPy, which would slow down every help text.
+        from charon.frames.errors import UnavailableError, UsageError
+
+        if not isinstance(error, UsageError | UnavailableError):
+            raise
+        click.echo(f"error: {error}", err=True)
+        return 2 if isinstance(error, UsageError) else 1
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    main()

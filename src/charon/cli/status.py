@@ -1,0 +1,70 @@
+"""``charonctl status``: where every frame of a run is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from charon.engines.embedded import RunInfo, Snapshot
+
+
+@click.command()
+@click.argument("pipeline", required=False)
+@click.option("--local/--cluster", default=True, help="Where it runs.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(pipeline: str | None, local: bool, as_json: bool) -> int:
+    """Show the state of a pipeline that runs here: vertices, buffers, and the account of frames."""
+    from charon.engines.embedded import find_run
+    from charon.frames.errors import UsageError
+
+    if not local:
+        raise UsageError("a cluster's pipelines cannot be asked yet; see: charonctl status --local")
+    info = find_run(pipeline)
+    before, now = asyncio.run(_look_twice(info))
+    if as_json:
+        click.echo(json.dumps({"run": info.run, "pipeline": info.pipeline, "output": info.output, **now.to_json()}))
+        return 0
+    _show(info, before, now)
+    return 0
+
+
+async def _look_twice(info: RunInfo) -> tuple[Snapshot, Snapshot]:
+    """Take two snapshots a moment apart: rates need both."""
+    from charon.adapters.nats import Bus
+    from charon.engines.embedded import take_snapshot
+
+    bus = await Bus.connect(info.address, "status", patient=False)
+    try:
+        edges = await bus.edges()
+        before = await take_snapshot(bus, edges)
+        await asyncio.sleep(0.6)
+        return before, await take_snapshot(bus, edges)
+    finally:
+        await bus.close()
+
+
+def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
+    from charon.cli.view import Rates, live_view, plain_lines
+
+    rates = Rates()
+    rates.update(before)
+    current = rates.update(now)
+    order = sorted(now.by_vertex(), key=lambda name: _place(now, name))
+    title = f"{info.pipeline}  {info.run}  results in {info.output}"
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(live_view(title, now, current, order))
+    else:
+        for line in plain_lines(title, now, current, order):
+            click.echo(line)
+
+
+def _place(snapshot: Snapshot, vertex: str) -> tuple[int, str]:
+    kind = snapshot.by_vertex()[vertex][0].get("kind", "")
+    return ({"source": 0, "inference": 1, "sink": 2}.get(kind, 3), vertex)

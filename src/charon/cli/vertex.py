@@ -1,0 +1,126 @@
+"""charon-vertex: the one entry point of every vertex's process, on any engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from charon.cli.main import run_command
+from charon.frames.errors import UsageError
+
+if TYPE_CHECKING:
+    from charon.vertices.roles import Role
+
+_log = logging.getLogger("charon")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def vertex() -> None:
+    """One vertex of a pipeline; started by an engine."""
+    logging.basicConfig(
+        level=os.environ.get("CHARON_LOG", "INFO"),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+@vertex.command()
+@click.option("--channel", "-cn", default="ad:image", show_default=True, help="pvAccess channel of the detector.")
+@click.option("--model", help="Crop and bin as this model bundle needs it.")
+@click.option("--raw", is_flag=True, help="Pass frames on as they come, neither cropped nor binned.")
+@click.option("--ring-mib", default=256, show_default=True, help="Memory for frames that wait for the buffer.")
+@click.option("--positions", type=click.Path(path_type=Path), help="Scan file: positions (m) by frame, .csv or .npz.")
+@click.option("--position-channel", help="pvAccess channel of positions that come late.")
+@click.option("--x-attribute", default="x_position", show_default=True, help="Attribute with x in m.")
+@click.option("--y-attribute", default="y_position", show_default=True, help="Attribute with y in m.")
+@click.option("--scan-attribute", default="scan_id", show_default=True, help="Attribute that names the scan.")
+def source(
+    channel: str,
+    model: str | None,
+    raw: bool,
+    ring_mib: int,
+    positions: Path | None,
+    position_channel: str | None,
+    x_attribute: str,
+    y_attribute: str,
+    scan_attribute: str,
+) -> None:
+    """Read a detector's channel and hand its frames to the buffer."""
+    from charon.cli.assembly import SourceOptions, make_source
+
+    options = SourceOptions(
+        channel=channel,
+        model=None if raw else (model or "ptychonn2-sim"),
+        ring_bytes=ring_mib * 2**20,
+        positions=positions,
+        position_channel=position_channel,
+        attributes=(x_attribute, y_attribute, scan_attribute),
+    )
+    _run(make_source(options))
+
+
+@vertex.command()
+@click.option("--model", default="ptychonn2-sim", show_default=True, help="Model bundle: a name or a folder.")
+@click.option("--backend", default="openvino", show_default=True, help="openvino, onnxruntime or cuda.")
+@click.option("--threads", default=0, help="Threads on the CPU; 0 leaves it to the back end.")
+@click.option("--linger-ms", default=2.0, show_default=True, help="Wait at most this long for a batch to grow.")
+@click.option("--slow-ms", default=0.0, help="Slow each batch down: for trials of scaling.")
+def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms: float) -> None:
+    """Turn frames into patches."""
+    from charon.cli.assembly import make_inference
+
+    _run(make_inference(model, backend, threads, linger_s=linger_ms / 1e3, slow_s=slow_ms / 1e3))
+
+
+@vertex.command("image-sink")
+@click.option(
+    "--output", type=click.Path(path_type=Path), envvar="CHARON_OUTPUT", default=Path("/data"), help="Folder."
+)
+@click.option("--viewer-channel", help="Publish the stitched image on this pvAccess channel.")
+@click.option("--viewer-period", default=0.5, show_default=True, help="Seconds between its updates.")
+@click.option("--no-fsync", is_flag=True, help="Do not wait for the disk: a power cut may then cost the last patches.")
+def image_sink(output: Path, viewer_channel: str | None, viewer_period: float, no_fsync: bool) -> None:
+    """Stitch patches, store them, show the image."""
+    from charon.cli.assembly import make_image_sink
+
+    _run(make_image_sink(output, viewer_channel, viewer_period, fsync=not no_fsync))
+
+
+@vertex.command("log-sink")
+@click.option("--quiet", is_flag=True, help="Count, but write no line for each patch.")
+def log_sink(quiet: bool) -> None:
+    """Write a line for each patch."""
+    from charon.cli.assembly import make_log_sink
+
+    _run(make_log_sink(quiet=quiet))
+
+
+def _run(role: Role) -> None:
+    """Run a vertex on the engine that started this process.
+
+    Raises
+    ------
+    UsageError
+        If no engine did.
+    """
+    engine = os.environ.get("CHARON_ENGINE")
+    if engine != "embedded":
+        raise UsageError("charon-vertex is started by an engine: charonctl run FILE --local")
+    from charon.engines.embedded import VertexSettings, work
+
+    asyncio.run(work(role, VertexSettings.from_environment()))
+
+
+def main() -> None:
+    """Run charon-vertex; exit with 2 for a wrong call, so that the engine does not try again."""
+    sys.exit(run_command(vertex, None))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""How a run's state looks: a live table for people, plain lines for pipes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from charon.engines.embedded import Snapshot
+    from charon.frames.account import Account
+
+
+class Rates:
+    """Frames per second of each vertex, from the counters of successive snapshots."""
+
+    def __init__(self, window_s: float = 2.0) -> None:
+        self._window_ns = window_s * 1e9
+        self._history: list[tuple[int, dict[str, int]]] = []
+
+    def update(self, snapshot: Snapshot) -> dict[str, float]:
+        """Take a snapshot in and return the rates over the last seconds."""
+        done = {name: count_done(pages) for name, pages in snapshot.by_vertex().items()}
+        self._history.append((snapshot.taken_ns, done))
+        while len(self._history) > 2 and snapshot.taken_ns - self._history[1][0] > self._window_ns:
+            self._history.pop(0)
+        then_ns, then = self._history[0]
+        seconds = (snapshot.taken_ns - then_ns) / 1e9
+        if seconds <= 0:
+            return dict.fromkeys(done, 0.0)
+        # A replica that was started again counts from nought: never show that as a negative rate.
+        return {name: max(0.0, (n - then.get(name, 0)) / seconds) for name, n in done.items()}
+
+
+def count_done(pages: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many messages a vertex's replicas have dealt with."""
+    return sum(int(page.get("counts", {}).get("done", 0)) for page in pages)
+
+
+def live_view(
+    title: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str], expected: int | None = None
+) -> RenderableType:
+    """Return the live table of a run."""
+    parts: list[RenderableType] = [Text(title, style="bold")]
+    if expected:
+        parts.append(_progress(snapshot.account, expected))
+    parts.append(_vertices(snapshot, rates, order))
+    parts.append(Text.from_markup(account_line(snapshot.account)))
+    parts.append(Text(latency_line(snapshot.latency())))
+    said = [line for pages in snapshot.by_vertex().values() for page in pages for line in page.get("said", [])]
+    parts += [Text(f"! {line}", style="yellow") for line in said[-3:]]
+    return Group(*parts)
+
+
+def _progress(account: Account, expected: int) -> RenderableType:
+    done = account.reconstructed + sum(account.rejected.values()) + account.missed + account.lost
+    line = Table.grid(padding=(0, 1))
+    line.add_row(
+        ProgressBar(total=expected, completed=min(done, expected), width=50), f"{done:,} of {expected:,} frames"
+    )
+    return line
+
+
+def _vertices(snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("vertex")
+    for heading in ("state", "frames/s", "frames", "waiting", "memory"):
+        table.add_column(heading, justify="left" if heading == "state" else "right")
+    grouped = snapshot.by_vertex()
+    for name in order:
+        pages = grouped.get(name, [])
+        waiting = sum(e.waiting for edge, e in snapshot.edges.items() if edge.endswith(f"-{name}"))
+        waiting += sum(int(page.get("waiting", 0)) for page in pages)
+        memory = sum(int(page.get("rss_bytes", 0)) for page in pages) / 2**20
+        states = ", ".join(sorted({str(page.get("state", "starting")) for page in pages})) or "starting"
+        label = name if len(pages) < 2 else f"{name} x{len(pages)}"
+        table.add_row(
+            label, states, f"{rates.get(name, 0.0):.0f}", f"{count_done(pages):,}", f"{waiting:,}", f"{memory:.0f} MiB"
+        )
+    return table
+
+
+def account_line(account: Account) -> str:
+    """Return the account of frames in one line."""
+    rejected = sum(account.rejected.values())
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(account.rejected.items()))
+    parts = [
+        f"published {account.published:,}",
+        f"missed {account.missed:,}",
+        f"accepted {account.accepted:,}",
+        f"rejected {rejected:,}" + (f" ({reasons})" if reasons else ""),
+        f"in flight {account.in_flight:,}",
+        f"reconstructed {account.reconstructed:,}",
+        f"duplicates {account.duplicates:,}",
+        f"lost {account.lost:,}",
+    ]
+    return "  ".join(parts)
+
+
+def latency_line(latency: Mapping[str, Any]) -> str:
+    """Return the latency in one line."""
+    if not latency:
+        return "latency: nothing measured yet"
+    line = f"latency from detector to image: p50 {latency['p50_ms']:.1f} ms, p99 {latency['p99_ms']:.1f} ms"
+    disagreed = int(latency.get("clock_disagrees", 0))
+    return line + (f"; clocks disagree for {disagreed} frames, left out" if disagreed else "")
+
+
+def plain_lines(title: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]) -> list[str]:
+    """Return a run's state as stable lines for a pipe."""
+    grouped = snapshot.by_vertex()
+    lines = [title]
+    for name in order:
+        pages = grouped.get(name, [])
+        waiting = sum(e.waiting for edge, e in snapshot.edges.items() if edge.endswith(f"-{name}"))
+        waiting += sum(int(page.get("waiting", 0)) for page in pages)
+        states = ",".join(sorted({str(page.get("state", "starting")) for page in pages})) or "starting"
+        lines.append(
+            f"{name}: {states}, {rates.get(name, 0.0):.0f} frames/s, {count_done(pages)} frames, {waiting} waiting"
+        )
+    lines.append(account_line(snapshot.account))
+    lines.append(latency_line(snapshot.latency()))
+    lines += [f"! {line}" for pages in grouped.values() for page in pages for line in page.get("said", [])]
+    return lines
+
+
+def clock() -> str:
+    """Return the time of day, for a table's title."""
+    return time.strftime("%H:%M:%S")

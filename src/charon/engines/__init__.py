@@ -1,0 +1,1 @@
+"""Where a pipeline runs: embedded on one machine, on Numaflow, or as a plain PvaPy baseline."""

@@ -1,0 +1,20 @@
+"""A pipeline on one machine: supervised processes around a nats-server of their own."""
+
+from charon.engines.embedded.engine import EmbeddedEngine, EngineError, Options
+from charon.engines.embedded.runfile import RunInfo, find_run, find_runs
+from charon.engines.embedded.settings import VertexSettings
+from charon.engines.embedded.snapshot import Snapshot, take_snapshot
+from charon.engines.embedded.worker import work
+
+__all__ = [
+    "EmbeddedEngine",
+    "EngineError",
+    "Options",
+    "RunInfo",
+    "Snapshot",
+    "VertexSettings",
+    "find_run",
+    "find_runs",
+    "take_snapshot",
+    "work",
+]

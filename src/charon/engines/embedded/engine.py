@@ -1,0 +1,332 @@
+"""The embedded engine: a pipeline as processes around a nats-server of its own, on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from charon.adapters.nats import Bus, NatsServer
+from charon.engines.embedded.processes import Process, die_with_parent
+from charon.engines.embedded.runfile import RunFile, RunInfo
+from charon.engines.embedded.settings import VertexSettings
+from charon.engines.embedded.snapshot import Snapshot, take_snapshot
+from charon.frames import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from charon.engines.manifest import Container, Edge, Pipeline, Vertex
+
+_log = logging.getLogger(__name__)
+PROGRAM = "charon-vertex"
+_READY_STATES = frozenset({"running", "waiting for the channel"})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the embedded engine runs a pipeline.
+
+    Parameters
+    ----------
+    output
+        Folder for results, logs and the buffers' files.
+    storage
+        Where buffers live: ``memory``, or ``file`` to survive the death of the nats-server.
+    buffer_bytes
+        Bound of each edge's buffer.
+    ack_wait_s
+        After this long a message that nobody acknowledged is handed out again.
+    environment
+        Added to every vertex's environment.
+    """
+
+    output: Path
+    storage: Literal["memory", "file"] = "memory"
+    buffer_bytes: int = 2 * 2**30
+    ack_wait_s: float = 3.0
+    nats_port: int = 0
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class EngineError(RuntimeError):
+    """The pipeline cannot go on; the text says which vertex and why."""
+
+
+class EmbeddedEngine:
+    """One run of one pipeline.
+
+    Parameters
+    ----------
+    pipeline
+        The manifest.
+    manifest
+        Where it was read from, for provenance.
+    options
+        How to run it.
+    """
+
+    def __init__(self, pipeline: Pipeline, manifest: Path, options: Options) -> None:
+        self.pipeline = pipeline
+        self.options = options
+        self.run = time.strftime(f"{pipeline.name}-%Y%m%dT%H%M%SZ", time.gmtime())
+        self.folder = options.output / "run"
+        self._manifest = manifest
+        self._edges = {edge: pipeline.edge_name(edge) for edge in pipeline.spec.edges}
+        self._server = NatsServer(self.folder / "nats", port=options.nats_port, preexec=die_with_parent())
+        self._run_file: RunFile | None = None
+        self._bus: Bus | None = None
+        self._tending: asyncio.Task[None] | None = None
+        self.processes: dict[str, list[Process]] = {}
+        self.messages: list[str] = []
+        self.failure: str | None = None
+        self.server_restarts = 0
+
+    async def start(self, timeout_s: float = 60.0) -> None:
+        """Start everything, sinks first, and return when every vertex is ready.
+
+        Raises
+        ------
+        UsageError
+            If the pipeline runs already, or a vertex is not one that this engine can run.
+        EngineError
+            If a vertex does not become ready.
+        """
+        self._processes_for_all()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._run_file = RunFile(self.pipeline.name)
+        self._server.start()
+        self._bus = await Bus.connect(self._server.address, "supervisor")
+        await self._make_buffers()
+        self._run_file.write(self._info())
+        self._tending = asyncio.create_task(self._tend())
+        for vertex in reversed(self.pipeline.spec.in_order()):
+            if vertex.source is not None:
+                # Frames must find their readers warm: the first ones would wait for them.
+                await self._until_ready([v.name for v in self.pipeline.spec.vertices if v.source is None], timeout_s)
+            for process in self.processes[vertex.name]:
+                process.start()
+        await self._until_ready([v.name for v in self.pipeline.spec.vertices], timeout_s)
+
+    async def snapshot(self, *, ended: bool = False) -> Snapshot:
+        """Return the state of the run.
+
+        Raises
+        ------
+        UnavailableError
+            If the nats-server does not answer (it is being started again).
+        """
+        if self._bus is None:
+            raise UnavailableError("the run has not started")
+        return await take_snapshot(self._bus, list(self._edges.values()), ended=ended)
+
+    async def drain(self, timeout_s: float | None = None) -> bool:
+        """Let the sources end, then each vertex once what came before it is finished.
+
+        Returns
+        -------
+        Whether everything that was accepted is finished.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        complete = True
+        for vertex in self.pipeline.spec.in_order():
+            for edge, name in self._edges.items():
+                if edge.to == vertex.name:
+                    complete &= await self._until_empty(name, deadline)
+            for process in self.processes[vertex.name]:
+                process.terminate()
+            for process in self.processes[vertex.name]:
+                left = 60.0 if deadline is None else max(0.1, deadline - time.monotonic())
+                complete &= await process.wait(left)
+        return complete
+
+    async def stop(self) -> None:
+        """End every process that was started and leave nothing behind."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
+        for processes in self.processes.values():
+            for process in processes:
+                process.kill()
+        if self._bus is not None:
+            await self._bus.close()
+        self._server.stop()
+        if self._run_file is not None:
+            self._run_file.close()
+            self._run_file = None
+
+    # Starting
+
+    def _processes_for_all(self) -> None:
+        for vertex in self.pipeline.spec.vertices:
+            command = vertex_command(vertex)
+            self.processes[vertex.name] = [self._process(vertex, k, command) for k in range(vertex.replicas)]
+
+    def _process(self, vertex: Vertex, replica: int, command: list[str]) -> Process:
+        limits = self.pipeline.limits_of(vertex)
+        settings = VertexSettings(
+            run=self.run,
+            vertex=vertex.name,
+            replica=replica,
+            address=self._server.address,
+            inlets=tuple(name for edge, name in self._edges.items() if edge.to == vertex.name),
+            outlets=tuple(name for edge, name in self._edges.items() if edge.from_ == vertex.name),
+            read_batch_size=limits.read_batch_size or 8,
+        )
+        given = {e.name: e.value for e in vertex.container.env} if vertex.container else {}
+        environment = {
+            **os.environ,
+            "CHARON_OUTPUT": str(self.options.output),
+            **given,
+            **self.options.environment,
+            **settings.to_environment(),
+        }
+        log = self.folder / f"{vertex.name}-{replica}.log"
+        return Process(settings.page, command, environment, log)
+
+    async def _make_buffers(self) -> None:
+        if self._bus is None:
+            return
+        await self._bus.make_ledger(self.options.storage)
+        for edge, name in self._edges.items():
+            limits = self.pipeline.limits_of(self._vertex(edge.to))
+            usable = (limits.buffer_max_length or 30_000) * (limits.buffer_usage_limit or 80) // 100
+            await self._bus.make_edge(
+                name,
+                storage=self.options.storage,
+                max_bytes=self.options.buffer_bytes,
+                max_messages=usable,
+                ack_wait_s=self.options.ack_wait_s,
+                max_handed_out=1000,
+            )
+
+    async def _until_ready(self, vertices: list[str], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        waiting = [process for name in vertices for process in self.processes[name]]
+        while waiting:
+            self._raise_failure()
+            if time.monotonic() > deadline:
+                raise EngineError(f"{waiting[0].name} was not ready after {timeout_s:.0f} s: {waiting[0].last_words()}")
+            pages = (await self.snapshot()).pages
+            waiting = [p for p in waiting if p.pid is None or pages.get(p.name, {}).get("state") not in _READY_STATES]
+            await asyncio.sleep(0.05)
+
+    def _info(self) -> RunInfo:
+        address = self._server.address
+        return RunInfo(
+            pipeline=self.pipeline.name,
+            run=self.run,
+            pid=os.getpid(),
+            port=address.port,
+            token=address.token,
+            output=str(self.options.output.resolve()),
+            manifest=str(self._manifest),
+            started_ns=time.time_ns(),
+        )
+
+    # Watching
+
+    async def _tend(self) -> None:
+        """Start again what dies, until it dies too often."""
+        while True:
+            for processes in self.processes.values():
+                for process in processes:
+                    self._tell(process.tend())
+                    if process.failure and self.failure is None:
+                        self.failure = process.failure
+                        _log.error("%s", process.failure)
+            await self._tend_server()
+            await asyncio.sleep(0.05)
+
+    async def _tend_server(self) -> None:
+        status = self._server.poll()
+        if status is None:
+            return
+        self.server_restarts += 1
+        if self.server_restarts > 5:
+            self.failure = f"nats-server keeps ending (status {status}); its log is {self._server.log}"
+            return
+        kept = "its streams are on disk" if self.options.storage == "file" else "what its memory held is lost"
+        self._tell(f"nats-server ended with status {status}; starting it again; {kept}")
+        try:
+            await asyncio.to_thread(self._server.start)
+            await self._make_buffers_again()
+        except UnavailableError as error:
+            self._tell(str(error))
+
+    async def _make_buffers_again(self) -> None:
+        """Make the buffers anew where they lived in memory; the client comes back by itself."""
+        for _ in range(100):
+            try:
+                await self._make_buffers()
+            except Exception as error:  # noqa: BLE001 - whatever the client says while it reconnects
+                _log.debug("buffers: %r", error)
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+    def _tell(self, message: str | None) -> None:
+        if message:
+            self.messages.append(message)
+            _log.warning("%s", message)
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise EngineError(self.failure)
+
+    async def _until_empty(self, edge: str, deadline: float | None) -> bool:
+        while self.failure is None:
+            try:
+                state = await self._bus.edge_state(edge) if self._bus else None
+            except UnavailableError:
+                state = None
+            if state is not None and state.waiting == 0:
+                return True
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.03)
+        return False
+
+    def _vertex(self, name: str) -> Vertex:
+        return next(vertex for vertex in self.pipeline.spec.vertices if vertex.name == name)
+
+    def edge_names(self) -> dict[str, Edge]:
+        """Return the edges by the name of their buffer."""
+        return {name: edge for edge, name in self._edges.items()}
+
+    def page_of(self, snapshot: Snapshot, vertex: str) -> list[dict[str, Any]]:
+        """Return the pages of a vertex's replicas."""
+        return [snapshot.pages.get(process.name, {}) for process in self.processes[vertex]]
+
+
+def vertex_command(vertex: Vertex) -> list[str]:
+    """Return the command line that a vertex's process gets here.
+
+    Raises
+    ------
+    UsageError
+        If the vertex runs something else than this program.
+    """
+    program = [sys.executable, "-m", "charon.cli.vertex"]
+    container = vertex.container
+    if container is not None:
+        return [*program, *_arguments(vertex.name, container)]
+    if vertex.sink is not None and vertex.sink.log is not None:
+        return [*program, "log-sink"]
+    if vertex.sink is not None and vertex.sink.blackhole is not None:
+        return [*program, "log-sink", "--quiet"]
+    raise UsageError(f"vertex {vertex.name!r}: the embedded engine has no builtin function; give it a container")
+
+
+def _arguments(vertex: str, container: Container) -> list[str]:
+    command = [*container.command, *container.args]
+    if container.command:
+        if Path(container.command[0]).name != PROGRAM:
+            raise UsageError(
+                f"vertex {vertex!r} runs {container.command[0]!r}; the embedded engine runs {PROGRAM} only"
+            )
+        command = command[1:]
+    return command

@@ -1,0 +1,124 @@
+"""Where a running pipeline is found from another terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import psutil
+
+from charon.adapters.nats import Address
+from charon.frames import UsageError
+
+
+def state_folder() -> Path:
+    """Return the folder that run files lie in: ``$XDG_STATE_HOME/charon`` or ``~/.local/state/charon``."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "charon" / "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What another terminal needs to know of a run."""
+
+    pipeline: str
+    run: str
+    pid: int
+    port: int
+    token: str
+    output: str
+    manifest: str
+    started_ns: int
+
+    @property
+    def address(self) -> Address:
+        """Where the run's nats-server is."""
+        return Address(port=self.port, token=self.token)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the supervisor that wrote this still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            # A process id is used again: the one meant began before it wrote this.
+            return process.is_running() and process.create_time() * 1e9 <= self.started_ns
+        except psutil.Error:
+            return False
+
+
+class RunFile:
+    """The file of one pipeline's run, locked while it runs; it holds a secret and is for its owner's eyes.
+
+    Raises
+    ------
+    UsageError
+        If a pipeline of this name runs already.
+    """
+
+    def __init__(self, pipeline: str) -> None:
+        folder = state_folder()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = folder / f"{pipeline}.json"
+        self._file: TextIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise UsageError(
+                f"a pipeline {pipeline!r} runs already here; end it with: charonctl stop {pipeline} --local"
+            ) from error
+
+    def write(self, info: RunInfo) -> None:
+        """Write where the run is found."""
+        self._file.seek(0)
+        self._file.truncate()
+        json.dump(asdict(info), self._file)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Take the file away and let another run of the pipeline begin."""
+        self.path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def find_runs() -> list[RunInfo]:
+    """Return the runs that are alive on this machine, for this user."""
+    found: list[RunInfo] = []
+    for path in sorted(state_folder().glob("*.json")):
+        try:
+            info = RunInfo(**_read(path))
+        except (OSError, ValueError, TypeError):
+            continue
+        if info.alive:
+            found.append(info)
+    return found
+
+
+def find_run(pipeline: str | None) -> RunInfo:
+    """Return the run of a pipeline, or the only one.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or several and none is named.
+    """
+    runs = find_runs()
+    if pipeline is None:
+        if len(runs) == 1:
+            return runs[0]
+        if runs:
+            raise UsageError(f"several pipelines run here: {', '.join(r.pipeline for r in runs)}; name one")
+        raise UsageError("no pipeline runs here; start one with: charonctl run FILE --local")
+    for run in runs:
+        if run.pipeline == pipeline:
+            return run
+    others = f"; running: {', '.join(r.pipeline for r in runs)}" if runs else ""
+    raise UsageError(f"no pipeline {pipeline!r} runs here{others}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())

@@ -1,0 +1,41 @@
+"""The process of one vertex's replica on the embedded engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from charon.adapters.nats import Bus, EdgeReader, EdgeWriter
+from charon.adapters.nats.connection import LedgerPage
+from charon.vertices.roles import Surroundings
+
+if TYPE_CHECKING:
+    from charon.engines.embedded.settings import VertexSettings
+    from charon.vertices.roles import Role
+
+_log = logging.getLogger(__name__)
+
+
+async def work(role: Role, settings: VertexSettings) -> None:
+    """Run a vertex until it is told to end (SIGTERM) and has finished what it took.
+
+    Raises
+    ------
+    UnavailableError
+        If the run's nats-server does not answer at the start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # Ctrl-C reaches every process of the terminal; the supervisor decides who ends when.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    bus = await Bus.connect(settings.address, settings.page)
+    try:
+        ahead = max(2 * settings.read_batch_size, 16)
+        inlets = [EdgeReader(bus, edge, ahead) for edge in settings.inlets]
+        outlets = [EdgeWriter(bus, edge) for edge in settings.outlets]
+        await role.run(Surroundings(inlets, outlets, LedgerPage(bus, settings.page), stop))
+    finally:
+        await bus.close()

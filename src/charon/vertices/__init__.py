@@ -1,0 +1,1 @@
+"""Source, inference and sinks: plain Python, no engine in sight."""

@@ -1,0 +1,120 @@
+"""What an engine starts: a vertex with its surroundings, ready to work between an inlet and outlets."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from charon.vertices.runner import keep_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from charon.vertices.inference import InferenceVertex
+    from charon.vertices.ports import Inlet, Ledger, Outlet
+    from charon.vertices.sink_vertex import SinkVertex
+    from charon.vertices.source import SourceVertex
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an engine puts around a vertex.
+
+    Parameters
+    ----------
+    inlets, outlets
+        Ends of the edges into and out of it.
+    ledger
+        Its replica's page.
+    stop
+        Set when it shall finish what it took and end.
+    """
+
+    inlets: Sequence[Inlet]
+    outlets: Sequence[Outlet]
+    ledger: Ledger
+    stop: asyncio.Event
+
+
+class Role(Protocol):
+    """A vertex that an engine can run."""
+
+    async def run(self, around: Surroundings) -> None:
+        """Work until told to stop, finish what was taken, and leave the last word in the ledger."""
+        ...
+
+
+@dataclass(slots=True)
+class SourceRole:
+    """A source with the monitors that feed it.
+
+    Parameters
+    ----------
+    vertex
+        The source.
+    monitors
+        Entered when the vertex is ready to take frames, left when it is told to stop.
+    """
+
+    vertex: SourceVertex
+    monitors: list[AbstractContextManager[Any]] = field(default_factory=list["AbstractContextManager[Any]"])
+
+    async def run(self, around: Surroundings) -> None:
+        """Read the channel until told to stop, then hand over what the ring still holds."""
+        await self.vertex.recall(around.ledger)
+        finished = asyncio.Event()
+        keeping = asyncio.create_task(keep_ledger(self.vertex.document, around.ledger, finished))
+        work = asyncio.create_task(self.vertex.work(around.outlets, around.stop))
+        try:
+            with ExitStack() as stack:
+                for monitor in self.monitors:
+                    stack.enter_context(monitor)
+                await asyncio.wait({work, asyncio.create_task(around.stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+            await work
+            self.vertex.stats.state = "finished"
+        finally:
+            finished.set()
+            await keeping
+
+
+@dataclass(slots=True)
+class InferenceRole:
+    """Inference between one work queue and the edges that follow."""
+
+    vertex: InferenceVertex
+
+    async def run(self, around: Surroundings) -> None:
+        """Warm up, report ready, work until told to stop."""
+        await asyncio.to_thread(self.vertex.warm_up)
+        self.vertex.stats.state = "running"
+        await _work_and_tell(self.vertex, around)
+
+
+@dataclass(slots=True)
+class SinkRole:
+    """A sink at the end of an edge."""
+
+    vertex: SinkVertex
+
+    async def run(self, around: Surroundings) -> None:
+        """Store what comes until told to stop, then write the last image."""
+        await asyncio.to_thread(self.vertex.open)
+        self.vertex.stats.state = "running"
+        await _work_and_tell(self.vertex, around)
+
+
+async def _work_and_tell(vertex: InferenceVertex | SinkVertex, around: Surroundings) -> None:
+    finished = asyncio.Event()
+    keeping = asyncio.create_task(keep_ledger(vertex.document, around.ledger, finished))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for inlet in around.inlets:
+                group.create_task(vertex.work(inlet, around.outlets, around.stop))
+        await asyncio.to_thread(vertex.close)
+        vertex.stats.state = "finished"
+    finally:
+        finished.set()
+        await keeping

@@ -1,0 +1,77 @@
+"""What every vertex tells of itself while it runs, and the loops that are the same for all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter, deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charon.frames import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from charon.vertices.ports import Ledger
+
+_log = logging.getLogger(__name__)
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counters of one replica since it started; the account of frames does not rest on them."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+    batches: Counter[int] = field(default_factory=Counter[int])
+    busy_s: float = 0.0
+    state: str = "starting"
+    started_ns: int = field(default_factory=time.time_ns)
+    _said: deque[str] = field(default_factory=lambda: deque[str](maxlen=5))
+
+    def count(self, what: str, n: int = 1) -> None:
+        """Count something."""
+        self.counts[what] += n
+
+    def say(self, text: str) -> None:
+        """Log something that the user should see, and show it in the status; a repeat is only counted."""
+        if text not in self._said:
+            self._said.append(text)
+            _log.warning("%s", text)
+
+    def document(self) -> dict[str, Any]:
+        """Return the counters as JSON values."""
+        return {
+            "pid": os.getpid(),
+            "state": self.state,
+            "started_ns": self.started_ns,
+            "updated_ns": time.time_ns(),
+            "rss_bytes": resident_bytes(),
+            "counts": dict(self.counts),
+            "batches": {str(size): n for size, n in sorted(self.batches.items())},
+            "busy_s": round(self.busy_s, 4),
+            "said": list(self._said),
+        }
+
+
+def resident_bytes() -> int:
+    """Return this process's resident memory in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+async def keep_ledger(
+    document: Callable[[], dict[str, Any]], ledger: Ledger, stop: asyncio.Event, period_s: float = 0.25
+) -> None:
+    """Write the document every so often until told to stop, and once more then."""
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), period_s)
+        try:
+            await ledger.save(document())
+        except UnavailableError as error:
+            _log.debug("the ledger waits: %s", error)

@@ -1,0 +1,99 @@
+"""The sink vertex: stores what comes, acknowledges what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from charon.frames import UnavailableError
+from charon.vertices.runner import Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from charon.vertices.ports import Delivery, Inlet, Outlet
+    from charon.vertices.sink import Sink
+
+_log = logging.getLogger(__name__)
+_RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class SinkVertex:
+    """Hands batches to a sink on a thread of its own, and acknowledges them once the sink has them for good.
+
+    Parameters
+    ----------
+    open_sink
+        Makes the sink; it may read what an earlier process stored.
+    max_batch
+        Most messages at once.
+    """
+
+    open_sink: Callable[[], Sink]
+    max_batch: int = 64
+    stats: Stats = field(default_factory=Stats)
+    _sink: Sink | None = None
+
+    @property
+    def sink(self) -> Sink:
+        """The sink, once it is open."""
+        if self._sink is None:
+            raise RuntimeError("the sink is not open")
+        return self._sink
+
+    def open(self) -> None:
+        """Make the sink."""
+        self._sink = self.open_sink()
+
+    async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:  # noqa: ARG002 - a sink has none
+        """Take, store and acknowledge until told to stop."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "sink") as thread:
+            while not stop.is_set():
+                deliveries = await inlet.batch(self.max_batch, 0)
+                if deliveries:
+                    await self._store(loop, thread, deliveries, stop)
+                await loop.run_in_executor(thread, self.sink.tick)
+        await inlet.close()
+
+    async def _store(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        thread: ThreadPoolExecutor,
+        deliveries: Sequence[Delivery],
+        stop: asyncio.Event,
+    ) -> None:
+        payloads = [delivery.payload for delivery in deliveries]
+        while True:
+            started = time.perf_counter()
+            try:
+                await loop.run_in_executor(thread, self.sink.accept, payloads)
+            except UnavailableError as error:
+                # A full disk, say. Nothing is acknowledged, so the buffer fills and the source waits: no loss.
+                self.stats.say(str(error))
+                for delivery in deliveries:
+                    await delivery.in_progress()
+                if stop.is_set():
+                    return
+                await asyncio.sleep(_RETRY_S)
+                continue
+            break
+        self.stats.busy_s += time.perf_counter() - started
+        self.stats.count("done", len(payloads))
+        self.stats.batches[len(payloads)] += 1
+        for delivery in deliveries:
+            await delivery.ack()
+
+    def close(self) -> None:
+        """Write what is left to write."""
+        self.sink.close()
+
+    def document(self) -> dict[str, Any]:
+        """Return this replica's page of the ledger."""
+        page = {"kind": "sink", **self.stats.document()}
+        return page if self._sink is None else {**page, **self._sink.ledger()}

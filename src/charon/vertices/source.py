@@ -1,0 +1,283 @@
+"""The source vertex: from the detector's channel into the buffer, and an account of what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from charon.frames import BadFrameError, FrameId, LatePosition, Rejection, encode
+from charon.frames.epochs import EpochTracker
+from charon.vertices.ledger import LedgerBook
+from charon.vertices.runner import Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from charon.frames import Frame, Position
+    from charon.science.preprocess import Geometry
+    from charon.vertices.ports import Ledger, Outlet
+
+_log = logging.getLogger(__name__)
+# Frames prepared in one go on the worker thread: enough to pay for the hand-over, few enough for latency.
+_HANDFUL = 8
+
+
+class Update(Protocol):
+    """One update of the detector's channel, not yet looked into."""
+
+    @property
+    def received_ns(self) -> int:
+        """When it came, by this machine's clock."""
+        ...
+
+    def identify(self) -> FrameId:
+        """Return which frame it is, even where its image is bad; raise BadFrameError where it is no frame."""
+        ...
+
+    def frame(self) -> Frame:
+        """Return the frame; raise BadFrameError where it is bad."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    id: FrameId
+    scan: str
+    payload: bytes
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """What is left of an update that found the ring full: its name, to be counted in its turn."""
+
+    received_ns: int
+    id: FrameId
+
+    def identify(self) -> FrameId:
+        return self.id
+
+    def frame(self) -> Frame:
+        raise LookupError(self.id.name)
+
+
+class SourceVertex:
+    """Reads a channel into a bounded ring, prepares frames and hands them to the buffer under their names.
+
+    Parameters
+    ----------
+    channel
+        Name of the pvAccess channel.
+    geometry
+        Crop and binning of its frames; None passes them on as they come.
+    ring_bytes
+        Memory for frames that wait for the buffer; when it is full, frames are missed, and counted.
+    in_flight
+        Most frames handed to the buffer and not yet confirmed.
+    positions
+        Gives the position of a frame that carries none, by its uniqueId counted from the epoch's first, or None.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        geometry: Geometry | None = None,
+        ring_bytes: int = 256 * 2**20,
+        in_flight: int = 128,
+        positions: Callable[[FrameId], Position | None] | None = None,
+    ) -> None:
+        self.channel = channel
+        self.stats = Stats(state="waiting for the channel")
+        self.book = LedgerBook()
+        self._geometry = geometry
+        self._ring: deque[Update] = deque()
+        self._ring_bytes = ring_bytes
+        # Until the first frame tells its size, this many are let wait.
+        self._ring_places = 256
+        self._in_flight = in_flight
+        self._positions = positions
+        self._epochs = EpochTracker()
+        self._late: deque[LatePosition] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._arrived = asyncio.Event()
+        self._warned: set[str] = set()
+        self._overflowing = False
+
+    # Called on the pvAccess thread: nothing but taking note.
+
+    def on_update(self, update: Update) -> None:
+        """Take an update into the ring, or note it as missed where the ring is full."""
+        if len(self._ring) >= self._ring_places:
+            self._overflow(update)
+            return
+        self._ring.append(update)
+        self._wake()
+
+    def on_state(self, connected: bool) -> None:
+        """Take note that the channel came or went."""
+        self.stats.state = "running" if connected else "waiting for the channel"
+        _log.info("channel %s %s", self.channel, "is connected" if connected else "is not there; waiting for it")
+
+    def on_position(self, position: LatePosition) -> None:
+        """Take a position that came on a channel of its own."""
+        self._late.append(position)
+        self._wake()
+
+    def _overflow(self, update: Update) -> None:
+        self.stats.count("overflow")
+        try:
+            self._ring.append(_Missed(update.received_ns, update.identify()))
+        except BadFrameError:
+            return
+        if not self._overflowing:
+            self._overflowing = True
+            _log.warning("channel %s: frames come faster than the buffer takes them; some are missed", self.channel)
+
+    def _wake(self) -> None:
+        if self._loop is not None and not self._arrived.is_set():
+            self._loop.call_soon_threadsafe(self._arrived.set)
+
+    # On the event loop.
+
+    async def recall(self, ledger: Ledger) -> None:
+        """Go on with the account of the replica's predecessor, if there was one."""
+        document = await ledger.load()
+        if document and "ledger" in document:
+            self.book = LedgerBook.from_json(document["ledger"])
+            if document.get("last"):
+                self._epochs.resume(self.channel, document["last"])
+
+    async def work(self, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
+        """Hand frames to the buffer until told to stop and the ring is empty."""
+        self._loop = asyncio.get_running_loop()
+        places = asyncio.Semaphore(self._in_flight)
+        handing: set[asyncio.Task[None]] = set()
+        with ThreadPoolExecutor(1, "prepare") as thread:
+            while not (stop.is_set() and not self._ring and not self._late):
+                await self._hand_on_positions(outlets)
+                handful = self._take()
+                if not handful:
+                    await self._wait(stop)
+                    continue
+                for prepared in await self._loop.run_in_executor(thread, self._prepare, handful):
+                    await places.acquire()
+                    task = asyncio.create_task(self._hand_on(prepared, outlets, places))
+                    handing.add(task)
+                    task.add_done_callback(handing.discard)
+            if handing:
+                await asyncio.gather(*handing)
+
+    def document(self) -> dict[str, Any]:
+        """Return this replica's page of the ledger."""
+        return {
+            "kind": "source",
+            "channel": self.channel,
+            "restarts": self._epochs.restarts,
+            "waiting": len(self._ring),
+            "last": self._epochs.last,
+            **self.stats.document(),
+            "ledger": self.book.to_json(),
+        }
+
+    def _take(self) -> list[Update]:
+        handful: list[Update] = []
+        while self._ring and len(handful) < _HANDFUL:
+            handful.append(self._ring.popleft())
+        return handful
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        self._arrived.clear()
+        if self._ring or self._late or stop.is_set():
+            return
+        # Bounded, because a stop does not set this event.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._arrived.wait(), 0.1)
+
+    async def _hand_on(self, prepared: _Prepared, outlets: Sequence[Outlet], places: asyncio.Semaphore) -> None:
+        try:
+            new = await asyncio.gather(*(outlet.send(prepared.payload, prepared.id.name) for outlet in outlets))
+        finally:
+            places.release()
+        where = (prepared.id.channel, prepared.id.epoch_ns, prepared.scan)
+        self.book.add(*where, "accepted", prepared.id.unique_id)
+        if prepared.reason:
+            self.book.add(*where, f"rejected:{prepared.reason}", prepared.id.unique_id)
+        self.stats.count("done")
+        if not all(new):
+            self.book.count(*where[:2], "redundant")
+
+    async def _hand_on_positions(self, outlets: Sequence[Outlet]) -> None:
+        while self._late:
+            position = self._late.popleft()
+            await asyncio.gather(*(outlet.send(encode(position), position.name) for outlet in outlets))
+            self.stats.count("positions")
+
+    # On the prepare thread.
+
+    def _prepare(self, handful: list[Update]) -> list[_Prepared]:
+        started = time.perf_counter()
+        results = [self._prepare_one(update) for update in handful]
+        self.stats.busy_s += time.perf_counter() - started
+        return [prepared for prepared in results if prepared is not None]
+
+    def _prepare_one(self, update: Update) -> _Prepared | None:
+        try:
+            frame_id, again = self._epochs.place(update.identify())
+        except BadFrameError as error:
+            # What carries no uniqueId is no frame that one could account for (an empty first update, say).
+            self.stats.count(f"unidentified:{error.reason}")
+            self.stats.say(f"channel {self.channel}: an update that is no frame was passed over: {error.detail}")
+            return None
+        if again:
+            self.stats.count("again")
+            return None
+        self._say_once(frame_id)
+        if isinstance(update, _Missed):
+            self.book.add(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), "missed", frame_id.unique_id)
+            return None
+        self._overflowing = False
+        try:
+            frame = self._fit(update.frame(), frame_id)
+        except BadFrameError as error:
+            return self._rejected(update, frame_id, error)
+        self.book.add(frame_id.channel, frame_id.epoch_ns, frame.scan, "seen", frame_id.unique_id)
+        now = time.time_ns()
+        times = {**frame.times_ns, "received": update.received_ns, "accepted": now}
+        return _Prepared(frame_id, frame.scan, encode(replace(frame, times_ns=times)))
+
+    def _fit(self, frame: Frame, frame_id: FrameId) -> Frame:
+        self._ring_places = max(64, self._ring_bytes // max(1, frame.image.nbytes))
+        image = frame.image if self._geometry is None else self._geometry.apply(frame.image)
+        position = frame.position_m
+        if position is None and self._positions is not None:
+            position = self._positions(frame_id)
+        scan = frame.scan or scan_name(frame_id)
+        return replace(frame, id=frame_id, image=image, position_m=position, scan=scan)
+
+    def _rejected(self, update: Update, frame_id: FrameId, error: BadFrameError) -> _Prepared:
+        detail = f"frame {frame_id.name}: {error.detail}"
+        self.stats.say(f"rejected: {detail}")
+        scan = scan_name(frame_id)
+        self.book.add(frame_id.channel, frame_id.epoch_ns, scan, "seen", frame_id.unique_id)
+        times = {"received": update.received_ns}
+        payload = encode(Rejection(frame_id, error.reason, detail, "source", scan, times))
+        return _Prepared(frame_id, scan, payload, str(error.reason))
+
+    def _say_once(self, frame_id: FrameId) -> None:
+        if frame_id.time_ns == 0 and "time" not in self._warned:
+            self._warned.add("time")
+            self.stats.say(f"channel {self.channel} sends no time stamps: frames are named by uniqueId alone")
+
+
+def scan_name(frame_id: FrameId) -> str:
+    """Name the scan of a frame that carries no name of one: by the time its epoch began."""
+    if frame_id.epoch_ns == 0:
+        return "scan"
+    return time.strftime("scan-%Y%m%dT%H%M%SZ", time.gmtime(frame_id.epoch_ns // 1_000_000_000))
