@@ -88,13 +88,22 @@ class Canvas:
     max_pixels
         Largest area of the canvas in pixels; a position that would need more is refused. A pixel
         takes 24 bytes.
+    anchor_m
+        A position (x, y) in m that lies within the image, whether or not a patch does: it decides
+        which of two places far from each other the image is of.
 
     References
     ----------
     Averages on a circle: Mardia and Jupp, Directional Statistics, doi:10.1002/9780470316979.
     """
 
-    def __init__(self, pixel_m: float, weight_radius_m: float | None = None, max_pixels: int = 1 << 24) -> None:
+    def __init__(
+        self,
+        pixel_m: float,
+        weight_radius_m: float | None = None,
+        max_pixels: int = 1 << 24,
+        anchor_m: Position | None = None,
+    ) -> None:
         if not (math.isfinite(pixel_m) and pixel_m > 0.0):
             raise PlacementError(f"a canvas needs the size of its pixel in m, not {pixel_m}")
         self.pixel_m = pixel_m
@@ -104,6 +113,7 @@ class Canvas:
         self._sums = np.zeros((3, 0, 0))
         self._corner = (0, 0)
         self._box: tuple[int, int, int, int] | None = None
+        self._anchor = None if anchor_m is None else (round(anchor_m[1] / pixel_m), round(anchor_m[0] / pixel_m))
 
     def add(
         self,
@@ -194,7 +204,9 @@ class Canvas:
         if self._box is not None:
             old = self._box
             box = (min(old[0], box[0]), min(old[1], box[1]), max(old[2], box[2]), max(old[3], box[3]))
-        height, width = box[2] - box[0], box[3] - box[1]
+        row, column = self._anchor or box[:2]
+        height = max(box[2], row) - min(box[0], row)
+        width = max(box[3], column) - min(box[1], column)
         if height * width > self._max_pixels:
             raise PlacementError(
                 f"patch {name}: its position ({position_m[0]:g}, {position_m[1]:g}) m is too far from the others: "

@@ -69,12 +69,13 @@ class LedgerBook:
         epoch = self._epochs.get((channel, epoch_ns))
         return IdSet() if epoch is None else epoch.sets.get(state, IdSet())
 
-    def totals(self) -> dict[str, int]:
-        """Return how many frames are in each state, and each count, over all epochs."""
+    def totals(self, scan: str | None = None) -> dict[str, int]:
+        """Return how many frames are in each state, and each count, over all epochs, or over those of a scan."""
         result: Counter[str] = Counter()
         for epoch in self._epochs.values():
-            result.update({state: len(ids) for state, ids in epoch.sets.items()})
-            result.update(epoch.counts)
+            if scan is None or epoch.scan == scan:
+                result.update({state: len(ids) for state, ids in epoch.sets.items()})
+                result.update(epoch.counts)
         return dict(result)
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from charon.vertices.names import NameSet
 from charon.vertices.sink import Accepted, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _log = logging.getLogger(__name__)
 
@@ -19,10 +19,17 @@ _log = logging.getLogger(__name__)
 class LogSink:
     """Writes a line for each patch and each rejection, and counts them; it keeps nothing.
 
-    What it knows ends with its process: after a restart a repeat is taken for new.
+    What it knows ends with its process, but for the account, which its successor goes on with: a repeat
+    after a restart is logged again and counted once.
+
+    Parameters
+    ----------
+    quiet
+        Count only, write no line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._level = logging.DEBUG if quiet else logging.INFO
         self._names = NameSet()
         self._book = LedgerBook()
         self._unreadable = 0
@@ -48,11 +55,16 @@ class LogSink:
             return "duplicates"
         if isinstance(message, Patch):
             self._book.add(frame.channel, frame.epoch_ns, message.scan, "reconstructed", frame.unique_id)
-            _log.info("patch %s scan=%s %s", frame.name, message.scan, _described(message))
+            if _log.isEnabledFor(self._level):
+                _log.log(self._level, "patch %s scan=%s %s", frame.name, message.scan, _described(message))
             return "reconstructed"
         self._book.add(frame.channel, frame.epoch_ns, message.scan, f"rejected:{message.reason}", frame.unique_id)
-        _log.info("rejected %s by %s: %s: %s", frame.name, message.vertex, message.reason, message.detail)
+        _log.log(self._level, "rejected %s by %s: %s: %s", frame.name, message.vertex, message.reason, message.detail)
         return "rejected"
+
+    def recall(self, document: Mapping[str, Any]) -> None:
+        """Go on with the account that a predecessor's `ledger` gave."""
+        self._book = LedgerBook.from_json(document)
 
     def tick(self) -> None:
         """Do nothing: a log has no picture to refresh."""
