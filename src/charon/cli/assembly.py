@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,13 +12,18 @@ from typing import TYPE_CHECKING
 from charon.frames.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from charon.adapters.inference.bundle import Bundle
-    from charon.frames import Frame, FrameId, Position
+    from charon.adapters.pvaccess import PositionMonitor
+    from charon.frames import Frame, FrameId, Position, Scalar
     from charon.science.preprocess import Geometry
     from charon.vertices.roles import InferenceRole, SinkRole, SourceRole
     from charon.vertices.sink import Sink
+    from charon.vertices.source import SourceVertex
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ def make_source(options: SourceOptions) -> SourceRole:
     from charon.vertices.roles import SourceRole
     from charon.vertices.source import SourceVertex
 
+    # A detector that binds to loopback, as ours does by default, does not hear a broadcast.
+    os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
     x, y, scan = options.attributes
     names = AttributeNames(x=x, y=y, scan=scan)
 
@@ -63,20 +71,34 @@ def make_source(options: SourceOptions) -> SourceRole:
     )
 
     @contextmanager
-    def monitoring() -> Iterator[None]:
+    def monitoring() -> Generator[None]:
         with ExitStack() as stack:
             monitor = FrameMonitor(options.channel, lambda raw: vertex.on_update(Named(raw)), vertex.on_state)
             monitor.start()
             stack.callback(monitor.stop)
             if options.position_channel:
-                from charon.adapters.pvaccess import PositionMonitor
-
-                late = PositionMonitor(options.position_channel, options.channel, vertex.on_position)
+                late = _position_monitor(options.position_channel, vertex)
                 late.start()
                 stack.callback(late.stop)
             yield
 
     return SourceRole(vertex, [monitoring()])
+
+
+def _position_monitor(channel: str, vertex: SourceVertex) -> PositionMonitor:
+    from charon.adapters.pvaccess import PositionMonitor, RawPosition
+    from charon.frames import BadFrameError
+
+    def take(raw: RawPosition) -> None:
+        try:
+            vertex.on_position(raw.position())
+        except BadFrameError as error:
+            vertex.stats.say(f"passed over: {error.detail}")
+
+    def tell(connected: bool) -> None:
+        logging.getLogger(__name__).info("channel %s %s", channel, "is connected" if connected else "is not there")
+
+    return PositionMonitor(channel, vertex.channel, take, tell)
 
 
 def make_inference(model: str, backend: str, threads: int, *, linger_s: float, slow_s: float) -> InferenceRole:
@@ -133,7 +155,9 @@ def make_log_sink(*, quiet: bool) -> SinkRole:
     from charon.vertices.roles import SinkRole
     from charon.vertices.sink_vertex import SinkVertex
 
-    return SinkRole(SinkVertex(lambda: LogSink(quiet=quiet)))
+    if quiet:
+        logging.getLogger("charon.vertices.log_sink").setLevel(logging.WARNING)
+    return SinkRole(SinkVertex(LogSink, forgets=True))
 
 
 def load(model: str) -> Bundle:
@@ -189,7 +213,7 @@ def viewer(channel: str) -> Callable[..., None]:
     server = ImageServer([channel])
     server.__enter__()
 
-    def publish(image: object, unique_id: int, time_ns: int, attributes: dict[str, object]) -> None:
-        server.post(channel, image, unique_id, time_ns, attributes)
+    def publish(image: NDArray[np.float32], unique_id: int, time_ns: int, attributes: Mapping[str, Scalar]) -> None:
+        server.post(channel, image, unique_id=unique_id, time_ns=time_ns, attributes=attributes)
 
     return publish

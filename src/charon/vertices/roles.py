@@ -102,6 +102,7 @@ class SinkRole:
     async def run(self, around: Surroundings) -> None:
         """Store what comes until told to stop, then write the last image."""
         await asyncio.to_thread(self.vertex.open)
+        await self.vertex.recall(around.ledger)
         self.vertex.stats.state = "running"
         await _work_and_tell(self.vertex, around)
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from charon.frames import UnavailableError
+from charon.vertices.log_sink import LogSink
 from charon.vertices.runner import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from charon.vertices.ports import Delivery, Inlet, Outlet
+    from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
     from charon.vertices.sink import Sink
 
 _log = logging.getLogger(__name__)
@@ -30,14 +31,19 @@ class SinkVertex:
     ----------
     open_sink
         Makes the sink; it may read what an earlier process stored.
+    forgets
+        Whether the sink keeps nothing itself. Then its account is written down before anything is
+        acknowledged, and its successor goes on with it.
     max_batch
         Most messages at once.
     """
 
     open_sink: Callable[[], Sink]
+    forgets: bool = False
     max_batch: int = 64
     stats: Stats = field(default_factory=Stats)
     _sink: Sink | None = None
+    _ledger: Ledger | None = None
 
     @property
     def sink(self) -> Sink:
@@ -49,6 +55,13 @@ class SinkVertex:
     def open(self) -> None:
         """Make the sink."""
         self._sink = self.open_sink()
+
+    async def recall(self, ledger: Ledger) -> None:
+        """Go on with the account of the replica's predecessor, where the sink itself keeps nothing."""
+        self._ledger = ledger if self.forgets else None
+        document = await ledger.load() if self.forgets else None
+        if document and "ledger" in document and isinstance(self.sink, LogSink):
+            self.sink.recall(document["ledger"])
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:  # noqa: ARG002 - a sink has none
         """Take, store and acknowledge until told to stop."""
@@ -86,8 +99,21 @@ class SinkVertex:
         self.stats.busy_s += time.perf_counter() - started
         self.stats.count("done", len(payloads))
         self.stats.batches[len(payloads)] += 1
+        if self._ledger is not None:
+            await self._write_down(self._ledger, stop)
         for delivery in deliveries:
             await delivery.ack()
+
+    async def _write_down(self, ledger: Ledger, stop: asyncio.Event) -> None:
+        while True:
+            try:
+                await ledger.save(self.document())
+            except UnavailableError:
+                if stop.is_set():
+                    return
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
 
     def close(self) -> None:
         """Write what is left to write."""
@@ -95,5 +121,8 @@ class SinkVertex:
 
     def document(self) -> dict[str, Any]:
         """Return this replica's page of the ledger."""
-        page = {"kind": "sink", **self.stats.document()}
-        return page if self._sink is None else {**page, **self._sink.ledger()}
+        page: dict[str, Any] = {"kind": "sink", **self.stats.document()}
+        if self._sink is not None:
+            told = self._sink.ledger()
+            page |= {"sink": told.pop("kind", ""), "ledger": {"epochs": told.pop("epochs", [])}, **told}
+        return page

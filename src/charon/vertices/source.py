@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charon.frames import BadFrameError, FrameId, LatePosition, Rejection, encode
+from charon.frames import BadFrameError, FrameId, LatePosition, Reason, Rejection, encode
 from charon.frames.epochs import EpochTracker
 from charon.vertices.ledger import LedgerBook
 from charon.vertices.runner import Stats
@@ -228,28 +228,47 @@ class SourceVertex:
         return [prepared for prepared in results if prepared is not None]
 
     def _prepare_one(self, update: Update) -> _Prepared | None:
+        frame: Frame | BadFrameError
         try:
-            frame_id, again = self._epochs.place(update.identify())
+            found = update.identify()
         except BadFrameError as error:
-            # What carries no uniqueId is no frame that one could account for (an empty first update, say).
-            self.stats.count(f"unidentified:{error.reason}")
-            self.stats.say(f"channel {self.channel}: an update that is no frame was passed over: {error.detail}")
-            return None
+            return self._pass_over(error)
+        try:
+            frame = update.frame()
+        except BadFrameError as error:
+            if error.reason == Reason.EMPTY and found.time_ns == 0:
+                # What an area detector's channel holds before its first frame: nothing was published yet.
+                return self._pass_over(error)
+            frame = error
+        except LookupError:
+            return self._missed(found)
+        frame_id, again = self._epochs.place(found)
         if again:
             self.stats.count("again")
             return None
-        self._say_once(frame_id)
-        if isinstance(update, _Missed):
-            self.book.add(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), "missed", frame_id.unique_id)
-            return None
         self._overflowing = False
+        self._say_once(frame_id)
+        return self._prepare_frame(update, frame_id, frame)
+
+    def _pass_over(self, error: BadFrameError) -> None:
+        # What carries no name is no frame that one could account for.
+        self.stats.count(f"unidentified:{error.reason}")
+        self.stats.say(f"channel {self.channel}: passed over an update that is no frame: {error.detail}")
+
+    def _missed(self, found: FrameId) -> None:
+        frame_id, again = self._epochs.place(found)
+        if not again:
+            self.book.add(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), "missed", frame_id.unique_id)
+
+    def _prepare_frame(self, update: Update, frame_id: FrameId, frame: Frame | BadFrameError) -> _Prepared:
+        if isinstance(frame, BadFrameError):
+            return self._rejected(update, frame_id, frame)
         try:
-            frame = self._fit(update.frame(), frame_id)
+            frame = self._fit(frame, frame_id)
         except BadFrameError as error:
             return self._rejected(update, frame_id, error)
         self.book.add(frame_id.channel, frame_id.epoch_ns, frame.scan, "seen", frame_id.unique_id)
-        now = time.time_ns()
-        times = {**frame.times_ns, "received": update.received_ns, "accepted": now}
+        times = {**frame.times_ns, "received": update.received_ns, "accepted": time.time_ns()}
         return _Prepared(frame_id, frame.scan, encode(replace(frame, times_ns=times)))
 
     def _fit(self, frame: Frame, frame_id: FrameId) -> Frame:

@@ -53,6 +53,7 @@ class Process:
     environment: Mapping[str, str]
     log: Path
     restarts: int = 0
+    wanted: bool = False
     ending: bool = False
     failure: str = ""
     _handle: subprocess.Popen[bytes] | None = None
@@ -66,6 +67,7 @@ class Process:
 
     def start(self) -> None:
         """Start the process."""
+        self.wanted = True
         with self.log.open("ab") as output:
             self._handle = subprocess.Popen(  # noqa: S603 - the program is this one, the arguments from the user's manifest
                 list(self.command),
@@ -83,7 +85,7 @@ class Process:
         After `most_deaths` deaths within `within_s`, or a wrong call, it is given up and `failure` says why.
         """
         if self._handle is None:
-            if not self.ending and not self.failure and time.monotonic() >= self._again_at:
+            if self.wanted and not self.ending and not self.failure and time.monotonic() >= self._again_at:
                 self.restarts += 1
                 self.start()
             return None

@@ -1,0 +1,71 @@
+"""What ``charonctl detector`` writes down: the truth of the sample, and what was published."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from charon.frames import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from charon.adapters import detector
+    from charon.cli.detector.settings import Settings
+    from charon.science import simulation
+
+
+def write_truth(path: Path, experiment: simulation.Experiment | None) -> None:
+    if experiment is None:
+        raise UsageError("--truth: only a simulated sample is known")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        object=experiment.truth,
+        origin_m=np.array(experiment.origin_m),
+        pixel_m=experiment.instrument.object_pixel_m,
+        positions_m=experiment.positions_m,
+    )
+
+
+def write_report(
+    settings: Settings, series: detector.Series, done: Sequence[detector.Acquisition], late_positions: int
+) -> None:
+    if settings.report is None:
+        return
+    published = sum(len(a.ids) for a in done)
+    elapsed_s = (done[-1].last_time_ns - done[0].first_time_ns) / 1e9
+    document = {
+        "channel": settings.channel_name,
+        "shows": series.name,
+        "scan_id": settings.scan_id,
+        "scan_points": series.count,
+        "published": published,
+        "rate_hz": settings.frame_rate,
+        "achieved_hz": (published - 1) / elapsed_s if elapsed_s > 0 else None,
+        "positions": {
+            "count": late_positions if settings.position_channel else _with_position(series, published),
+            "channel": settings.position_channel,
+        },
+        "truth": None if settings.truth is None else str(settings.truth),
+        "acquisitions": [
+            {
+                "ids": a.ids.ranges(),
+                "count": len(a.ids),
+                "dropped": a.dropped.ranges(),
+                "bad": {str(unique_id): kind for unique_id, kind in a.bad.items()},
+                "first_time_ns": a.first_time_ns,
+                "last_time_ns": a.last_time_ns,
+            }
+            for a in done
+        ],
+    }
+    settings.report.parent.mkdir(parents=True, exist_ok=True)
+    settings.report.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _with_position(series: detector.Series, published: int) -> int:
+    return published if series.positions_m is not None else 0

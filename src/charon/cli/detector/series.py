@@ -1,0 +1,108 @@
+"""The frames that ``charonctl detector`` is to publish: simulated or recorded."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from charon.adapters import detector, recordings
+from charon.frames import UsageError
+from charon.science import simulation
+
+if TYPE_CHECKING:
+    from charon.cli.detector.settings import Settings
+
+_SAMPLE_PIXELS = 768
+_MARGIN_PIXELS = 4
+
+
+def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experiment | None]:
+    if settings.input_file is not None or settings.input_directory is not None:
+        return _recorded(settings), None
+    positions = _positions(settings)
+    dtype = np.dtype(settings.datatype)
+    shape = (settings.n_y_pixels, settings.n_x_pixels)
+    if settings.sample == "noise":
+        return detector.noise(shape, dtype, positions, seed=settings.seed), None
+    try:
+        instrument = _instrument(shape)
+        experiment = simulation.Experiment(
+            instrument,
+            _sample(settings, instrument, positions),
+            positions,
+            flux=settings.flux,
+            seed=settings.seed,
+            dtype=dtype,
+            dead_pixels=settings.dead_pixels,
+            saturation=settings.saturation,
+        )
+    except ValueError as error:
+        raise UsageError(f"this experiment cannot be simulated: {error}") from error
+    return detector.simulated(experiment), experiment
+
+
+def _instrument(shape: tuple[int, int]) -> simulation.Instrument:
+    """Return the default instrument with another number of pixels, moved so that the object's pixel stays."""
+    default = simulation.Instrument()
+    patch = min(default.patch_shape[0], *shape)
+    distance_m = default.distance_m * shape[0] / default.detector_shape[0]
+    return simulation.Instrument(distance_m=distance_m, detector_shape=shape, patch_shape=(patch, patch))
+
+
+def _positions(settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if settings.scan in ("raster", "snake"):
+        lines, points = settings.shape or (48, 48)
+        if settings.points is not None and settings.shape is None:
+            return simulation.make_scan(settings.scan, settings.points, settings.step)  # pyright: ignore[reportArgumentType]
+        grid = simulation.raster if settings.scan == "raster" else simulation.snake
+        return grid(lines, points, settings.step)[: settings.points]
+    if settings.scan == "spiral":
+        return simulation.spiral(settings.points or 2304, settings.step)
+    found = recordings.read_positions(
+        Path(settings.scan), scale_m=settings.position_scale, order=settings.position_order
+    )
+    return found[: settings.points]
+
+
+def _sample(
+    settings: Settings, instrument: simulation.Instrument, positions: np.ndarray[Any, np.dtype[np.float64]]
+) -> simulation.Sample:
+    """Return a sample that is large enough for every patch of the scan."""
+    reach = math.ceil(float(np.abs(positions).max()) / instrument.object_pixel_m) + _MARGIN_PIXELS
+    side = max(_SAMPLE_PIXELS, 2 * reach + instrument.patch_shape[0])
+    pixel_m = instrument.object_pixel_m
+    if settings.sample == "star":
+        return simulation.siemens_star((side, side), pixel_m=pixel_m)
+    if settings.sample == "tungsten":
+        return simulation.tungsten_test_pattern((side, side), pixel_m=pixel_m, seed=settings.seed)
+    return simulation.demo_sample((side, side), pixel_m=pixel_m, seed=settings.seed)
+
+
+def _recorded(settings: Settings) -> detector.Series:
+    files = [settings.input_file] if settings.input_file else []
+    if settings.input_directory is not None:
+        files += sorted(p for p in settings.input_directory.iterdir() if recordings.is_recording(p))
+    if not files:
+        raise UsageError(f"{settings.input_directory} holds no recordings")
+    found = [
+        recordings.open_recording(
+            path,
+            dataset=settings.hdf_dataset,
+            positions=settings.positions,
+            position_scale_m=settings.position_scale,
+            position_order=settings.position_order,
+            fftshift=settings.fftshift,
+        )
+        for path in files
+    ]
+    frames = recordings.join(found)
+    known = [r.positions_m for r in found if r.positions_m is not None]
+    return detector.Series(
+        found[0].name if len(found) == 1 else f"{len(found)} recordings",
+        len(frames),
+        lambda index: frames[index][0].frame(frames[index][1]),
+        np.concatenate(known) if len(known) == len(found) else None,
+    )

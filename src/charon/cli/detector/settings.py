@@ -1,0 +1,90 @@
+"""The options of ``charonctl detector``, and the plan that follows from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from charon.adapters import detector, pvaccess
+from charon.cli.detector.options import Numbers
+from charon.frames import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from charon.adapters.recordings import Order
+
+_FOREVER = 1 << 62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options of ``charonctl detector``, as they are named there."""
+
+    channel_name: str
+    frame_rate: float
+    n_frames: int | None
+    runtime: float | None
+    repeat: int | None
+    cache_size: int
+    prepare_all: bool
+    start_delay: float
+    shutdown_delay: float
+    report_period: int
+    wait_for_client: bool
+    codec: str | None
+    scan_id: str
+    n_x_pixels: int
+    n_y_pixels: int
+    datatype: str
+    sample: str
+    scan: str
+    step: float
+    shape: tuple[int, int] | None
+    points: int | None
+    flux: float
+    dead_pixels: int
+    saturation: int | None
+    seed: int
+    input_file: Path | None
+    input_directory: Path | None
+    hdf_dataset: str | None
+    positions: Path | None
+    position_scale: float
+    position_order: Order | None
+    fftshift: bool
+    drop: frozenset[int] = field(default_factory=frozenset[int])
+    bad: Sequence[str] = ()
+    restart_at: int | None = None
+    restart_pause: float = 1.0
+    position_channel: str | None = None
+    position_delay: float = 0.05
+    report: Path | None = None
+    truth: Path | None = None
+
+    def plan(self, count: int) -> detector.Plan:
+        """Return what to publish of a series of so many frames."""
+        once = 1 if self.runtime is None else 0
+        passes = once if self.repeat is None else self.repeat
+        total = self.n_frames or (passes * count or _FOREVER)
+        runtime_s = math.inf if self.runtime is None else self.runtime
+        return detector.Plan(
+            rate_hz=self.frame_rate,
+            total=min(total, math.ceil(runtime_s * self.frame_rate)) if self.runtime else total,
+            runtime_s=runtime_s,
+            drop=self.drop,
+            bad=_faults(self.bad),
+            restart_at=self.restart_at,
+        )
+
+
+def _faults(given: Sequence[str]) -> dict[int, str]:
+    faults: dict[int, str] = {}
+    for text in given:
+        kind, _, numbers = text.partition("@")
+        if kind not in pvaccess.FAULTS or not numbers:
+            raise UsageError(f"--bad {text}: it is KIND@NUMBERS, KIND one of {', '.join(pvaccess.FAULTS)}")
+        faults |= dict.fromkeys(Numbers().convert(numbers, None, None), kind)
+    return faults
