@@ -177,12 +177,17 @@ def ntndarray_from(
     pv["compressedSize"] = int(payload.nbytes)
     pv["uncompressedSize"] = int(flat.nbytes)
     pv["dimension"] = [pva.PvDimension(n, 0, n, 1, False) for n in (columns, rows)]
-    pv["uniqueId"] = int(unique_id)
+    pv["attribute"] = _nt_attributes(attributes or {})
+    stamp_image(pv, unique_id, time_ns)
+    return pv
+
+
+def stamp_image(pv: PvStructure, unique_id: int, time_ns: int) -> None:
+    """Give an NTNDArray its number and its time stamps (ns since 1970), at the last moment."""
     stamp = stamp_from(time_ns)
+    pv["uniqueId"] = int(unique_id)
     pv["timeStamp"] = stamp
     pv["dataTimeStamp"] = stamp
-    pv["attribute"] = _nt_attributes(attributes or {})
-    return pv
 
 
 def _image(pv: PvStructure) -> NDArray[Any]:

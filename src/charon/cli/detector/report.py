@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 
 def write_truth(path: Path, experiment: simulation.Experiment | None) -> None:
+    """Write the simulated object: ``object`` (rows, columns) complex64, ``origin_m``, ``pixel_m``, ``positions_m``.
+
+    Raises
+    ------
+    UsageError
+        If nothing was simulated.
+    """
     if experiment is None:
         raise UsageError("--truth: only a simulated sample is known")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +41,7 @@ def write_truth(path: Path, experiment: simulation.Experiment | None) -> None:
 def write_report(
     settings: Settings, series: detector.Series, done: Sequence[detector.Acquisition], late_positions: int
 ) -> None:
+    """Write which frames were published, by ``uniqueId``, and when, for each run between two restarts."""
     if settings.report is None:
         return
     published = sum(len(a.ids) for a in done)

@@ -108,13 +108,13 @@ def run(settings: Settings) -> None:
     with _stopped_by_signals(stop), frames, _Output(settings, stop) as output:
         _say(f"{series.name}: {series.count} frames at {plan.rate_hz:g} Hz on {settings.channel_name}")
         stop.wait(settings.start_delay)
+        if settings.wait_for_client:
+            output.wait_for_client()
         if settings.prepare_all:
             frames.wait_for_all(stop)
         else:
             frames.wait_until_safe(plan.rate_hz, stop)
         _say(f"{frames.made} frames ready, made at {frames.made_per_s:.0f}/s")
-        if settings.wait_for_client:
-            output.wait_for_client()
         late = detector.LatePositions(output.post_position, settings.position_delay)
         began = time.monotonic()
 

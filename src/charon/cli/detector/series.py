@@ -20,6 +20,13 @@ _MARGIN_PIXELS = 4
 
 
 def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experiment | None]:
+    """Return the frames, and the experiment where they are simulated.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be read or simulated.
+    """
     if settings.input_file is not None or settings.input_directory is not None:
         return _recorded(settings), None
     positions = _positions(settings)
