@@ -73,7 +73,12 @@ Normalisation: TypeAlias = Counts | Root | Standardise
 
 
 def build_model(
-    plan: plans.Plan, weights: Weights, normalisation: Normalisation, input_shape: tuple[int, int]
+    plan: plans.Plan,
+    weights: Weights,
+    normalisation: Normalisation,
+    input_shape: tuple[int, int],
+    *,
+    half_precision_weights: bool = False,
 ) -> onnx.ModelProto:
     """Build the graph that runs from counts to patches, with a dynamic batch.
 
@@ -87,6 +92,9 @@ def build_model(
         What is done to the counts first.
     input_shape
         Rows and columns.
+    half_precision_weights
+        Store weights as float16, which halves the file; they are made float32 again when it is loaded, and
+        all arithmetic is float32.
 
     Returns
     -------
@@ -99,7 +107,7 @@ def build_model(
         If weights are missing, left over or of another shape.
     """
     check_weights(plan, weights)
-    builder = _Builder(weights)
+    builder = _Builder(weights, half_precision=half_precision_weights)
     value = builder.normalise(INPUT_NAME, normalisation)
     features = builder.stage("encoder", plan.encoder, builder.node("Unsqueeze", value, builder.integers([1])))
     for stage, output, layers in plan.decoders:
@@ -130,8 +138,9 @@ def check_weights(plan: plans.Plan, weights: Weights) -> None:
 class _Builder:
     """Collects nodes and constants; every method returns the name of a value."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, *, half_precision: bool) -> None:
         self._weights = weights
+        self._half_precision = half_precision
         self._kept: dict[str, str] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -216,7 +225,11 @@ class _Builder:
             scale = part["weight"] / np.sqrt(part["running_var"] + _NORM_EPSILON)
             weight = weight * scale[:, None, None, None]
             bias = (bias - part["running_mean"]) * scale + part["bias"]
-        return self.constant(weight), self.constant(bias)
+        if not self._half_precision:
+            return self.constant(weight), self.constant(bias)
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(weight.astype(np.float16), name))
+        return self.node("Cast", name, to=TensorProto.FLOAT), self.constant(bias)
 
 
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")

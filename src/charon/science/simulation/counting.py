@@ -53,7 +53,7 @@ def draw_counts(expected: npt.NDArray[np.float32], rng: np.random.Generator) -> 
     return counts.astype(np.int32).reshape(expected.shape)
 
 
-def _deal(expected: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def _deal(expected: npt.NDArray[np.floating], rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Draw the number of all photons, and where each falls."""
     edges = np.cumsum(expected, dtype=np.float64)
     photons = int(rng.poisson(edges[-1]))

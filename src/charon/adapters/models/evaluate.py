@@ -1,0 +1,91 @@
+"""What a bundle is worth: held-out samples scanned, reconstructed, stitched and compared with their truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from charon.adapters.inference import open_backend
+from charon.science.quality import PhaseQuality, compare_to_sample
+from charon.science.simulation.pairs import Geometry
+
+if TYPE_CHECKING:
+    from charon.adapters.inference.bundle import Bundle
+    from charon.science.simulation import Experiment
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """A stitched phase.
+
+    Parameters
+    ----------
+    phase, weight
+        (rows, columns) float64: rad, and the sum of weights.
+    origin_m
+        x and y of the centre of pixel (0, 0).
+    pixel_m
+        Side of a pixel.
+    """
+
+    phase: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+    origin_m: tuple[float, float]
+    pixel_m: float
+
+
+def reconstruct(
+    bundle: Bundle, experiment: Experiment, *, backend: str = "openvino", threads: int = 1
+) -> Reconstruction:
+    """Reconstruct every frame of an experiment and stitch the patches, weighted with the illumination.
+
+    Patches are placed to the nearest pixel: scans with steps of whole pixels need no interpolation, so
+    the figures are those of the network.
+
+    Parameters
+    ----------
+    bundle
+        Network and geometry.
+    experiment
+        Its frames have to be of the bundle's detector.
+    backend, threads
+        What runs the network.
+    """
+    card = bundle.card
+    network = open_backend(backend, bundle.model_path, threads=threads)
+    geometry = Geometry(card.input.crop, card.input.binning)
+    pixel = card.patch.pixel_m
+    corners = np.rint(experiment.positions_m[:, ::-1] / pixel).astype(np.int64)
+    first = corners.min(axis=0)
+    rows, columns = card.patch.shape
+    shape = tuple(corners.max(axis=0) - first + (rows, columns))
+    total, weight = np.zeros(shape), np.zeros(shape)
+    illumination = _illumination(experiment, card.patch.shape)
+    for start in range(0, len(experiment), _BATCH):
+        indices = range(start, min(start + _BATCH, len(experiment)))
+        counts = np.stack([geometry.apply(experiment.frame(index).astype(np.float32)) for index in indices])
+        for index, phase in zip(indices, network.infer(counts)["phase"], strict=True):
+            row, column = corners[index] - first
+            window = np.s_[row : row + rows, column : column + columns]
+            total[window] += illumination * phase
+            weight[window] += illumination
+    phase = total / np.where(weight > 0, weight, 1.0)
+    origin = (first[1] - columns / 2) * pixel, (first[0] - rows / 2) * pixel
+    return Reconstruction(phase, weight, origin, pixel)
+
+
+def evaluate(bundle: Bundle, experiment: Experiment, *, backend: str = "openvino", threads: int = 1) -> PhaseQuality:
+    """Return how near the reconstruction of an experiment is to its truth; see `reconstruct`."""
+    result = reconstruct(bundle, experiment, backend=backend, threads=threads)
+    return compare_to_sample(result.phase, result.weight, result.origin_m, result.pixel_m, experiment.sample)
+
+
+def _illumination(experiment: Experiment, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    intensity = np.sum(np.abs(experiment.probe) ** 2, axis=0).astype(np.float64)
+    binning = intensity.shape[0] // shape[0]
+    return intensity.reshape(shape[0], binning, shape[1], binning).mean(axis=(1, 3))

@@ -1,0 +1,170 @@
+"""What to train: options of the command, and the setup that each form of network stands for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from charon.adapters.models import plan as plans
+from charon.science.simulation import DEFAULT_FLUX, Instrument, simulate_probe
+from charon.science.simulation.pairs import Geometry
+
+Form: TypeAlias = Literal["live", "ptychonn2", "two-headed"]
+FORMS: tuple[Form, ...] = ("live", "ptychonn2", "two-headed")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of a training.
+
+    Parameters
+    ----------
+    form
+        ``live`` (the default network), ``ptychonn2`` (PtychoNN 2.0 with batch normalisation) or ``two-headed``
+        (the first PtychoNN: amplitude and phase).
+    out_dir
+        Where the bundle goes; pairs and checkpoints lie in ``work`` within it, so that a training that was
+        interrupted goes on where it was.
+    name, version
+        Of the bundle.
+    minutes
+        Time for training, simulation of pairs not counted; None to train for `steps`.
+    steps
+        Batches to train on, where `minutes` is None: the same seed then gives the same network.
+    pairs
+        Simulated pairs; noise is drawn anew each time that one is used.
+    batch
+        Pairs a step.
+    rate
+        Highest learning rate of the cycle.
+    seed
+        Of objects, noise and initial weights.
+    threads
+        Threads of PyTorch and processes of the simulation; 0 for one a core.
+    probe_file
+        An .npz file with a measured probe in `probe`, (modes, rows, columns) complex, zero frequency of its
+        frames in the centre: trains for detectors of that shape, without binning. None: the simulated instrument.
+    probe_pixel_m
+        Side of the probe's pixels, needed with `probe_file`.
+    flux
+        Photons a frame; while training it is varied about it, 0.3 to 5 times.
+    """
+
+    form: Form = "live"
+    out_dir: Path = Path("out/model")
+    name: str = "trained"
+    version: str = "1"
+    minutes: float | None = None
+    steps: int = 6000
+    pairs: int = 20_000
+    batch: int = 32
+    rate: float = 3e-3
+    seed: int = 0
+    threads: int = 0
+    probe_file: Path | None = None
+    probe_pixel_m: float | None = None
+    flux: float = DEFAULT_FLUX
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options for a card, without the paths of the machine they ran on."""
+        values = asdict(self)
+        del values["out_dir"]
+        values["probe_file"] = None if self.probe_file is None else self.probe_file.name
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """An instrument, what of its frames enters the network, and the network.
+
+    Parameters
+    ----------
+    instrument
+        Geometry of detector and object grid.
+    probe
+        (modes, rows, columns) complex64 whose energies sum to 1.
+    geometry
+        Crop and binning of a frame.
+    plan
+        The network.
+    label_binning
+        Object pixels along a side that one pixel of the network's output averages.
+    """
+
+    instrument: Instrument
+    probe: npt.NDArray[np.complex64]
+    geometry: Geometry
+    plan: plans.Plan
+    label_binning: int = 1
+
+    @property
+    def pixel_m(self) -> float:
+        """Side of a pixel of the network's output."""
+        return self.instrument.object_pixel_m * self.label_binning
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Rows and columns of the network's output."""
+        rows, columns = self.instrument.patch_shape
+        return rows // self.label_binning, columns // self.label_binning
+
+    @property
+    def illumination(self) -> npt.NDArray[np.float32]:
+        """Intensity of the probe on the output's pixels, (rows, columns) float32, of sum 1."""
+        intensity = np.sum(np.abs(self.probe) ** 2, axis=0)
+        binned = bin_mean(intensity[None], self.label_binning)[0]
+        return (binned / binned.sum()).astype(np.float32)
+
+
+def setup_for(options: TrainOptions) -> Setup:
+    """Return the setup that options stand for.
+
+    Raises
+    ------
+    ValueError
+        If the form is unknown, or the probe's file does not hold a probe.
+    """
+    if options.form not in FORMS:
+        raise ValueError(f"no form is called {options.form!r}; there are {', '.join(FORMS)}")
+    if options.probe_file is not None:
+        return _setup_of_probe(options, options.probe_file)
+    instrument = Instrument()
+    probe = simulate_probe(instrument)[None]
+    rows, columns = instrument.detector_shape
+    if options.form == "two-headed":
+        return Setup(instrument, probe, Geometry((0, 0, rows, columns), 8), plans.two_headed(), label_binning=2)
+    return Setup(instrument, probe, Geometry((0, 0, rows, columns), 4), _single_plan(options.form))
+
+
+def _single_plan(form: Form) -> plans.Plan:
+    return plans.live() if form == "live" else plans.ptychonn2(norm=True, bounded=False)
+
+
+def _setup_of_probe(options: TrainOptions, path: Path) -> Setup:
+    if options.probe_pixel_m is None:
+        raise ValueError(f"{path}: the side of the probe's pixels is needed too (probe_pixel_m)")
+    if options.form == "two-headed":
+        raise ValueError("the two-headed form is trained for the simulated instrument alone")
+    try:
+        with np.load(path) as file:
+            modes = np.asarray(file["probe"], np.complex64)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} holds no array 'probe' (modes, rows, columns): {error}") from error
+    modes = modes.reshape(-1, *modes.shape[-2:])
+    side = modes.shape[-1]
+    # Only the product matters here: a distance that gives the pixel, for the default wavelength and detector.
+    base = Instrument()
+    distance = options.probe_pixel_m * side * base.detector_pixel_m / base.wavelength_m
+    instrument = Instrument(distance_m=distance, detector_shape=(side, side), patch_shape=(side, side))
+    modes = modes / np.sqrt(np.sum(np.abs(modes) ** 2))
+    return Setup(instrument, modes.astype(np.complex64), Geometry((0, 0, side, side), 1), _single_plan(options.form))
+
+
+def bin_mean(images: npt.NDArray[np.floating], binning: int) -> npt.NDArray[np.floating]:
+    """Average (N, rows, columns) over squares of `binning` pixels."""
+    count, rows, columns = images.shape
+    return images.reshape(count, rows // binning, binning, columns // binning, binning).mean(axis=(2, 4))

@@ -1,0 +1,120 @@
+"""From options to a bundle: simulate, train, export, measure."""
+
+# pyright: basic, reportMissingImports=false
+# PyTorch is an extra: where it is not installed its types are unknown, which strict mode refuses.
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+import torch
+
+from charon.adapters.inference.bundle import (
+    Bundle,
+    InputCard,
+    ModelCard,
+    OutputCard,
+    PatchCard,
+    write_bundle,
+)
+from charon.adapters.models.graph import build_model
+from charon.adapters.training.dataset import load_or_simulate
+from charon.adapters.training.fit import Fit, FitResult, Loss
+from charon.adapters.training.network import PlannedNetwork
+from charon.adapters.training.recipe import Setup, TrainOptions, setup_for
+from charon.science.simulation import energy_diameter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from charon.adapters.models.graph import Root
+
+_UNITS = {"phase": "rad", "amplitude": "1"}
+_NORMALISATION = (
+    "counts over their frame's mean, square root, minus the training patterns' mean, over their deviation, a pixel each"
+)
+
+
+def train(options: TrainOptions, report: Callable[[str], None] = print) -> Bundle:
+    """Train a network on simulated pairs and write its bundle.
+
+    Parameters
+    ----------
+    options
+        What to train, for how long, and where to.
+    report
+        Called with each line of progress.
+
+    Raises
+    ------
+    ValueError
+        If options contradict each other or the probe's file cannot be used.
+    """
+    setup = setup_for(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    work = options.out_dir / "work"
+    data = load_or_simulate(setup, options, work, report)
+    network = PlannedNetwork(setup.plan)
+    normalisation = data.normalisation()
+    loss = Loss(torch.from_numpy(setup.illumination))
+    result = Fit(network, data, normalisation, loss=loss, options=options, checkpoint=work / "checkpoint.pt").run(
+        report
+    )
+    bundle = export(network, normalisation, setup, options=options, result=result)
+    report(f"wrote {bundle.path}")
+    return bundle
+
+
+def export(
+    network: PlannedNetwork,
+    normalisation: Root,
+    setup: Setup,
+    *,
+    options: TrainOptions,
+    result: FitResult,
+) -> Bundle:
+    """Write a trained network as a bundle, its normalisation within the graph.
+
+    Parameters
+    ----------
+    network, normalisation, setup
+        What was trained.
+    options, result
+        How it was trained, and what that came to; the bundle goes to `options.out_dir`.
+    """
+    model = build_model(setup.plan, network.weights(), normalisation, setup.geometry.shape, half_precision_weights=True)
+    diameter_m = energy_diameter(setup.probe, setup.instrument.object_pixel_m)
+    card = ModelCard(
+        name=options.name,
+        version=options.version,
+        sha256="0" * 64,
+        input=InputCard(
+            detector_shape=setup.instrument.detector_shape,
+            crop=setup.geometry.crop,
+            binning=setup.geometry.binning,
+            shape=setup.geometry.shape,
+            normalisation=_NORMALISATION,
+        ),
+        outputs=tuple(
+            OutputCard.model_validate({"name": output, "kind": output, "unit": _UNITS[output]})
+            for _, output, _ in setup.plan.decoders
+        ),
+        patch=PatchCard(
+            shape=setup.patch_shape, pixel_m=setup.pixel_m, offset="absolute", weight_radius_m=diameter_m / 2
+        ),
+        training={
+            "recipe": options.to_json(),
+            "plan": setup.plan.name,
+            "data": "simulated pairs of random shapes",
+            "steps": result.steps,
+            "duration_s": round(result.duration_s),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        },
+        quality={
+            "validation_shape_error_rad": round(result.shape_error_rad, 5),
+            "validation_offset_error_rad": round(result.offset_error_rad, 5),
+        },
+    )
+    return write_bundle(options.out_dir, model.SerializeToString(), card)
