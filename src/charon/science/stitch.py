@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from charon.science.placement import Axis, PlacementError, complex_planes, interpolated, patch_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charon.frames import Position
 
-    Planes = NDArray[np.float32]
+__all__ = ["Canvas", "PlacementError", "StitchedImage"]
 
 _BLOCK = 256
 _LEAST_WEIGHT = 1e-3
-_SAME_SCALE = 1e-9
-
-
-class PlacementError(ValueError):
-    """A patch cannot be put on the canvas; the text names it and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,8 @@ class StitchedImage:
         Amplitude (1 = no absorption), float32, shaped as `phase`; NaN where no patch lies.
     weight
         Sum of the weights of the patches, float32, shaped as `phase`.
+    transmission
+        ``amplitude * exp(i phase)``, complex64, shaped as `phase`; 0 where no patch lies.
     origin_m
         Position (x, y) in m of the centre of pixel [0, 0].
     pixel_m
@@ -46,25 +44,9 @@ class StitchedImage:
     phase: NDArray[np.float32]
     amplitude: NDArray[np.float32]
     weight: NDArray[np.float32]
+    transmission: NDArray[np.complex64]
     origin_m: Position
     pixel_m: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Where a patch falls along one axis: `count` canvas pixels from `first` on.
-
-    They are read from the patch at `source`, with `weight`, which is shared out between the patch's
-    pixels before and after that place.
-    """
-
-    first: int
-    source: NDArray[np.float64]
-    count: int
-    size: int
-    weight: NDArray[np.float32]
-    before: NDArray[np.float32]
-    after: NDArray[np.float32]
 
 
 class Canvas:
@@ -148,15 +130,13 @@ class Canvas:
         """
         if not (math.isfinite(position_m[0]) and math.isfinite(position_m[1])):
             raise PlacementError(f"patch {name}: its position {position_m} m is not finite")
-        planes = _complex_planes(phase, amplitude, name)
-        scale = 1.0 if pixel_m is None else self.pixel_m / pixel_m
-        if abs(scale - 1.0) < _SAME_SCALE:
-            scale = 1.0
+        planes = complex_planes(phase, amplitude, name)
+        scale = 1.0 if pixel_m is None or math.isclose(pixel_m, self.pixel_m) else self.pixel_m / pixel_m
         radius = math.inf if self._radius_m is None else self._radius_m * scale / self.pixel_m
-        rows = _axis(position_m[1] / self.pixel_m, phase.shape[0], scale, radius)
-        columns = _axis(position_m[0] / self.pixel_m, phase.shape[1], scale, radius)
+        rows = patch_axis(position_m[1] / self.pixel_m, phase.shape[0], scale, radius)
+        columns = patch_axis(position_m[0] / self.pixel_m, phase.shape[1], scale, radius)
         self._make_room(rows, columns, position_m, name)
-        placed = _interpolated(planes, rows, columns, scale)
+        placed = interpolated(planes, rows, columns, scale)
         r, c = rows.first - self._corner[0], columns.first - self._corner[1]
         target = self._sums[:, r : r + rows.count, c : c + columns.count]
         np.add(target[:2], placed, out=target[:2])
@@ -180,16 +160,16 @@ class Canvas:
         least_weight
             A pixel whose sum of weights is less (1 = the middle of one patch) is NaN.
         """
-        sums = self._boxed().astype(np.float32)
-        weight = sums[2]
+        real, imaginary, weight = self._boxed().astype(np.float32)
         nothing = ~(weight >= least_weight)
-        phase = np.arctan2(sums[1], sums[0])
-        phase[nothing] = np.nan
-        amplitude = np.hypot(sums[0], sums[1])
-        np.divide(amplitude, weight, out=amplitude, where=~nothing)
-        amplitude[nothing] = np.nan
+        per_weight = np.divide(1.0, weight, out=np.zeros_like(weight), where=~nothing)
+        transmission = np.empty(weight.shape, np.complex64)
+        transmission.real, transmission.imag = real * per_weight, imaginary * per_weight
+        phase, amplitude = np.arctan2(imaginary, real), np.hypot(real, imaginary) * per_weight
+        phase[nothing] = amplitude[nothing] = np.nan
         row, column = (0, 0) if self._box is None else self._box[:2]
-        return StitchedImage(phase, amplitude, weight, (column * self.pixel_m, row * self.pixel_m), self.pixel_m)
+        origin_m = (column * self.pixel_m, row * self.pixel_m)
+        return StitchedImage(phase, amplitude, weight, transmission, origin_m, self.pixel_m)
 
     def _boxed(self) -> NDArray[np.float64]:
         """Return the part of the sums that patches have touched, (sum, row, column), as a view."""
@@ -199,7 +179,7 @@ class Canvas:
         r, c = self._corner
         return self._sums[:, top - r : bottom - r, left - c : right - c]
 
-    def _make_room(self, rows: _Axis, columns: _Axis, position_m: Position, name: str) -> None:
+    def _make_room(self, rows: Axis, columns: Axis, position_m: Position, name: str) -> None:
         box = (rows.first, columns.first, rows.first + rows.count, columns.first + columns.count)
         if self._box is not None:
             old = self._box
@@ -232,58 +212,3 @@ class Canvas:
         if self._sums.size:
             grown[:, r : r + self._sums.shape[1], c : c + self._sums.shape[2]] = self._sums
         self._sums, self._corner = grown, (top, left)
-
-
-def _complex_planes(phase: NDArray[np.floating], amplitude: NDArray[np.floating] | None, name: str) -> Planes:
-    """Return ``a cos(phi)`` and ``a sin(phi)``, (2, row, column): 14 times faster than ``exp(1j * phi)``."""
-    total = np.add.reduce(phase, axis=None)
-    if amplitude is not None:
-        total = total + np.add.reduce(amplitude, axis=None)
-    if not np.isfinite(total):
-        raise PlacementError(f"patch {name}: it holds values that are not finite")
-    planes = np.empty((2, *phase.shape), np.float32)
-    np.cos(phase, out=planes[0], casting="same_kind")
-    np.sin(phase, out=planes[1], casting="same_kind")
-    if amplitude is not None:
-        np.multiply(planes, amplitude, out=planes, casting="same_kind")
-    return planes
-
-
-def _axis(centre: float, size: int, scale: float, radius: float) -> _Axis:
-    """Return the canvas pixels that lie within a patch; `centre` in canvas pixels, `size` and `radius` in its own."""
-    first = math.ceil(centre - size / 2 / scale)
-    start = (first - centre) * scale + size / 2
-    # At the canvas's own scale the last pixel only ever lends to the one before it.
-    count = size - 1 if scale == 1.0 else max(math.floor((size - 1 - start) / scale) + 1, 1)
-    source = start + scale * _counting(count)
-    weight = np.sin((source + 0.5) * (math.pi / size)) ** 2
-    if radius != math.inf:
-        weight *= np.exp(-0.5 * ((source + 0.5 - size / 2) / radius) ** 2)
-    part = source - np.floor(source) if scale != 1.0 else start
-    before, after = ((1.0 - part) * weight).astype(np.float32), (part * weight).astype(np.float32)
-    return _Axis(first, source, count, size, weight.astype(np.float32), before, after)
-
-
-@lru_cache(maxsize=64)
-def _counting(count: int) -> NDArray[np.float64]:
-    return np.arange(count, dtype=np.float64)
-
-
-def _interpolated(planes: Planes, rows: _Axis, columns: _Axis, scale: float) -> Planes:
-    """Return the planes, weighted, at the canvas's pixels: one axis after the other."""
-    upper, lower = _neighbours(planes, rows, scale, 1)
-    part: Planes = np.multiply(upper, rows.before[:, None])
-    part += np.multiply(lower, rows.after[:, None])
-    left, right = _neighbours(part, columns, scale, 2)
-    result: Planes = np.multiply(left, columns.before)
-    result += np.multiply(right, columns.after)
-    return result
-
-
-def _neighbours(planes: Planes, axis: _Axis, scale: float, dim: int) -> tuple[Planes, Planes]:
-    """Return the samples on either side of each place that is read; slices where the scale is the canvas's own."""
-    if scale == 1.0:
-        before = (slice(None),) * dim
-        return planes[(*before, slice(0, axis.count))], planes[(*before, slice(1, axis.count + 1))]
-    index = np.floor(axis.source).astype(np.intp)
-    return planes.take(index, axis=dim), planes.take(np.minimum(index + 1, axis.size - 1), axis=dim)

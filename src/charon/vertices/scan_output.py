@@ -9,7 +9,7 @@ import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charon.adapters.storage.nexus import Row, ScanFile, ScanHeader
 from charon.frames import UnavailableError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
-    from charon.frames import Patch, Position, Rejection
+    from charon.frames import FrameId, Patch, Position, Rejection
     from charon.science.stitch import StitchedImage
 
 _log = logging.getLogger(__name__)
@@ -92,10 +92,10 @@ class ScanOutput:
         self.scan = scan
         self.stem = file_stem(scan)
         self.waiting = 0
-        self.too_far = 0
+        self.unplaced = 0
         self.broken = False
         self.changed = False
-        self.last_patch: Patch | None = None
+        self.latest: FrameId | None = None
         self.better_anchor_m: Position | None = None
         self._outputs = outputs
         self._anchor_m = anchor_m
@@ -114,11 +114,6 @@ class ScanOutput:
         """Where the picture goes."""
         return self._outputs.folder / f"{self.stem}.png"
 
-    @property
-    def file_paths(self) -> list[Path]:
-        """The scan's HDF5 files, the one with the image first."""
-        return [table.file.path for table in self._tables.values()]
-
     def place(self, patch: Patch, position_m: Position) -> bool:
         """Put a patch on the canvas; return whether it could be placed."""
         if self._canvas is None:
@@ -127,15 +122,15 @@ class ScanOutput:
         try:
             self._canvas.add(patch.phase, position_m, patch.amplitude, pixel_m=patch.pixel_m, name=patch.id.name)
         except PlacementError as error:
-            self.too_far += 1
-            if self.too_far <= 3:
+            self.unplaced += 1
+            if self.unplaced <= 3:
                 _log.warning("scan %s: kept, but not in the image: %s", self.scan, error)
             # A first frame taken before the stage moved must not keep all the others off the canvas.
-            if self.too_far > _FAR_MAJORITY * self.placed and all(map(math.isfinite, position_m)):
+            if self.unplaced > _FAR_MAJORITY * self.placed and all(map(math.isfinite, position_m)):
                 self.better_anchor_m = position_m
             return False
         self.changed = True
-        self.last_patch = patch
+        self.latest = patch.id
         return True
 
     def keep(self, patch: Patch, position_m: Position | None, stitched_ns: int) -> Place:
@@ -152,17 +147,17 @@ class ScanOutput:
         if len(self._rejections) < _MOST_REJECTIONS:
             self._rejections.append(rejection)
 
-    def set_position(self, place: Place, position_m: Position) -> None:
-        """Note a position that came after its patch."""
+    def set_position(self, place: Place, position_m: Position, stitched_ns: int) -> None:
+        """Note a position that came after its patch, and when the patch was stitched."""
         table = self._tables.get(place.format)
         if table is None or self.broken or place.row < 0:
             return
         if place.row >= table.file.rows:
             k = place.row - table.file.rows
-            table.pending[k] = table.pending[k]._replace(position_m=position_m)
+            table.pending[k] = Row(table.pending[k].patch, position_m, stitched_ns)
             return
         with self._giving_up():
-            table.file.set_position(place.row, position_m)
+            table.file.set_position(place.row, position_m, stitched_ns)
 
     def write(self, period_s: float) -> None:
         """Write what is pending, if that is much or the last time is long ago."""
@@ -183,15 +178,16 @@ class ScanOutput:
             for table in self._tables.values():
                 table.file.flush()
 
-    def write_image(self, image: StitchedImage, account: Mapping[str, int]) -> None:
-        """Put the image and the account of frames into the file."""
+    def write_image(self, image: StitchedImage | None, account: Mapping[str, int]) -> None:
+        """Put the account of frames, and the image where there is one, into the file."""
         if self.broken or not self._tables:
             return
         with self._giving_up():
             file = next(iter(self._tables.values())).file
             if not file.has_room(0):
                 return
-            file.set_image(image)
+            if image is not None:
+                file.set_image(image)
             file.set_account(account)
             file.flush()
 
@@ -199,6 +195,16 @@ class ScanOutput:
         """Return a copy of the canvas for another thread, None where there is none."""
         self.changed = False
         return None if self._canvas is None else self._canvas.snapshot()
+
+    def document(self) -> dict[str, Any]:
+        """Return what became of the scan, as JSON values."""
+        return {
+            "placed": self.placed,
+            "waiting": self.waiting,
+            "unplaced": self.unplaced,
+            "files": [str(table.file.path) for table in self._tables.values()],
+            "picture": str(self.picture_path),
+        }
 
     def close(self) -> None:
         """Write what is pending and close the files."""

@@ -1,9 +1,8 @@
 """The log: messages appended in the order of arrival, complete or not there at all.
 
 A directory of segments, ``00000000.log`` onwards. A segment begins with eight bytes that name the
-form; each record is a header (magic, length of the payload, CRC-32 of length, time and payload, time
-of writing in ns since 1970; little-endian) and the payload. A writer that is killed in the middle of
-a record leaves a torn tail, which the next one cuts off. Everything else is derived from the log.
+form, then come records. A writer that is killed in the middle of a record leaves a torn tail, which the
+next one cuts off. Everything else is derived from the log.
 """
 
 from __future__ import annotations
@@ -11,13 +10,12 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import struct
 import time
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, Self
 
+from charon.adapters.storage.records import FORM, HEADER_BYTES, Location, Record, header, next_record, record_at
 from charon.frames import UnavailableError
 
 if TYPE_CHECKING:
@@ -26,29 +24,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_FORM = b"CHARON\x01\n"
-_MAGIC = b"\xc3pat"
-_HEADER = struct.Struct("<4sIIq")
-_CHECKED = struct.Struct("<Iq")
+__all__ = ["Fsync", "Location", "PatchLog", "Record", "Recovery"]
+
 _MOST_BUFFERS = 512  # fewer than IOV_MAX everywhere
-_SEARCH_BYTES = 1 << 20
 
 Fsync = Literal["batch", "off"]
-
-
-class Location(NamedTuple):
-    """Where a record is: number of its segment and offset in bytes."""
-
-    segment: int
-    offset: int
-
-
-class Record(NamedTuple):
-    """A record as it was written."""
-
-    location: Location
-    logged_ns: int
-    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +92,8 @@ class PatchLog:
         buffers: list[bytes | memoryview] = []
         lengths: list[int] = []
         for payload in payloads:
-            buffers += (_header(payload, now), payload)
-            lengths.append(_HEADER.size + len(payload))
+            buffers += (header(payload, now), payload)
+            lengths.append(HEADER_BYTES + len(payload))
         try:
             self._turn_over(sum(lengths))
             self._write(buffers)
@@ -131,7 +111,7 @@ class PatchLog:
         for number in self._segments():
             if start is not None and number < start.segment:
                 continue
-            offset = start.offset if start is not None and number == start.segment else len(_FORM)
+            offset = start.offset if start is not None and number == start.segment else len(FORM)
             yield from self._records(number, offset)
 
     def read(self, location: Location) -> Record:
@@ -142,15 +122,14 @@ class PatchLog:
         UnavailableError
             If there is no complete record at this place.
         """
-        record = _record_at(self._fd_of(location.segment), location)
+        record = record_at(self._fd_of(location.segment), location)
         if record is None:
             raise UnavailableError(f"the log {self._path(location.segment)} has no record at {location.offset}")
         return record
 
-    @property
-    def end(self) -> Location:
-        """Where the next record will be, unless it begins a new segment."""
-        return Location(self._number, self._size)
+    def size_bytes(self) -> int:
+        """Return how much all segments hold."""
+        return sum(self._path(number).stat().st_size for number in self._segments())
 
     def close(self) -> None:
         """Let go of the files and of the lock."""
@@ -176,14 +155,14 @@ class PatchLog:
         """Cut a torn tail off the last segment; return its size and what was cut."""
         size = os.fstat(self._fd).st_size
         end = 0
-        if os.pread(self._fd, len(_FORM), 0) == _FORM:
-            end = len(_FORM)
+        if os.pread(self._fd, len(FORM), 0) == FORM:
+            end = len(FORM)
             for record in self._records(self._number, end):
-                end = record.location.offset + _HEADER.size + len(record.payload)
+                end = record.location.offset + HEADER_BYTES + len(record.payload)
         os.ftruncate(self._fd, end)
         if end == 0:
-            os.pwrite(self._fd, _FORM, 0)
-            end, size = len(_FORM), max(size, len(_FORM))
+            os.pwrite(self._fd, FORM, 0)
+            end, size = len(FORM), max(size, len(FORM))
         if size > end:
             _log.warning("%s ended in a torn record: %d bytes cut off", self._path(self._number), size - end)
         return end, Recovery(size - end)
@@ -191,15 +170,15 @@ class PatchLog:
     def _records(self, number: int, offset: int) -> Iterator[Record]:
         fd = self._fd_of(number)
         while True:
-            record = _record_at(fd, Location(number, offset))
+            record = record_at(fd, Location(number, offset))
             if record is None:
-                found = _next_record(fd, Location(number, offset + 1))
+                found = next_record(fd, Location(number, offset + 1))
                 if found is None:
                     return
                 _log.error("%s is damaged from byte %d to %d", self._path(number), offset, found.location.offset)
                 record = found
             yield record
-            offset = record.location.offset + _HEADER.size + len(record.payload)
+            offset = record.location.offset + HEADER_BYTES + len(record.payload)
             fd = self._fd_of(number)
 
     def _fd_of(self, number: int) -> int:
@@ -217,12 +196,12 @@ class PatchLog:
 
     def _turn_over(self, coming: int) -> None:
         """Begin a new segment where the coming bytes would make this one too large."""
-        if self._size + coming <= self._segment_bytes or self._size <= len(_FORM):
+        if self._size + coming <= self._segment_bytes or self._size <= len(FORM):
             return
         path = self._path(self._number + 1)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            os.pwrite(fd, _FORM, 0)
+            os.pwrite(fd, FORM, 0)
             if self._fsync:
                 os.fsync(fd)
                 _sync_directory(self.directory)
@@ -231,7 +210,7 @@ class PatchLog:
             path.unlink(missing_ok=True)
             raise
         os.close(self._fd)
-        self._fd, self._number, self._size = fd, self._number + 1, len(_FORM)
+        self._fd, self._number, self._size = fd, self._number + 1, len(FORM)
 
     def _write(self, buffers: list[bytes | memoryview]) -> None:
         offset = self._size
@@ -277,36 +256,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _header(payload: bytes, logged_ns: int) -> bytes:
-    crc = zlib.crc32(payload, zlib.crc32(_CHECKED.pack(len(payload), logged_ns)))
-    return _HEADER.pack(_MAGIC, len(payload), crc, logged_ns)
-
-
-def _record_at(fd: int, location: Location) -> Record | None:
-    header = os.pread(fd, _HEADER.size, location.offset)
-    if len(header) < _HEADER.size or header[:4] != _MAGIC:
-        return None
-    _, length, _, logged_ns = _HEADER.unpack(header)
-    # A damaged length must not become a huge buffer.
-    if location.offset + _HEADER.size + length > os.fstat(fd).st_size:
-        return None
-    payload = os.pread(fd, length, location.offset + _HEADER.size)
-    return Record(location, logged_ns, payload) if _header(payload, logged_ns) == header else None
-
-
-def _next_record(fd: int, start: Location) -> Record | None:
-    """Return the first complete record at or after a place, which need not be where one begins."""
-    offset = start.offset
-    while chunk := os.pread(fd, _SEARCH_BYTES, offset):
-        k = chunk.find(_MAGIC)
-        while k >= 0:
-            record = _record_at(fd, Location(start.segment, offset + k))
-            if record is not None:
-                return record
-            k = chunk.find(_MAGIC, k + 1)
-        if len(chunk) < len(_MAGIC):
-            return None
-        offset += len(chunk) - len(_MAGIC) + 1
-    return None
