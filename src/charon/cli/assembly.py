@@ -128,11 +128,16 @@ def make_inference(model: str, backend: str, threads: int, *, linger_s: float, s
     return InferenceRole(vertex)
 
 
-def make_image_sink(output: Path, viewer_channel: str | None, viewer_period_s: float, *, fsync: bool) -> SinkRole:
+def make_image_sink(
+    output: Path, model: str | None, viewer_channel: str | None, viewer_period_s: float, *, fsync: bool
+) -> SinkRole:
     """Return the sink that stitches, stores and shows."""
     from charon.vertices.image_sink import ImageSink
     from charon.vertices.roles import SinkRole
     from charon.vertices.sink_vertex import SinkVertex
+
+    manifest = os.environ.get("CHARON_MANIFEST")
+    provenance = {"manifest": manifest} if manifest else {}
 
     def open_sink() -> Sink:
         publish = None
@@ -144,6 +149,8 @@ def make_image_sink(output: Path, viewer_channel: str | None, viewer_period_s: f
             publish=publish,
             viewer_period_s=viewer_period_s,
             fsync="batch" if fsync else "off",
+            weight_radius_m=None if model is None else load(model).card.patch.weight_radius_m,
+            provenance=provenance,
         )
 
     return SinkRole(SinkVertex(open_sink))

@@ -162,9 +162,9 @@ class Session:
             "adds_up": self.final.account.adds_up,
             "complete": self.complete,
             "latency_ms": {
-                "p50": latency.get("p50_ms"),
-                "p99": latency.get("p99_ms"),
-                "max": latency.get("max_ms"),
+                "p50": latency.get("p50"),
+                "p99": latency.get("p99"),
+                "max": latency.get("max"),
                 "frames": latency.get("count", 0),
                 "clock_disagrees": latency.get("clock_disagrees", 0),
             },

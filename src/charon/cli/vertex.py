@@ -79,17 +79,18 @@ def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms:
 
 
 @vertex.command("image-sink")
-@click.option(
-    "--output", type=click.Path(path_type=Path), envvar="CHARON_OUTPUT", default=Path("/data"), help="Folder."
-)
+@click.option("--output", type=click.Path(path_type=Path), envvar="CHARON_OUTPUT", default="/data", help="Folder.")
+@click.option("--model", help="Weight patches by the illumination that this model bundle's card tells.")
 @click.option("--viewer-channel", help="Publish the stitched image on this pvAccess channel.")
 @click.option("--viewer-period", default=0.5, show_default=True, help="Seconds between its updates.")
 @click.option("--no-fsync", is_flag=True, help="Do not wait for the disk: a power cut may then cost the last patches.")
-def image_sink(output: Path, viewer_channel: str | None, viewer_period: float, no_fsync: bool) -> None:
+def image_sink(
+    output: Path, model: str | None, viewer_channel: str | None, viewer_period: float, no_fsync: bool
+) -> None:
     """Stitch patches, store them, show the image."""
     from charon.cli.assembly import make_image_sink
 
-    _run(make_image_sink(output, viewer_channel, viewer_period, fsync=not no_fsync))
+    _run(make_image_sink(output, model, viewer_channel, viewer_period, fsync=not no_fsync))
 
 
 @vertex.command("log-sink")

@@ -109,7 +109,7 @@ def latency_line(latency: Mapping[str, Any]) -> str:
     """Return the latency in one line."""
     if not latency:
         return "latency: nothing measured yet"
-    line = f"latency from detector to image: p50 {latency['p50_ms']:.1f} ms, p99 {latency['p99_ms']:.1f} ms"
+    line = f"latency from detector to image: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
     disagreed = int(latency.get("clock_disagrees", 0))
     return line + (f"; clocks disagree for {disagreed} frames, left out" if disagreed else "")
 

@@ -111,16 +111,36 @@ def compare_to_sample(
     sample
         The truth.
     """
-    rows = (origin_m[1] + np.arange(phase.shape[0]) * pixel_m - sample.origin_m[1]) / sample.pixel_m
-    columns = (origin_m[0] + np.arange(phase.shape[1]) * pixel_m - sample.origin_m[0]) / sample.pixel_m
+    truth, within = sample_phase(sample, origin_m, pixel_m, phase.shape)
+    region = within & (weight >= MINIMUM_WEIGHT * weight.max())
+    return compare_phase(phase, truth, region)
+
+
+def sample_phase(
+    sample: Sample, origin_m: tuple[float, float], pixel_m: float, shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.bool_]]:
+    """Return a sample's phase at the pixels of a canvas, and which of them lie on the sample.
+
+    Parameters
+    ----------
+    sample
+        The truth.
+    origin_m
+        x and y of the centre of the canvas's pixel (0, 0).
+    pixel_m
+        Side of the canvas's pixels.
+    shape
+        Rows and columns of the canvas.
+    """
+    rows = (origin_m[1] + np.arange(shape[0]) * pixel_m - sample.origin_m[1]) / sample.pixel_m
+    columns = (origin_m[0] + np.arange(shape[1]) * pixel_m - sample.origin_m[0]) / sample.pixel_m
     grid = np.meshgrid(rows, columns, indexing="ij")
     # Real and imaginary part are interpolated, as a phase may wrap between two pixels.
     real = ndimage.map_coordinates(sample.transmission.real, grid, order=1, mode="nearest")
     imaginary = ndimage.map_coordinates(sample.transmission.imag, grid, order=1, mode="nearest")
     limits = np.array(sample.transmission.shape) - 1
     within = (grid[0] >= 0) & (grid[0] <= limits[0]) & (grid[1] >= 0) & (grid[1] <= limits[1])
-    region = within & (weight >= MINIMUM_WEIGHT * weight.max())
-    return compare_phase(phase, np.arctan2(imaginary, real), region)
+    return np.arctan2(imaginary, real), within
 
 
 def ssim_map(

@@ -72,9 +72,10 @@ class EmbeddedEngine:
     def __init__(self, pipeline: Pipeline, manifest: Path, options: Options) -> None:
         self.pipeline = pipeline
         self.options = options
-        self.run = time.strftime(f"{pipeline.name}-%Y%m%dT%H%M%SZ", time.gmtime())
         self.folder = options.output / "run"
+        self.run = _run_name(self.folder, pipeline.name)
         self._manifest = manifest
+        self._manifest_text = manifest.read_text()
         self._edges = {edge: pipeline.edge_name(edge) for edge in pipeline.spec.edges}
         self._server = NatsServer(self.folder / "nats", port=options.nats_port, preexec=die_with_parent())
         self._run_file: RunFile | None = None
@@ -97,6 +98,7 @@ class EmbeddedEngine:
         """
         self._processes_for_all()
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "name").write_text(self.run + "\n")
         self._run_file = RunFile(self.pipeline.name)
         self._server.start()
         self._bus = await Bus.connect(self._server.address, "supervisor")
@@ -180,6 +182,7 @@ class EmbeddedEngine:
         environment = {
             **os.environ,
             "CHARON_OUTPUT": str(self.options.output),
+            "CHARON_MANIFEST": self._manifest_text,
             **given,
             **self.options.environment,
             **settings.to_environment(),
@@ -237,7 +240,6 @@ class EmbeddedEngine:
                     self._tell(process.tend())
                     if process.failure and self.failure is None:
                         self.failure = process.failure
-                        _log.error("%s", process.failure)
             await self._tend_server()
             await asyncio.sleep(0.05)
 
@@ -300,6 +302,14 @@ class EmbeddedEngine:
     def page_of(self, snapshot: Snapshot, vertex: str) -> list[dict[str, Any]]:
         """Return the pages of a vertex's replicas."""
         return [snapshot.pages.get(process.name, {}) for process in self.processes[vertex]]
+
+
+def _run_name(folder: Path, pipeline: str) -> str:
+    """Name a run by its time; a run that is resumed keeps its name, under which its log lies."""
+    earlier = folder / "name"
+    if earlier.exists():
+        return earlier.read_text().strip()
+    return time.strftime(f"{pipeline}-%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 def vertex_command(vertex: Vertex) -> list[str]:

@@ -36,9 +36,9 @@ class Snapshot:
     account: Account
 
     def latency(self) -> dict[str, Any]:
-        """Return the latency that the image's sink measured, else any sink's; empty where none did."""
-        found = [page["latency"] for page in self.pages.values() if page.get("latency", {}).get("count")]
-        return max(found, key=lambda latency: latency["p50_ms"], default={})
+        """Return the latency in ms, from the detector to the image, of the slowest image sink; empty without one."""
+        found = [page["latency_ms"] for page in self.pages.values() if page.get("latency_ms", {}).get("count")]
+        return max(found, key=lambda latency: latency["p50"], default={})
 
     def by_vertex(self) -> dict[str, list[dict[str, Any]]]:
         """Return the pages grouped by vertex."""

@@ -1,0 +1,64 @@
+# Two commands do everything: make demo, make test. The first of either sets up .venv.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+
+.PHONY: demo test check bench setup setup-dev lock test-train format clean
+
+## Simulate a scan and reconstruct it live; the image lands in out/demo.
+demo: $(STAMP)
+	$(BIN)/charonctl demo
+
+## Run the tests.
+test: $(STAMP)-dev
+	$(BIN)/pytest -q
+
+## Lint, types and layers: exactly what CI runs first.
+check: $(STAMP)-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+## Measure rates, latencies, bursts, memory and quality; writes out/bench.json.
+bench: $(STAMP)-dev
+	$(BIN)/python benchmarks/run.py
+
+## Tests of training; brings PyTorch (5 GB).
+test-train: $(STAMP)-dev
+	$(BIN)/pip install --quiet --require-hashes -r requirements/train.txt
+	$(BIN)/pytest -q -m train tests
+
+setup: $(STAMP)
+setup-dev: $(STAMP)-dev
+
+$(STAMP): requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Charon needs Python 3.11 or later; set PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMP)-dev: $(STAMP) requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+## Write the locks anew from pyproject.toml.
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  pyproject.toml requirements/build.in -o requirements/run.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  pyproject.toml requirements/build.in --group test --group lint -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  -c requirements/dev.txt --extra train pyproject.toml -o requirements/train.txt
+
+format: $(STAMP)-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
