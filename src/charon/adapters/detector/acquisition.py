@@ -123,8 +123,9 @@ def acquire(
             done.append(Acquisition())
         item = frames.take(number - 1, stop)
         # Deadlines count from the start, not from the frame before: a late frame does not delay the rest.
-        due = began + paused_s + (number - 1) / plan.rate_hz
-        if due - began - paused_s >= plan.runtime_s or stop.wait(max(0.0, due - time.monotonic())):
+        offset_s = (number - 1) / plan.rate_hz
+        due = began + paused_s + offset_s
+        if offset_s >= plan.runtime_s or stop.wait(max(0.0, due - time.monotonic())):
             break
         unique_id = number + id_before_first
         if number in plan.drop:

@@ -10,6 +10,7 @@ delivered nothing at all in PvaPy 5.6).
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ class RawUpdate:
 class Subscription:
     """A channel's updates, as PvObjects, from whenever it is there.
 
+    EPICS's own variables decide where it is looked for; where ``EPICS_PVA_ADDR_LIST`` is not set, loopback
+    is asked beside the network.
+
     Parameters
     ----------
     channel
@@ -91,6 +95,8 @@ class Subscription:
 
     def start(self) -> None:
         """Begin to look for the channel; return at once."""
+        # A client by itself asks the network and not this machine's loopback, where `ImageServer` listens.
+        os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
         self._pv_channel = pva.Channel(self.channel)
         self._pv_channel.setConnectionCallback(self._changed)
         self._thread.start()

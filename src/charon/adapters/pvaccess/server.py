@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from charon.frames import Scalar
 
 LOOPBACK = "127.0.0.1"
-_CONNECT_S = 1.0
 
 
 class ImageServer:
@@ -50,6 +48,8 @@ class ImageServer:
         self.channels = tuple(channels)
         self._structures = dict(structures or {})
         self._server: Any = None
+        self.ports: set[int] = set()
+        """TCP ports that it listens on."""
 
     def __enter__(self) -> Self:
         os.environ.setdefault("EPICS_PVAS_INTF_ADDR_LIST", LOOPBACK)
@@ -62,7 +62,7 @@ class ImageServer:
         for channel, first in self._structures.items():
             self._server.addRecord(channel, first.copy())
         self._server.start()
-        self._ports = _listening_ports() - before
+        self.ports = _listening_ports() - before
         return self
 
     def __exit__(
@@ -98,7 +98,7 @@ class ImageServer:
         can be known. The monitor follows it within milliseconds.
         """
         connections = psutil.Process().net_connections("tcp")
-        return any(c.status == psutil.CONN_ESTABLISHED and c.laddr.port in self._ports for c in connections)
+        return any(c.status == psutil.CONN_ESTABLISHED and c.laddr.port in self.ports for c in connections)
 
 
 def _listening_ports() -> set[int]:
@@ -111,10 +111,9 @@ def _require_free_port() -> None:
     named = os.environ.get("EPICS_PVAS_SERVER_PORT")
     if not named:
         return
-    host = os.environ["EPICS_PVAS_INTF_ADDR_LIST"].split()[0].split(":")[0]
-    # By connecting, not by binding: connections of a server that has just ended keep the port from being
-    # bound for a minute, and then pvAccess's other port is right.
-    with socket.socket() as probe:
-        probe.settimeout(_CONNECT_S)
-        if probe.connect_ex((host, int(named))) == 0:
-            raise UsageError(f"{host}:{named} (EPICS_PVAS_SERVER_PORT) is in use by another server")
+    # By what listens, not by binding: connections of a server that has just ended keep its port from being
+    # bound for a minute, and then pvAccess's other port is right. Nor by connecting, which would hold up
+    # the other server's end for five seconds.
+    for other in psutil.net_connections("tcp"):
+        if other.status == psutil.CONN_LISTEN and str(other.laddr.port) == named:
+            raise UsageError(f"port {named} (EPICS_PVAS_SERVER_PORT) is in use: a server listens on {other.laddr.ip}")

@@ -111,7 +111,8 @@ def open_recording(
     if positions is not None:
         found = read_positions(positions, scale_m=position_scale_m, order=position_order)
     else:
-        found = find_positions(arrays, scale_m=position_scale_m, order=position_order)
+        others = {name: other for name, other in arrays.items() if name != key}
+        found = find_positions(others, scale_m=position_scale_m, order=position_order)
     recording = Recording(f"{path.name}:{key}", array, None, not fftshift)
     if found is None:
         return recording

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_TYPES = [*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"]
 _HERE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
@@ -76,7 +77,7 @@ _STREAM = _options(
 _SIMULATION = _options(
     click.option("-nx", "--n-x-pixels", type=click.IntRange(1), default=512, show_default=True),
     click.option("-ny", "--n-y-pixels", type=click.IntRange(1), default=512, show_default=True),
-    click.option("-dt", "--datatype", default="int16", show_default=True, help="Of the pixels, as NumPy names it."),
+    click.option("-dt", "--datatype", type=click.Choice(_TYPES), default="int16", show_default=True),
     click.option("--sample", type=click.Choice(["chart", "star", "tungsten", "noise"]), default="chart"),
     click.option("--scan", default="snake", show_default=True, help="raster, snake, spiral, or a file of positions."),
     click.option("--step", type=float, default=0.1e-6, show_default=True, help="Between scan points, in m."),

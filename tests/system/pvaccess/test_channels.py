@@ -1,0 +1,197 @@
+"""Channels over real pvAccess, with another implementation at the other end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from p4p.client.thread import Context
+from p4p.nt import NTNDArray, NTScalar
+from p4p.server import Server
+from p4p.server.thread import SharedPV
+
+from charon.adapters.pvaccess import FrameMonitor, ImageServer, PositionMonitor, position_structure
+from charon.frames import BadFrameError, LatePosition, Reason, UsageError
+
+pytestmark = pytest.mark.system
+
+TIME_NS = 1_700_000_000_123_456_789
+
+SERVER = """
+import sys, time
+import numpy as np
+from charon.adapters.pvaccess import ImageServer
+with ImageServer(["test:coming"]) as server:
+    while not server.has_client():
+        time.sleep(0.01)
+    number = 0
+    while True:
+        number += 1
+        server.post("test:coming", np.zeros((4, 4), "i2"), unique_id=number, time_ns=time.time_ns())
+        time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def monitor(collector):
+    """Start a monitor of a channel; every monitor is stopped at the end."""
+    started = []
+
+    def start(channel, **options):
+        started.append(FrameMonitor(channel, collector.add, collector.state, **options))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+        assert one.failure is None
+
+
+def frames(collector):
+    """The frames that came, without the empty update that a channel begins with."""
+    found = []
+    for update in collector.items:
+        try:
+            found.append(update.frame())
+        except BadFrameError as error:
+            assert error.reason is Reason.EMPTY
+    return found
+
+
+def test_frames_of_another_implementation(collector, monitor):
+    image = np.arange(15, dtype=np.uint16).reshape(3, 5)
+    pv = SharedPV(initial=NTNDArray().wrap(np.zeros((0, 0), np.uint16)))
+    with Server(providers=[{"test:p4p": pv}]):
+        monitor("test:p4p")
+        collector.wait(lambda c: c.states == [True] and c.items)
+        value = NTNDArray().wrap(image)
+        value["uniqueId"] = 77
+        value["dataTimeStamp.secondsPastEpoch"] = TIME_NS // 10**9
+        value["dataTimeStamp.nanoseconds"] = TIME_NS % 10**9
+        value["attribute"] = [
+            {"name": "x_position", "value": 1e-6},
+            {"name": "y_position", "value": 2e-6},
+        ]
+        before = time.time_ns()
+        pv.post(value)
+        collector.wait(lambda c: any(u.identify().unique_id == 77 for u in c.items))
+        update = collector.items[-1]
+        frame = update.frame()
+    assert (frame.id.unique_id, frame.id.time_ns) == (77, TIME_NS)
+    assert frame.image.dtype == np.uint16
+    np.testing.assert_array_equal(frame.image, image)
+    assert frame.position_m == (1e-6, 2e-6)
+    assert before <= update.received_ns <= time.time_ns()
+
+
+def test_image_is_read_by_another_implementation():
+    image = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
+    with ImageServer(["test:stitched", "test:second"]) as server, Context("pva") as context:
+        server.post("test:stitched", image, unique_id=5, time_ns=TIME_NS, attributes={"run": "r1"})
+        value = context.get("test:stitched", timeout=20)
+        assert value.shape == (3, 4)
+        np.testing.assert_array_equal(np.asarray(value), image)
+        raw = value.raw
+        assert raw["uniqueId"] == 5
+        assert raw["timeStamp.secondsPastEpoch"] * 10**9 + raw["timeStamp.nanoseconds"] == TIME_NS
+        assert {a["name"]: a["value"] for a in raw["attribute"]} == {"ColorMode": 0, "run": "r1"}
+        assert context.get("test:second", timeout=20).size == 0
+
+
+def test_first_update_of_an_idle_channel_is_empty(collector, monitor):
+    with ImageServer(["test:idle"]):
+        monitor("test:idle")
+        collector.wait(lambda c: c.items)
+        assert frames(collector) == []
+
+
+def test_what_is_no_image_is_told_apart(collector, monitor):
+    pv = SharedPV(nt=NTScalar("d"), initial=3.0)
+    with Server(providers=[{"test:scalar": pv}]):
+        monitor("test:scalar")
+        collector.wait(lambda c: c.items)
+        with pytest.raises(BadFrameError, match="test:scalar is no NTNDArray"):
+            collector.items[0].identify()
+
+
+def test_every_image_keeps_its_own_memory(collector, monitor):
+    with ImageServer(["test:memory"]) as server:
+        monitor("test:memory")
+        collector.wait(lambda c: c.items)
+        for number in range(1, 51):
+            server.post("test:memory", np.full((16, 16), number, "u2"), unique_id=number, time_ns=number)
+        collector.wait(lambda c: len(c.items) == 51)
+    for frame in frames(collector):
+        assert (frame.image == frame.id.unique_id).all()
+        assert frame.id.time_ns == frame.id.unique_id
+
+
+def test_channel_comes_late_dies_and_comes_back(collector, monitor):
+    monitor("test:coming")
+
+    def serve():
+        return subprocess.Popen([sys.executable, "-c", SERVER])
+
+    first = serve()
+    try:
+        collector.wait(lambda c: c.states == [True] and len(c.items) > 5)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        collector.wait(lambda c: c.states == [True, False])
+        seen = len(collector.items)
+        second = serve()
+        try:
+            collector.wait(lambda c: c.states == [True, False, True] and len(c.items) > seen + 5)
+        finally:
+            second.kill()
+            second.wait()
+    finally:
+        first.kill()
+        first.wait()
+    ids = [frame.id.unique_id for frame in frames(collector)]
+    assert sum(later < earlier for earlier, later in zip(ids, ids[1:], strict=False)) == 1
+    assert len({frame.id.name for frame in frames(collector)}) == len(ids)
+
+
+def test_positions_on_a_channel_of_their_own(collector):
+    first = position_structure((0.0, 0.0), 0)
+    with ImageServer([], {"test:positions": first}) as server:
+        watching = PositionMonitor("test:positions", "ad:image", collector.add, collector.state)
+        watching.start()
+        try:
+            collector.wait(lambda c: c.items)
+            server.post_structure("test:positions", position_structure((1e-6, -2e-6), TIME_NS))
+            collector.wait(lambda c: len(c.items) == 2)
+        finally:
+            watching.stop()
+    with pytest.raises(BadFrameError) as caught:
+        collector.items[0].position()
+    assert caught.value.reason is Reason.EMPTY
+    assert collector.items[1].position() == LatePosition("ad:image", TIME_NS, (1e-6, -2e-6))
+
+
+def test_port_in_use_is_one_clear_error(monkeypatch):
+    with ImageServer(["test:first"]) as server:
+        (port,) = server.ports
+        monkeypatch.setenv("EPICS_PVAS_SERVER_PORT", str(port))
+        with pytest.raises(UsageError, match=f"port {port} .*in use.*127.0.0.1"), ImageServer(["test:second"]):
+            pass
+
+
+def test_server_knows_whether_a_client_is_there(collector, monitor):
+    with ImageServer(["test:client"]) as server:
+        assert not server.has_client()
+        monitor("test:client")
+        collector.wait(lambda c: c.items)
+        assert server.has_client()
+
+
+def test_monitor_stops_with_nothing_connected(monitor):
+    assert monitor("test:nowhere").overruns == 0
+    assert "EPICS_PVA_ADDR_LIST" in os.environ

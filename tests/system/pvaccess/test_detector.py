@@ -1,0 +1,186 @@
+"""The detector command publishes exactly what it reports, on time, faults included."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charon.adapters.pvaccess import FrameMonitor, PositionMonitor
+from charon.adapters.recordings import open_recording
+from charon.cli.main import cli, run_command
+from charon.frames import BadFrameError, IdSet
+
+pytestmark = pytest.mark.system
+
+DETECTOR = (sys.executable, "-m", "charon.cli.main", "detector")
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+
+
+@pytest.fixture
+def detector(tmp_path):
+    """Start the command; it is ended at the end of the test, if it has not ended by itself."""
+    started = []
+
+    def start(channel, *options):
+        files = ("--report", tmp_path / "report.json")
+        command = [*DETECTOR, "-cn", channel, "-shd", "0.3", *map(str, (*files, *options))]
+        started.append(subprocess.Popen(command))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def follow(collector):
+    """Follow a channel from before the detector starts."""
+    monitors = []
+
+    def start(channel):
+        monitors.append(FrameMonitor(channel, collector.add, collector.state))
+        monitors[-1].start()
+        return collector
+
+    yield start
+    for monitor in monitors:
+        monitor.stop()
+
+
+def finished(process, tmp_path, timeout_s=60):
+    assert process.wait(timeout_s) == 0
+    return json.loads((tmp_path / "report.json").read_text())
+
+
+def ids(updates):
+    """The numbers of all updates in order; the empty one that a channel begins with is numbered 0."""
+    return [n for n in (update.identify().unique_id for update in updates) if n]
+
+
+def test_two_thousand_frames_at_500_hz_without_a_gap(detector, follow, tmp_path):
+    seen = follow("test:fast")
+    process = detector("test:fast", "--sample", "noise", "-fps", 500, "-nf", 2000)
+    report = finished(process, tmp_path)
+    seen.wait(lambda c: len(c.items) >= 2001, 10)
+    assert ids(seen.items) == list(range(1, 2001))
+    assert report["published"] == 2000
+    assert report["acquisitions"][0]["ids"] == [[1, 2000]]
+    stamps = [update.identify().time_ns for update in seen.items[1:]]
+    assert (stamps[0], stamps[-1]) == tuple(report["acquisitions"][0][f"{end}_time_ns"] for end in ("first", "last"))
+    # Paced by absolute deadlines: the last frame leaves when it is due, 1999 / 500 s after the first.
+    assert (stamps[-1] - stamps[0]) / 1e9 == pytest.approx(1999 / 500, abs=0.25)
+
+
+def test_simulated_scan_with_truth(detector, follow, tmp_path):
+    seen = follow("test:scan")
+    options = ("--scan", "snake", "--shape", "3x4", "--step", 2e-7, "--seed", 3, "--truth", tmp_path / "truth.npz")
+    report = finished(detector("test:scan", *options, "--codec", "bslz4"), tmp_path)
+    seen.wait(lambda c: len(c.items) == 13)
+    frames = [update.frame() for update in seen.items[1:]]
+    with np.load(tmp_path / "truth.npz") as truth:
+        assert truth["object"].dtype == np.complex64
+        assert float(truth["pixel_m"]) == pytest.approx(10e-9)
+        np.testing.assert_allclose([f.position_m for f in frames], truth["positions_m"])
+    assert {(f.image.shape, f.image.dtype, f.scan) for f in frames} == {((512, 512), np.dtype("i2"), "scan-1")}
+    assert all(3e5 < f.image.sum() < 2e6 for f in frames)
+    assert report["positions"] == {"count": 12, "channel": None}
+
+
+def test_measured_siemens_star_frame_by_frame(detector, follow, tmp_path):
+    path = SHARED / "siemens_star" / "siemens-star-small.npz.bz2"
+    if not path.is_file():
+        pytest.skip(f"measured data not found at {path}")
+    seen = follow("test:star")
+    options = ("-if", path, "--fftshift", "--position-scale", 29e-9, "-fps", 400, "--scan-id", "velociprobe")
+    finished(detector("test:star", *options), tmp_path)
+    seen.wait(lambda c: len(c.items) == 517)
+    recording = open_recording(path, position_scale_m=29e-9, fftshift=True)
+    for index, update in enumerate(seen.items[1:]):
+        frame = update.frame()
+        assert frame.id.unique_id == index + 1
+        assert frame.position_m == pytest.approx(tuple(recording.positions_m[index]))
+        np.testing.assert_array_equal(frame.image, recording.frame(index))
+    assert frame.scan == "velociprobe"
+    mean = np.mean([update.frame().image for update in seen.items[1:]], axis=0)
+    assert mean[32:96, 32:96].sum() > 0.9 * mean.sum(), "zero frequency belongs in the centre"
+
+
+def test_faults_are_published_as_reported(detector, follow, tmp_path):
+    seen = follow("test:faults")
+    options = ("--sample", "noise", "-nx", 32, "-ny", 16, "-nf", 40, "--drop", "5,7-8", "--bad", "nan@10-11")
+    report = finished(detector("test:faults", *options, "--bad", "codec@20", "--bad", "empty@30"), tmp_path)
+    seen.wait(lambda c: len(c.items) == 38)
+    (run,) = report["acquisitions"]
+    assert IdSet.from_ranges(run["ids"]) == IdSet(ids(seen.items))
+    assert (run["count"], run["dropped"]) == (37, [[5, 5], [7, 8]])
+    bad = {}
+    for update in seen.items[1:]:
+        try:
+            assert update.frame().image.shape == (16, 32)
+        except BadFrameError as error:
+            bad[str(update.identify().unique_id)] = error.reason.value
+    assert bad == {"10": "not-finite", "11": "not-finite", "20": "codec", "30": "empty"}
+    assert set(bad) == set(run["bad"])
+
+
+def test_restarted_detector_begins_its_numbers_again(detector, follow, tmp_path):
+    seen = follow("test:restart")
+    options = ("--sample", "noise", "-nx", 16, "-ny", 16, "-nf", 30, "--restart-at", 21, "--restart-pause", 0.2)
+    report = finished(detector("test:restart", *options), tmp_path)
+    seen.wait(lambda c: len(ids(c.items)) == 30)
+    assert ids(seen.items) == [*range(1, 21), *range(1, 11)]
+    assert [run["ids"] for run in report["acquisitions"]] == [[[1, 20]], [[1, 10]]]
+    assert seen.states[:3] == [True, False, True]
+
+
+def test_positions_come_later_on_their_own_channel(detector, follow, tmp_path, collector):
+    positions = type(collector)()
+    watching = PositionMonitor("test:late:positions", "test:late", positions.add, positions.state)
+    watching.start()
+    try:
+        seen = follow("test:late")
+        options = ("--sample", "noise", "-nx", 16, "-ny", 16, "--scan", "spiral", "--points", 50)
+        process = detector("test:late", *options, "--position-channel", "test:late:positions")
+        report = finished(process, tmp_path)
+        positions.wait(lambda c: len(c.items) == 51)
+    finally:
+        watching.stop()
+    stamps = [update.identify().time_ns for update in seen.items[1:]]
+    late = [item.position() for item in positions.items[1:]]
+    assert [position.time_ns for position in late] == stamps
+    assert late[0].position_m == (0.0, 0.0)
+    assert late[0].channel == "test:late"
+    assert all(update.frame().position_m is None for update in seen.items[1:])
+    assert report["positions"] == {"count": 50, "channel": "test:late:positions"}
+
+
+def test_sigterm_ends_it_with_its_report(detector, follow, tmp_path):
+    seen = follow("test:endless")
+    process = detector("test:endless", "--sample", "noise", "-nx", 16, "-ny", 16, "--repeat", 0)
+    seen.wait(lambda c: len(c.items) > 20)
+    process.send_signal(signal.SIGTERM)
+    report = finished(process, tmp_path, 20)
+    assert 20 <= report["published"] < 2000
+    assert report["acquisitions"][0]["ids"] == [[1, report["published"]]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-nx", 100, "-ny", 50), "detector_shape has to be square"),
+        (("--bad", "odd@3"), "--bad odd@3: it is KIND@NUMBERS"),
+        (("--drop", "3-x"), "no list of numbers"),
+        (("-if", "missing.npz"), "missing.npz"),
+        (("--sample", "noise", "--truth", "truth.npz"), "only a simulated sample is known"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(options, message, capsys):
+    assert run_command(cli, ["detector", *map(str, options)]) == 2
+    assert message in capsys.readouterr().err
