@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason="training needs charon[train]")
 
 from charon.adapters.models import plan as plans  # noqa: E402 - after the check for torch
 from charon.adapters.models.graph import Root, build_model  # noqa: E402
+from charon.adapters.models.resize import magnify  # noqa: E402
 from charon.adapters.training import TrainOptions, train  # noqa: E402
-from charon.adapters.training.dataset import load_or_simulate, root_of_counts  # noqa: E402
+from charon.adapters.training.dataset import TrainingData, load_or_simulate  # noqa: E402
 from charon.adapters.training.fit import Loss  # noqa: E402
 from charon.adapters.training.network import PlannedNetwork  # noqa: E402
 from charon.adapters.training.recipe import setup_for  # noqa: E402
@@ -33,9 +34,12 @@ def test_exported_graph_computes_what_was_trained(plan: plans.Plan) -> None:
     side = 64 if plan.name == "two-headed" else 128
     rng = np.random.default_rng(0)
     mean, deviation = rng.normal(size=(side, side)), rng.uniform(0.5, 1.5, (side, side))
-    how = Root(mean.astype(np.float32), deviation.astype(np.float32))
     counts = rng.poisson(4.0, (8, side, side)).astype(np.float32)
-    patterns = (root_of_counts(torch.from_numpy(counts)) - torch.from_numpy(how.mean)) / torch.from_numpy(how.deviation)
+    resize = (magnify(side, 1.2, 0.5), magnify(side, 1.2, -0.5))
+    how = Root(mean.astype(np.float32), deviation.astype(np.float32), resize)
+    empty = torch.zeros(0)
+    data = TrainingData(empty, empty, empty, pixels_binned=1, flux=1.0, resize=resize)
+    patterns = (data.roots(torch.from_numpy(counts)) - torch.from_numpy(how.mean)) / torch.from_numpy(how.deviation)
     network(patterns[:, None])  # running means and variances that are not those of a fresh network
     network.eval()
     with torch.no_grad():
@@ -66,8 +70,8 @@ def test_training_input_is_what_the_detector_records_binned(tmp_path: Path) -> N
     # The same flux, and multiples of one photon in sixteen pixels.
     assert float(counts.sum(dim=(1, 2)).median()) == pytest.approx(np.median(binned.sum(axis=(1, 2))), rel=0.3)
     np.testing.assert_allclose((counts.numpy() * 16) % 1, 0.0, atol=1e-6)
-    spread = float(root_of_counts(torch.from_numpy(binned)).std())
-    assert float(root_of_counts(counts).std()) == pytest.approx(spread, rel=0.15)
+    spread = float(data.roots(torch.from_numpy(binned)).std())
+    assert float(data.roots(counts).std()) == pytest.approx(spread, rel=0.15)
 
 
 def test_loss_does_not_let_the_offset_drown_the_shape() -> None:

@@ -16,7 +16,7 @@ _SIGMA = 1.5
 _TRUNCATE = 3.5
 _K1, _K2 = 0.01, 0.03
 # Where a canvas has less weight than this part of its largest, its rim, it is not compared.
-MINIMUM_WEIGHT = 0.25
+MINIMUM_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def compare_to_sample(
     Parameters
     ----------
     phase, weight
-        (rows, columns): rad, and the sum of weights; compared is where it is at least a quarter of its largest.
+        (rows, columns): rad, and the sum of weights; compared is where it is at least half of its largest.
     origin_m
         x and y of the centre of the canvas's pixel (0, 0).
     pixel_m

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 import charon
 
@@ -94,12 +103,16 @@ class PatchCard(_Part):
         Whether the phase of a patch is that of the object ("absolute") or known up to a constant ("free").
     weight_radius_m
         Radius within which the patch is illuminated enough to be trusted, where known.
+    weight_profile
+        What a pixel is worth in stitching, by its distance from the patch's centre, at 0, 1, 2... pixels; linear
+        between, 0 beyond. A zone plate's defocused probe is a ring: a bell-shaped weight trusts its dark middle.
     """
 
     shape: Shape
     pixel_m: PositiveFloat
     offset: Literal["absolute", "free"]
     weight_radius_m: PositiveFloat | None = None
+    weight_profile: tuple[NonNegativeFloat, ...] | None = None
 
 
 class ModelCard(_Part):

@@ -42,7 +42,7 @@ class Reconstruction:
 def reconstruct(
     bundle: Bundle, experiment: Experiment, *, backend: str = "openvino", threads: int = 1
 ) -> Reconstruction:
-    """Reconstruct every frame of an experiment and stitch the patches, weighted with the illumination.
+    """Reconstruct every frame of an experiment and stitch the patches, weighted as the card says.
 
     Patches are placed to the nearest pixel: scans with steps of whole pixels need no interpolation, so
     the figures are those of the network.
@@ -65,15 +65,15 @@ def reconstruct(
     rows, columns = card.patch.shape
     shape = tuple(corners.max(axis=0) - first + (rows, columns))
     total, weight = np.zeros(shape), np.zeros(shape)
-    illumination = _illumination(experiment, card.patch.shape)
+    worth = _weights(experiment, bundle)
     for start in range(0, len(experiment), _BATCH):
         indices = range(start, min(start + _BATCH, len(experiment)))
         counts = np.stack([geometry.apply(experiment.frame(index).astype(np.float32)) for index in indices])
         for index, phase in zip(indices, network.infer(counts)["phase"], strict=True):
             row, column = corners[index] - first
             window = np.s_[row : row + rows, column : column + columns]
-            total[window] += illumination * phase
-            weight[window] += illumination
+            total[window] += worth * phase
+            weight[window] += worth
     phase = total / np.where(weight > 0, weight, 1.0)
     origin = (first[1] - columns / 2) * pixel, (first[0] - rows / 2) * pixel
     return Reconstruction(phase, weight, origin, pixel)
@@ -85,7 +85,13 @@ def evaluate(bundle: Bundle, experiment: Experiment, *, backend: str = "openvino
     return compare_to_sample(result.phase, result.weight, result.origin_m, result.pixel_m, experiment.sample)
 
 
-def _illumination(experiment: Experiment, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+def _weights(experiment: Experiment, bundle: Bundle) -> npt.NDArray[np.float64]:
+    """Return what each pixel of a patch is worth: the card's profile, else the illumination."""
+    rows, columns = bundle.card.patch.shape
+    profile = bundle.card.patch.weight_profile
+    if profile is not None:
+        radius = np.hypot(np.arange(rows)[:, None] - rows / 2, np.arange(columns)[None, :] - columns / 2)
+        return np.interp(radius, np.arange(len(profile)), profile, right=0.0)
     intensity = np.sum(np.abs(experiment.probe) ** 2, axis=0).astype(np.float64)
-    binning = intensity.shape[0] // shape[0]
-    return intensity.reshape(shape[0], binning, shape[1], binning).mean(axis=(1, 3))
+    binning = intensity.shape[0] // rows
+    return intensity.reshape(rows, binning, columns, binning).mean(axis=(1, 3))

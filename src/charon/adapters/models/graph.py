@@ -41,10 +41,13 @@ class Root:
     ----------
     mean, deviation
         (rows, columns) float32.
+    resize
+        (rows, rows) and (columns, columns) float32, applied to the counts along each axis first; None for none.
     """
 
     mean: npt.NDArray[np.float32]
     deviation: npt.NDArray[np.float32]
+    resize: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +171,11 @@ class _Builder:
             case Root():
                 mean = self.node("ReduceMean", value, self.integers([1, 2]), keepdims=1)
                 mean = self.node("Max", mean, self.constant(_SMALLEST_MEAN))
-                root = self.node("Sqrt", self.node("Relu", self.node("Div", value, mean)))
+                value = self.node("Div", value, mean)
+                if how.resize is not None:
+                    value = self.node("MatMul", self.constant(how.resize[0]), value)
+                    value = self.node("MatMul", value, self.constant(how.resize[1].T))
+                root = self.node("Sqrt", self.node("Relu", value))
                 return self.node("Div", self.node("Sub", root, self.constant(how.mean)), self.constant(how.deviation))
             case Standardise():
                 if how.resize is not None:

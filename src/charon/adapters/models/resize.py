@@ -35,3 +35,25 @@ def antialiased_resize(size_in: int, size_out: int) -> npt.NDArray[np.float32]:
     sample[np.arange(size_out), left] = 1.0 - share
     sample[np.arange(size_out), left + 1] = share
     return (sample @ smooth).astype(np.float32)
+
+
+def magnify(size: int, scale: float, centre: float) -> npt.NDArray[np.float32]:
+    """Return the matrix that magnifies one axis about its middle, by linear interpolation.
+
+    Parameters
+    ----------
+    size
+        Pixels, before and after.
+    scale
+        Pixels after for one before.
+    centre
+        Where the middle pixel, size / 2, goes, relative to it.
+
+    Returns
+    -------
+    ndarray
+        (size, size) float32; what was not seen is 0.
+    """
+    source = size / 2 + (np.arange(size) - size / 2 - centre) / scale
+    distance = np.abs(source[:, None] - np.arange(size)[None, :])
+    return np.maximum(0.0, 1.0 - distance).astype(np.float32)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from charon.adapters.training.recipe import Setup, TrainOptions
 
 VALIDATION_PAIRS = 256
@@ -42,6 +44,8 @@ class TrainingData:
         Detector pixels that one pixel of the input averages.
     flux
         Photons a frame.
+    resize
+        See `Root`.
     """
 
     root_intensity: torch.Tensor
@@ -49,6 +53,7 @@ class TrainingData:
     amplitude: torch.Tensor
     pixels_binned: int
     flux: float
+    resize: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
 
     @property
     def training_pairs(self) -> int:
@@ -73,20 +78,22 @@ class TrainingData:
         """Return what the patterns are standardised by, from at most 2,000 of them."""
         index = torch.arange(min(2000, self.training_pairs))
         counts = self._counts(index, torch.tensor(self.flux), torch.Generator().manual_seed(2))
-        roots = root_of_counts(counts)
+        roots = self.roots(counts)
         deviation = roots.std(dim=0)
         deviation = torch.sqrt(deviation**2 + (_DEVIATION_FLOOR * deviation.max()) ** 2)
-        return Root(roots.mean(dim=0).numpy(), deviation.numpy())
+        return Root(roots.mean(dim=0).numpy(), deviation.numpy(), self.resize)
+
+    def roots(self, counts: torch.Tensor) -> torch.Tensor:
+        """Return the square root of counts relative to their frame's mean, resized, as the exported graph does."""
+        relative = counts / counts.mean(dim=(1, 2), keepdim=True).clamp_min(1e-9)
+        if self.resize is not None:
+            relative = torch.from_numpy(self.resize[0]) @ relative @ torch.from_numpy(self.resize[1].T)
+        return torch.sqrt(relative)
 
     def _counts(self, index: torch.Tensor, flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return mean-binned counts; what is binned is Poisson, and so is its sum."""
         expected = (self.root_intensity[index].float() / ROOT_SCALE) ** 2 * (flux * self.pixels_binned)
         return torch.poisson(expected, generator=generator) / self.pixels_binned
-
-
-def root_of_counts(counts: torch.Tensor) -> torch.Tensor:
-    """Return the square root of counts relative to their frame's mean, as the exported graph does."""
-    return torch.sqrt(counts / counts.mean(dim=(1, 2), keepdim=True).clamp_min(1e-9))
 
 
 def load_or_simulate(setup: Setup, options: TrainOptions, work: Path, report: Callable[[str], None]) -> TrainingData:
@@ -117,6 +124,7 @@ def load_or_simulate(setup: Setup, options: TrainOptions, work: Path, report: Ca
         ),
         pixels_binned=setup.geometry.binning**2,
         flux=options.flux,
+        resize=setup.resize,
     )
 
 

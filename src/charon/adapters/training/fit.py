@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from charon.adapters.training.dataset import root_of_counts
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -170,7 +168,7 @@ class Fit:
         return float(loss.detach())
 
     def _normalise(self, counts: torch.Tensor) -> torch.Tensor:
-        patterns = (root_of_counts(counts) - self._mean) / self._deviation
+        patterns = (self._data.roots(counts) - self._mean) / self._deviation
         return patterns[:, None].contiguous(memory_format=torch.channels_last)
 
     def _save(self) -> None:

@@ -102,7 +102,11 @@ def export(
             for _, output, _ in setup.plan.decoders
         ),
         patch=PatchCard(
-            shape=setup.patch_shape, pixel_m=setup.pixel_m, offset="absolute", weight_radius_m=diameter_m / 2
+            shape=setup.patch_shape,
+            pixel_m=setup.pixel_m,
+            offset="absolute",
+            weight_radius_m=diameter_m / 2,
+            weight_profile=setup.weight_profile,
         ),
         training={
             "recipe": options.to_json(),

@@ -3,7 +3,7 @@
 from charon.science.simulation.experiment import DEFAULT_FLUX, Experiment, diffract, shift_spectrum
 from charon.science.simulation.instrument import Instrument, wavelength_from_energy
 from charon.science.simulation.objects import demo_sample, from_thickness, siemens_star, tungsten_test_pattern
-from charon.science.simulation.probe import ZonePlate, energy_diameter, simulate_probe
+from charon.science.simulation.probe import ZonePlate, energy_diameter, shadow_scale, simulate_probe
 from charon.science.simulation.sample import Sample
 from charon.science.simulation.scans import (
     DEFAULT_STEP_M,
@@ -33,6 +33,7 @@ __all__ = [
     "make_scan",
     "random_shapes",
     "raster",
+    "shadow_scale",
     "shift_spectrum",
     "siemens_star",
     "simulate_probe",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from charon.science.simulation.fourier import ifft2
+from charon.science.simulation.fourier import fft2, ifft2
 
 if TYPE_CHECKING:
     from charon.science.simulation.instrument import Instrument
@@ -113,3 +113,31 @@ def energy_diameter(probe: npt.NDArray[np.complexfloating], pixel_m: float, frac
     cumulative = np.cumsum(intensity.ravel()[order])
     index = int(np.searchsorted(cumulative, fraction * cumulative[-1]))
     return 2.0 * float(radius[order][min(index, radius.size - 1)]) * pixel_m
+
+
+def shadow_scale(mode: npt.NDArray[np.complexfloating]) -> tuple[float, float, float]:
+    """Return how a defocused probe's far field maps onto the sample: scale and centre of its shadow image.
+
+    Light that the detector sees at frequency bin q passed the sample at ``centre + scale * q``: the group
+    delay of the probe's spectrum, fitted with a straight line.
+
+    Parameters
+    ----------
+    mode
+        (N, N) complex, the probe's strongest mode.
+
+    Returns
+    -------
+    tuple
+        Object pixels a frequency bin (1 / (N pixel)), and row and column of the centre relative to (N/2, N/2).
+    """
+    size = mode.shape[0]
+    spectrum = np.fft.fftshift(fft2(np.fft.ifftshift(mode).astype(np.complex128)))
+    bins = np.arange(size - 1) - size / 2 + 0.5
+    delay_y = np.sum(spectrum[1:] * np.conj(spectrum[:-1]), axis=1)
+    delay_x = np.sum(spectrum[:, 1:] * np.conj(spectrum[:, :-1]), axis=0)
+    scales = np.linspace(-8.0, 8.0, 3201)
+    lines = np.exp(2j * np.pi / size * np.multiply.outer(scales, bins))
+    best = int(np.argmax(np.abs(lines @ delay_y) + np.abs(lines @ delay_x)))
+    centre = [-float(np.angle(lines[best] @ delay)) * size / (2 * np.pi) for delay in (delay_y, delay_x)]
+    return float(scales[best]), centre[0], centre[1]

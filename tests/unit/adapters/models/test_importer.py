@@ -12,7 +12,7 @@ import pytest
 
 from charon.adapters.inference.bundle import BundleError
 from charon.adapters.models import ImportOptions, import_weights
-from charon.adapters.models.resize import antialiased_resize
+from charon.adapters.models.resize import antialiased_resize, magnify
 from charon.adapters.models.state_dict import StateDictError, read_state_dict
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
@@ -116,3 +116,11 @@ def test_resize_is_that_of_scikit_image() -> None:
 
 def test_resize_keeps_a_constant() -> None:
     np.testing.assert_allclose(antialiased_resize(384, 128).sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_magnify_moves_what_lies_off_centre_outwards() -> None:
+    line = np.zeros(64)
+    line[32 + 10] = 1.0
+    assert np.argmax(magnify(64, 1.5, 0.0) @ line) == 32 + 15
+    assert np.argmax(magnify(64, 1.0, 4.0) @ line) == 32 + 14
+    np.testing.assert_allclose(magnify(64, 1.0, 0.0), np.eye(64))

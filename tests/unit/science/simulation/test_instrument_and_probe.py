@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charon.science.simulation import Instrument, ZonePlate, energy_diameter, simulate_probe, wavelength_from_energy
+from charon.science.simulation import (
+    Instrument,
+    ZonePlate,
+    energy_diameter,
+    shadow_scale,
+    simulate_probe,
+    wavelength_from_energy,
+)
 
 
 def test_default_object_pixel_is_ten_nanometres() -> None:
@@ -41,3 +48,17 @@ def test_probe_in_focus_is_as_small_as_its_aperture_allows() -> None:
     assert energy_diameter(probe, 10e-9, 0.838) == pytest.approx(2.44 * plate.outermost_zone_m, rel=0.25)
     peak = np.unravel_index(np.argmax(np.abs(probe)), probe.shape)
     assert peak == (64, 64)
+
+
+def test_shadow_of_the_default_probe_has_the_scale_of_the_binned_detector() -> None:
+    instrument = Instrument()
+    scale, row, column = shadow_scale(simulate_probe(instrument))
+    plate = ZonePlate()
+    bin_m = instrument.wavelength_m * plate.defocus_m / (128 * instrument.object_pixel_m)
+    assert scale == pytest.approx(bin_m / instrument.object_pixel_m, rel=0.02)
+    assert (row, column) == pytest.approx((0.0, 0.0), abs=0.1)
+
+
+def test_shadow_of_a_shifted_probe_is_shifted() -> None:
+    probe = np.roll(simulate_probe(Instrument()), (3, -5), axis=(0, 1))
+    assert shadow_scale(probe)[1:] == pytest.approx((3.0, -5.0), abs=0.1)
