@@ -6,13 +6,13 @@ import logging
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charon.frames.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray

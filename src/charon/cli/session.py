@@ -57,6 +57,8 @@ class Session:
         self._interrupts = 0
         self._ending = asyncio.Event()
         self._drain: asyncio.Task[bool] | None = None
+        self._next_print = 0.0
+        self._server_cpu_s = 0.0
         self.complete = False
         self.final: Snapshot | None = None
         self.order = [vertex.name for vertex in pipeline.spec.in_order()]
@@ -78,6 +80,7 @@ class Session:
                 on_ready()
             await self._show_until_ended()
             self.final = await self._last_snapshot()
+            self._server_cpu_s = self.engine.server_cpu_s()
         finally:
             await self.engine.stop()
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -107,7 +110,7 @@ class Session:
         return live_view(title, snapshot, rates, self.order, self._expected)
 
     def _print_plainly(self, snapshot: Snapshot, rates: dict[str, float]) -> None:
-        if self._quiet or time.monotonic() < getattr(self, "_next_print", 0.0):
+        if self._quiet or time.monotonic() < self._next_print:
             return
         self._next_print = time.monotonic() + 2.0
         for line in plain_lines(f"{self.engine.run} {clock()}", snapshot, rates, self.order):
@@ -170,6 +173,7 @@ class Session:
             },
             "restarts": {p.name: p.restarts for ps in self.engine.processes.values() for p in ps if p.restarts},
             "messages": list(self.engine.messages),
+            "server_cpu_s": round(self._server_cpu_s, 3),
             "replicas": self.final.to_json()["replicas"],
         }
 

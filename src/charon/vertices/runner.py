@@ -55,6 +55,7 @@ class Stats:
             "counts": dict(self.counts),
             "batches": {str(size): n for size, n in sorted(self.batches.items())},
             "busy_s": round(self.busy_s, 4),
+            "cpu_s": round(time.process_time(), 3),
             "said": list(self._said),
         }
 

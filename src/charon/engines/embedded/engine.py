@@ -7,9 +7,12 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
 
 from charon.adapters.nats import Bus, NatsServer
 from charon.engines.embedded.processes import Process, die_with_parent
@@ -124,6 +127,13 @@ class EmbeddedEngine:
         if self._bus is None:
             raise UnavailableError("the run has not started")
         return await take_snapshot(self._bus, list(self._edges.values()), ended=ended)
+
+    def server_cpu_s(self) -> float:
+        """Return the processor time in s that the nats-server has used."""
+        with suppress(psutil.Error):
+            times = psutil.Process(self._server.pid).cpu_times() if self._server.pid else None
+            return times.user + times.system if times else 0.0
+        return 0.0
 
     async def drain(self, timeout_s: float | None = None) -> bool:
         """Let the sources end, then each vertex once what came before it is finished.
