@@ -92,7 +92,7 @@ class Canvas:
         self.patches = 0
         self._radius_m = weight_radius_m
         self._max_pixels = max_pixels
-        self._sums = np.zeros((3, 0, 0))
+        self._sums: NDArray[np.floating] = np.zeros((3, 0, 0))
         self._corner = (0, 0)
         self._box: tuple[int, int, int, int] | None = None
         self._anchor = None if anchor_m is None else (round(anchor_m[1] / pixel_m), round(anchor_m[0] / pixel_m))
@@ -144,12 +144,12 @@ class Canvas:
         self.patches += 1
 
     def snapshot(self) -> Canvas:
-        """Return a copy that another thread may read while this one goes on."""
+        """Return a copy, in single precision, that another thread may read while this one goes on."""
         copy = Canvas(self.pixel_m, self._radius_m, self._max_pixels)
         copy.patches, copy._box = self.patches, self._box
         if self._box is not None:
             copy._corner = self._box[:2]
-            copy._sums = self._boxed().copy()
+            copy._sums = self._boxed().astype(np.float32)
         return copy
 
     def image(self, least_weight: float = _LEAST_WEIGHT) -> StitchedImage:
@@ -160,7 +160,7 @@ class Canvas:
         least_weight
             A pixel whose sum of weights is less (1 = the middle of one patch) is NaN.
         """
-        real, imaginary, weight = self._boxed().astype(np.float32)
+        real, imaginary, weight = self._boxed().astype(np.float32, copy=False)
         nothing = ~(weight >= least_weight)
         per_weight = np.divide(1.0, weight, out=np.zeros_like(weight), where=~nothing)
         transmission = np.empty(weight.shape, np.complex64)
@@ -171,7 +171,7 @@ class Canvas:
         origin_m = (column * self.pixel_m, row * self.pixel_m)
         return StitchedImage(phase, amplitude, weight, transmission, origin_m, self.pixel_m)
 
-    def _boxed(self) -> NDArray[np.float64]:
+    def _boxed(self) -> NDArray[np.floating]:
         """Return the part of the sums that patches have touched, (sum, row, column), as a view."""
         if self._box is None:
             return self._sums

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from charon.adapters.storage.patchlog import Fsync
-    from charon.frames import Position
     from charon.vertices.image_refresh import Publish
     from charon.vertices.image_state import Sunk
+    from charon.vertices.scan_output import Anchor
 
 _log = logging.getLogger(__name__)
-_ROOM_BYTES = 256 << 20
+_ROOM_BYTES = 32 << 20
 
 
 class ImageSink:
@@ -84,7 +84,7 @@ class ImageSink:
         self._log = PatchLog(output_dir / "log" / file_stem(run), fsync=fsync)
         self._refresh = ImageRefresh(run, self._periods, publish)
         self._lock = threading.Lock()
-        self._anchors: dict[str, Position] = {}
+        self._anchors: dict[str, Anchor] = {}
         self._state = ImageState(self._log, self._outputs, self._anchors)
         self._duplicates: Counter[tuple[str, int]] = Counter()
         self._unreadable = 0
@@ -127,6 +127,8 @@ class ImageSink:
 
     def close(self) -> None:
         """Write the last images and the account, close the files."""
+        if self._broken() and self._has_room():
+            self._rebuild()
         for output in self._state.scans.values():
             output.write(0.0)
             self._refresh.finish(output, self._state.book.totals)
@@ -152,9 +154,9 @@ class ImageSink:
         """Make everything from the log; again where its patches turn out to lie elsewhere than the first."""
         state = self._state
         while True:
-            for scan, position_m in state.moved().items():
-                _log.warning("scan %s: most patches lie around %s m, so the image moves there", scan, position_m)
-                self._anchors[scan] = position_m
+            for scan, anchor in state.moved().items():
+                _log.warning("scan %s: most patches lie around %s m: the image moves there", scan, anchor.position_m)
+                self._anchors[scan] = anchor
             state.abandon()
             state = ImageState(self._log, self._outputs, self._anchors)
             self._replay(state)
@@ -177,14 +179,20 @@ class ImageSink:
                 output.write(self._periods.file_s)
 
     def _mend(self) -> None:
-        """Make files again that could not be written, after a while."""
-        if not any(output.broken for output in self._state.scans.values()):
+        """Make files again that could not be written, after a while and where there is room for them."""
+        if not self._broken():
             return
         now = time.monotonic()
         if self._retry_s is None:
             self._retry_s = now + self._periods.broken_s
         elif now >= self._retry_s:
             self._retry_s = None
-            disk = os.statvfs(self._outputs.folder)
-            if disk.f_bavail * disk.f_frsize > 1.1 * self._log.size_bytes() + _ROOM_BYTES:
+            if self._has_room():
                 self._rebuild()
+
+    def _broken(self) -> bool:
+        return any(output.broken for output in self._state.scans.values())
+
+    def _has_room(self) -> bool:
+        disk = os.statvfs(self._outputs.folder)
+        return disk.f_bavail * disk.f_frsize > self._log.size_bytes() + _ROOM_BYTES

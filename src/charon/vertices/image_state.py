@@ -10,7 +10,7 @@ from charon.frames import LatePosition, Patch, Rejection
 from charon.science.latency import LatencyRecorder
 from charon.vertices.ledger import LedgerBook
 from charon.vertices.names import NameSet, TimeSet
-from charon.vertices.scan_output import Outputs, Place, ScanOutput
+from charon.vertices.scan_output import Anchor, Outputs, Place, ScanOutput
 from charon.vertices.sink import opened
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ImageState:
         Where the image of a scan is, for those whose patches were found to disagree.
     """
 
-    def __init__(self, log: PatchLog, outputs: Outputs, anchors: Mapping[str, Position]) -> None:
+    def __init__(self, log: PatchLog, outputs: Outputs, anchors: Mapping[str, Anchor]) -> None:
         self.scans: dict[str, ScanOutput] = {}
         self.book = LedgerBook()
         self.since_detector = LatencyRecorder()
@@ -90,10 +90,10 @@ class ImageState:
         self._take_patch(message, location, logged_ns)
         self._note(message.id, message.scan, "reconstructed")
 
-    def moved(self) -> dict[str, Position]:
+    def moved(self) -> dict[str, Anchor]:
         """Return the scans whose image ought to be elsewhere, because most patches are, and where."""
-        anchors = {scan: output.better_anchor_m for scan, output in self.scans.items()}
-        return {scan: position_m for scan, position_m in anchors.items() if position_m is not None}
+        anchors = {scan: output.better_anchor for scan, output in self.scans.items()}
+        return {scan: anchor for scan, anchor in anchors.items() if anchor is not None}
 
     def abandon(self) -> None:
         """Let go of all files."""

@@ -37,6 +37,13 @@ class Format(NamedTuple):
     amplitude: bool
 
 
+class Anchor(NamedTuple):
+    """Where a scan's image is, and how many patches said so when that was found."""
+
+    position_m: Position
+    patches: int
+
+
 class Place(NamedTuple):
     """Where a patch is in the scan's files."""
 
@@ -84,11 +91,11 @@ class ScanOutput:
         Its name.
     outputs
         What all scans share.
-    anchor_m
+    anchor
         Where the image is, if patches were found to disagree about it.
     """
 
-    def __init__(self, scan: str, outputs: Outputs, anchor_m: Position | None = None) -> None:
+    def __init__(self, scan: str, outputs: Outputs, anchor: Anchor | None = None) -> None:
         self.scan = scan
         self.stem = file_stem(scan)
         self.waiting = 0
@@ -96,9 +103,9 @@ class ScanOutput:
         self.broken = False
         self.changed = False
         self.latest: FrameId | None = None
-        self.better_anchor_m: Position | None = None
+        self.better_anchor: Anchor | None = None
         self._outputs = outputs
-        self._anchor_m = anchor_m
+        self._anchor = anchor
         self._canvas: Canvas | None = None
         self._tables: dict[Format, _Table] = {}
         self._rejections: list[Rejection] = []
@@ -118,20 +125,25 @@ class ScanOutput:
         """Put a patch on the canvas; return whether it could be placed."""
         if self._canvas is None:
             radius_m = self._outputs.weight_radius_m
-            self._canvas = Canvas(patch.pixel_m, radius_m, anchor_m=self._anchor_m)
+            anchor_m = None if self._anchor is None else self._anchor.position_m
+            self._canvas = Canvas(patch.pixel_m, radius_m, anchor_m=anchor_m)
         try:
             self._canvas.add(patch.phase, position_m, patch.amplitude, pixel_m=patch.pixel_m, name=patch.id.name)
         except PlacementError as error:
             self.unplaced += 1
             if self.unplaced <= 3:
                 _log.warning("scan %s: kept, but not in the image: %s", self.scan, error)
-            # A first frame taken before the stage moved must not keep all the others off the canvas.
-            if self.unplaced > _FAR_MAJORITY * self.placed and all(map(math.isfinite, position_m)):
-                self.better_anchor_m = position_m
+            self._doubt(position_m)
             return False
         self.changed = True
         self.latest = patch.id
         return True
+
+    def _doubt(self, position_m: Position) -> None:
+        """Move the image where most patches are: a first one from elsewhere must not keep all others out."""
+        settled = max(self.placed, 0 if self._anchor is None else self._anchor.patches)
+        if self.unplaced > _FAR_MAJORITY * settled and all(map(math.isfinite, position_m)):
+            self.better_anchor = Anchor(position_m, self.unplaced)
 
     def keep(self, patch: Patch, position_m: Position | None, stitched_ns: int) -> Place:
         """Take a patch for the file; return its place there."""

@@ -1,0 +1,52 @@
+"""The log sink writes one line for each patch, once."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from charon.frames import Frame, FrameId, LatePosition, Patch, Rejection, encode
+from charon.vertices.log_sink import LogSink
+from charon.vertices.sink import Accepted
+
+PATCH = Patch(
+    FrameId("ad:image", 3, 50, 40), "run", np.zeros((4, 4), np.float32), 1e-8, "m@1", scan="s", position_m=(1e-6, 0.0)
+)
+REJECTION = Rejection(FrameId("ad:image", 4, 51, 40), "shape", "64x64 pixels", "in", "s")
+
+
+def test_each_patch_and_rejection_is_a_line_once(caplog):
+    sink = LogSink()
+    with caplog.at_level(logging.INFO):
+        accepted = sink.accept(
+            [encode(PATCH), encode(REJECTION), encode(PATCH), encode(LatePosition("ad:image", 50, (0.0, 0.0)))]
+        )
+    assert accepted == Accepted(reconstructed=1, rejected=1, positions=1, duplicates=1)
+    assert [record.message.split(":")[0] for record in caplog.records] == ["patch ad", "rejected ad"]
+    assert "4x4 at (1e-06, 0) m phase 0.000 to 0.000 rad by m@1" in caplog.text
+    page = sink.ledger()["epochs"][0]
+    assert page["sets"] == {"reconstructed": [[3, 3]], "rejected:shape": [[4, 4]]}
+    assert page["counts"] == {"duplicates": 1}
+
+
+def test_a_quiet_one_only_counts(caplog):
+    sink = LogSink(quiet=True)
+    with caplog.at_level(logging.INFO):
+        assert sink.accept([encode(PATCH)]).reconstructed == 1
+    assert not caplog.records
+
+
+FRAME = Frame(FrameId("ad:image", 1, 1), np.zeros((2, 2), np.int16))
+FLAT = Patch(FrameId("ad:image", 1, 1), "run", np.zeros((1, 9), np.float32), 1e-8, "m@1")
+SIZELESS = Patch(FrameId("ad:image", 1, 1), "run", np.zeros((4, 4), np.float32), float("nan"), "m@1")
+HUGE = Patch(FrameId("ad:image", 1 << 70, 1), "run", np.zeros((4, 4), np.float32), 1e-8, "m@1")
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\x00", encode(PATCH)[:-7], *map(encode, (FRAME, FLAT, SIZELESS, HUGE))])
+def test_after_a_message_that_cannot_be_read_good_ones_get_through(payload, caplog):
+    sink = LogSink()
+    assert sink.accept([payload, encode(PATCH)]) == Accepted(reconstructed=1, unreadable=1)
+    assert "cannot be read" in caplog.text
+    assert sink.ledger()["unreadable"] == 1
