@@ -38,11 +38,13 @@ class Collector:
         self._changed = threading.Condition()
 
     def add(self, item):
+        """Take an item."""
         with self._changed:
             self.items.append(item)
             self._changed.notify_all()
 
     def state(self, connected):
+        """Take a change of the connection."""
         with self._changed:
             self.states.append(connected)
             self._changed.notify_all()

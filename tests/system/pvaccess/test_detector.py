@@ -60,13 +60,13 @@ def finished(process, tmp_path, timeout_s=60):
 
 
 def ids(updates):
-    """The numbers of all updates in order; the empty one that a channel begins with is numbered 0."""
+    """Return the numbers of all updates in order; the empty one that a channel begins with is numbered 0."""
     return [n for n in (update.identify().unique_id for update in updates) if n]
 
 
 def test_two_thousand_frames_at_500_hz_without_a_gap(detector, follow, tmp_path):
     seen = follow("test:fast")
-    process = detector("test:fast", "--sample", "noise", "-fps", 500, "-nf", 2000)
+    process = detector("test:fast", "--sample", "noise", "-fps", 500, "-nf", 2000, "-shd", 1)
     report = finished(process, tmp_path)
     seen.wait(lambda c: len(c.items) >= 2001, 10)
     assert ids(seen.items) == list(range(1, 2001))

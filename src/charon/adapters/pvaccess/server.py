@@ -114,6 +114,7 @@ def _require_free_port() -> None:
     # By what listens, not by binding: connections of a server that has just ended keep its port from being
     # bound for a minute, and then pvAccess's other port is right. Nor by connecting, which would hold up
     # the other server's end for five seconds.
-    for other in psutil.net_connections("tcp"):
-        if other.status == psutil.CONN_LISTEN and str(other.laddr.port) == named:
-            raise UsageError(f"port {named} (EPICS_PVAS_SERVER_PORT) is in use: a server listens on {other.laddr.ip}")
+    listening = {c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr}
+    for address in listening:
+        if str(address.port) == named:
+            raise UsageError(f"port {named} (EPICS_PVAS_SERVER_PORT) is in use: a server listens on {address.ip}")

@@ -19,12 +19,15 @@ class Recorder:
         self.restarts = 0
 
     def post(self, item, unique_id, time_ns):
+        """Take a frame."""
         self.posted.append((item, unique_id, time_ns, None))
 
     def post_bad(self, item, unique_id, time_ns, kind):
+        """Take a faulty one."""
         self.posted.append((item, unique_id, time_ns, kind))
 
     def restart(self):
+        """Take a moment."""
         self.restarts += 1
         time.sleep(0.05)
 
