@@ -11,6 +11,7 @@ RFC 8949 (CBOR), doi:10.17487/RFC8949; RFC 8746 (typed arrays), doi:10.17487/RFC
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import cbor2
@@ -20,11 +21,13 @@ from charon.frames.model import Frame, FrameId, LatePosition, Message, Patch, Re
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import UnionType
 
     from numpy.typing import NDArray
 
 VERSION = 1
 _ROW_MAJOR = 40
+_SCALAR = str | int | float | bool | None
 _DTYPE_OF_TAG: dict[int, np.dtype[Any]] = {
     64: np.dtype("u1"),
     69: np.dtype("<u2"),
@@ -39,6 +42,17 @@ _DTYPE_OF_TAG: dict[int, np.dtype[Any]] = {
     86: np.dtype("<f8"),
 }
 _TAG_OF_DTYPE = {dtype: tag for tag, dtype in _DTYPE_OF_TAG.items()}
+# What bytes that nobody vouches for make of a CBOR reader: its own errors, and those of the values that tags stand for.
+_DAMAGE = (
+    cbor2.CBORDecodeError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class WireError(ValueError):
@@ -106,26 +120,27 @@ def decode(payload: bytes) -> Message:
         fields = cbor2.loads(payload, tag_hook=_untagged)
     except WireError:
         raise
-    except (cbor2.CBORDecodeError, ValueError, TypeError, RecursionError, OverflowError, MemoryError) as error:
-        message = f"{len(payload)} bytes are no CBOR message: {error}"
+    except _DAMAGE as error:
+        message = f"{len(payload)} bytes are no CBOR message: {error.__cause__ or error}"
         raise WireError(message) from error
     if not isinstance(fields, dict):
         message = f"a message is a CBOR map, this is {type(fields).__name__}"
         raise WireError(message)
-    if fields.get("v") != VERSION:
-        message = f"version {fields.get('v')!r} of the wire form is unknown here (this is version {VERSION})"
+    version, kind = fields.get("v"), fields.get("kind")
+    if not isinstance(version, int) or version != VERSION:
+        message = f"version {version!r} of the wire form is unknown here (this is version {VERSION})"
         raise WireError(message)
-    build = _BUILDERS.get(fields.get("kind", ""))
+    build = _BUILDERS.get(kind) if isinstance(kind, str) else None
     if build is None:
-        message = f"a message of kind {fields.get('kind')!r} is unknown"
+        message = f"a message of kind {kind!r} is unknown"
         raise WireError(message)
     try:
         return build(fields)
     except KeyError as error:
-        message = f"a {fields['kind']} lacks its field {error}"
+        message = f"a {kind} lacks its field {error}"
         raise WireError(message) from error
-    except (TypeError, ValueError, AttributeError) as error:
-        message = f"a {fields['kind']} has a field of the wrong form: {error}"
+    except (TypeError, ValueError, OverflowError) as error:
+        message = f"a {kind} has a field of the wrong form: {error}"
         raise WireError(message) from error
 
 
@@ -148,22 +163,63 @@ def _untagged(tag: cbor2.CBORTag, *_: object) -> Any:  # noqa: ANN401 - the hook
             raise WireError(message)
         return np.frombuffer(tag.value, dtype=dtype)
     if tag.tag == _ROW_MAJOR:
-        shape, flat = tag.value
-        return flat.reshape(tuple(shape))
+        return _shaped(tag.value)
     return tag
 
 
+def _shaped(value: object) -> NDArray[Any]:
+    """Return the array that RFC 8746 tag 40 stands for."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise WireError("a multi-dimensional array is a pair of its dimensions and its values")
+    shape, flat = value
+    if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise WireError("the dimensions of an array are whole numbers from 0 up")
+    if not isinstance(flat, np.ndarray) or flat.ndim != 1 or flat.size != math.prod(shape):
+        raise WireError(f"an array of {'x'.join(map(str, shape))} values holds another number of them")
+    return flat.reshape(tuple(shape))
+
+
 def _id(fields: Mapping[str, Any]) -> FrameId:
-    channel, unique_id, time_ns, epoch_ns = fields["id"]
-    return FrameId(str(channel), int(unique_id), int(time_ns), int(epoch_ns))
+    parts = fields["id"]
+    if not isinstance(parts, list | tuple) or len(parts) != 4:
+        raise TypeError("id is not channel, uniqueId, time and epoch")
+    channel, *numbers = parts
+    if not isinstance(channel, str) or not all(isinstance(n, int) for n in numbers):
+        raise TypeError("id is not a text and three whole numbers")
+    return FrameId(channel, *numbers)
+
+
+def _pair(fields: Mapping[str, Any]) -> tuple[float, float]:
+    pair = fields["position"]
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(n, int | float) for n in pair):
+        raise TypeError("position is no pair of numbers")
+    return float(pair[0]), float(pair[1])
 
 
 def _position(fields: Mapping[str, Any]) -> tuple[float, float] | None:
-    pair = fields["position"]
-    if pair is None:
-        return None
-    x, y = pair
-    return float(x), float(y)
+    return None if fields["position"] is None else _pair(fields)
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str:
+    value = fields[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is no text")
+    return value
+
+
+def _number(fields: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - an int stays an int
+    value = fields[key]
+    if not isinstance(value, int | float):
+        raise TypeError(f"{key} is no number")
+    return value
+
+
+def _mapping(fields: Mapping[str, Any], key: str, kinds: type | UnionType) -> dict[str, Any]:
+    """Return a map from texts to values of the kinds named."""
+    value = fields[key]
+    if not isinstance(value, dict) or not all(isinstance(k, str) and isinstance(v, kinds) for k, v in value.items()):
+        raise TypeError(f"{key} is no map from names to values of its kind")
+    return value
 
 
 def _array(fields: Mapping[str, Any], key: str) -> NDArray[Any]:
@@ -178,42 +234,44 @@ def _frame(fields: Mapping[str, Any]) -> Frame:
     return Frame(
         id=_id(fields),
         image=_array(fields, "image"),
-        scan=fields["scan"],
+        scan=_text(fields, "scan"),
         position_m=_position(fields),
-        attributes=fields["attributes"],
-        times_ns=fields["times"],
+        attributes=_mapping(fields, "attributes", _SCALAR),
+        times_ns=_mapping(fields, "times", int),
     )
 
 
 def _patch(fields: Mapping[str, Any]) -> Patch:
     return Patch(
         id=_id(fields),
-        run=fields["run"],
+        run=_text(fields, "run"),
         phase=_array(fields, "phase"),
-        pixel_m=fields["pixel"],
-        model=fields["model"],
+        pixel_m=_number(fields, "pixel"),
+        model=_text(fields, "model"),
         amplitude=None if fields["amplitude"] is None else _array(fields, "amplitude"),
-        scan=fields["scan"],
+        scan=_text(fields, "scan"),
         position_m=_position(fields),
-        attributes=fields["attributes"],
-        times_ns=fields["times"],
+        attributes=_mapping(fields, "attributes", _SCALAR),
+        times_ns=_mapping(fields, "times", int),
     )
 
 
 def _rejection(fields: Mapping[str, Any]) -> Rejection:
     return Rejection(
         id=_id(fields),
-        reason=fields["reason"],
-        detail=fields["detail"],
-        vertex=fields["vertex"],
-        scan=fields["scan"],
-        times_ns=fields["times"],
+        reason=_text(fields, "reason"),
+        detail=_text(fields, "detail"),
+        vertex=_text(fields, "vertex"),
+        scan=_text(fields, "scan"),
+        times_ns=_mapping(fields, "times", int),
     )
 
 
 def _late_position(fields: Mapping[str, Any]) -> LatePosition:
-    x, y = fields["position"]
-    return LatePosition(str(fields["channel"]), int(fields["time"]), (float(x), float(y)))
+    time_ns = fields["time"]
+    if not isinstance(time_ns, int):
+        raise TypeError("time is no whole number")
+    return LatePosition(_text(fields, "channel"), time_ns, _pair(fields))
 
 
 _BUILDERS = {"frame": _frame, "patch": _patch, "rejection": _rejection, "position": _late_position}

@@ -1,0 +1,101 @@
+"""An IdSet is a set of integers: whatever is done to it, in whatever order, Python's own set agrees."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charon.frames import IdSet
+
+numbers = st.integers(-20, 60)
+ranges = st.tuples(numbers, st.integers(0, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), numbers),
+        st.tuples(st.just("range"), ranges),
+        st.tuples(st.just("update"), st.sets(numbers, max_size=8)),
+    ),
+    max_size=25,
+)
+
+
+def play(history):
+    """Do the same to an IdSet and to a set."""
+    ids, model = IdSet(), set()
+    for what, value in history:
+        if what == "add":
+            assert ids.add(value) == (value not in model)
+            model.add(value)
+        elif what == "range":
+            ids.add_range(*value)
+            model.update(range(value[0], value[1] + 1))
+        else:
+            ids.update(IdSet(value))
+            model |= value
+    return ids, model
+
+
+def assert_same(ids, model):
+    assert list(ids) == sorted(model)
+    assert len(ids) == len(model)
+    assert [n in ids for n in range(-22, 75)] == [n in model for n in range(-22, 75)]
+    # Sorted, disjoint, and not touching: the same numbers have one form only.
+    found = ids.ranges()
+    assert all(a <= b for a, b in found)
+    assert all(before[1] + 1 < after[0] for before, after in itertools.pairwise(found))
+
+
+@given(steps)
+def test_it_holds_what_a_set_holds(history):
+    assert_same(*play(history))
+
+
+@given(steps, steps)
+def test_union_and_difference_are_those_of_sets(mine, theirs):
+    a, a_model = play(mine)
+    b, b_model = play(theirs)
+    assert_same(a.union(b), a_model | b_model)
+    assert_same(a.union(b, IdSet([70])), a_model | b_model | {70})
+    assert_same(a.minus(b), a_model - b_model)
+    assert_same(a, a_model)
+    assert_same(b, b_model)
+
+
+@given(steps)
+def test_gaps_are_what_lies_between_and_is_missing(history):
+    ids, model = play(history)
+    between = set(range(min(model), max(model))) if model else set()
+    assert_same(ids.gaps(), between - model)
+
+
+@given(steps, st.randoms(use_true_random=False))
+def test_ranges_in_any_order_give_the_set_back(history, random):
+    ids, model = play(history)
+    shuffled = ids.ranges()
+    random.shuffle(shuffled)
+    assert IdSet.from_ranges(shuffled) == ids
+    assert IdSet(model) == ids
+
+
+def test_a_set_is_no_set_of_other_things():
+    assert "3" not in IdSet([3])
+    assert IdSet([3]) != {3}
+    assert repr(IdSet([1, 2, 5])) == "IdSet([[1, 2], [5, 5]])"
+
+
+@pytest.mark.parametrize("ranges", [[[2, 1]], [[1]], [[1, 2, 3]]])
+def test_what_is_no_range_is_refused(ranges):
+    with pytest.raises(ValueError, match=r"before it begins|values to unpack"):
+        IdSet.from_ranges(ranges)
+
+
+def test_a_million_frames_are_one_range():
+    ids = IdSet()
+    for number in range(100_000):
+        ids.add(number)
+    ids.add_range(100_000, 999_999)
+    assert ids.ranges() == [[0, 999_999]]
+    assert len(ids) == 1_000_000
