@@ -118,7 +118,8 @@ def make_inference(model: str, backend: str, threads: int, *, linger_s: float, s
         amplitude=amplitude,
     )
     vertex = InferenceVertex(
-        open_backend(backend, bundle.model_path, threads=threads),
+        # The other half is for the detector's frames, the buffers and the sinks.
+        open_backend(backend, bundle.model_path, threads=threads or max(1, (os.cpu_count() or 1) // 2)),
         info,
         run=os.environ.get("CHARON_RUN", "run"),
         max_batch=int(os.environ.get("CHARON_READ_BATCH_SIZE", "8")),

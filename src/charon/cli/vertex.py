@@ -68,7 +68,7 @@ def source(
 @vertex.command()
 @click.option("--model", default="ptychonn2-sim", show_default=True, help="Model bundle: a name or a folder.")
 @click.option("--backend", default="openvino", show_default=True, help="openvino, onnxruntime or cuda.")
-@click.option("--threads", default=0, help="Threads on the CPU; 0 leaves it to the back end.")
+@click.option("--threads", default=0, help="Threads on the CPU; 0 takes half of its cores.")
 @click.option("--linger-ms", default=2.0, show_default=True, help="Wait at most this long for a batch to grow.")
 @click.option("--slow-ms", default=0.0, help="Slow each batch down: for trials of scaling.")
 def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms: float) -> None:

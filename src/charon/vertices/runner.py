@@ -32,6 +32,7 @@ class Stats:
     busy_s: float = 0.0
     state: str = "starting"
     started_ns: int = field(default_factory=time.time_ns)
+    _rss: tuple[float, int] = (0.0, 0)
     _said: deque[str] = field(default_factory=lambda: deque[str](maxlen=5))
 
     def count(self, what: str, n: int = 1) -> None:
@@ -44,6 +45,13 @@ class Stats:
             self._said.append(text)
             _log.warning("%s", text)
 
+    def _resident(self) -> int:
+        # Pages are written many times a second; memory changes slower than that.
+        now = time.monotonic()
+        if now - self._rss[0] > 1.0:
+            self._rss = (now, resident_bytes())
+        return self._rss[1]
+
     def document(self) -> dict[str, Any]:
         """Return the counters as JSON values."""
         return {
@@ -51,7 +59,7 @@ class Stats:
             "state": self.state,
             "started_ns": self.started_ns,
             "updated_ns": time.time_ns(),
-            "rss_bytes": resident_bytes(),
+            "rss_bytes": self._resident(),
             "counts": dict(self.counts),
             "batches": {str(size): n for size, n in sorted(self.batches.items())},
             "busy_s": round(self.busy_s, 4),
