@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Canvas", "PlacementError", "StitchedImage"]
 
 _BLOCK = 256
-_LEAST_WEIGHT = 1e-3
+_LEAST_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,8 @@ class Canvas:
         Parameters
         ----------
         least_weight
-            A pixel whose sum of weights is less (1 = the middle of one patch) is NaN.
+            A pixel whose sum of weights is less (1 = the middle of one patch) is NaN: at the rim of
+            the image hardly any light fell on the sample, and what a network says of it is a guess.
         """
         real, imaginary, weight = self._boxed().astype(np.float32, copy=False)
         nothing = ~(weight >= least_weight)

@@ -23,7 +23,7 @@ from charon.vertices.image_sink import ImageSink, Periods
 from charon.vertices.sink import Accepted
 
 START_NS = 1_760_000_000_000_000_000
-AT_ONCE = Periods(file_s=0.0, image_s=0.0, picture_s=0.0, viewer_s=0.0, broken_s=0.0)
+AT_ONCE = Periods(file_s=0.0, image_s=0.0, picture_s=60.0, viewer_s=0.0, broken_s=0.0)
 
 
 def make_patch(k, *, position=True, shape=(12, 12), scan="scan", dtype=np.float32, where_m=None, time_ns=None):
@@ -110,7 +110,7 @@ def undisturbed(tmp_path_factory):
     return result_of(folder), ledger
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_order_with_repeats_late_positions_and_restarts_gives_the_same(tmp_path_factory, undisturbed, data):
     messages = [Rejection(FrameId("ad:image", 90, START_NS + 5, START_NS), "shape", "x", "in", "scan")]
