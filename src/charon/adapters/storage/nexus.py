@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["Row", "ScanFile", "ScanHeader"]
 
 _RESERVE_BYTES = 16 << 20
+# For each dataset: chunks are written once, so a larger cache would only grow with the scan until it is full.
+_CACHE_BYTES = 512 << 10
 
 
 class Row(NamedTuple):
@@ -73,7 +75,7 @@ class ScanFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             fresh.unlink(missing_ok=True)
-            self._file = h5py.File(fresh, "w", libver="latest")
+            self._file = h5py.File(fresh, "w", libver="latest", rdcc_nbytes=_CACHE_BYTES)
             self._data = lay_out(self._file, header)
             self._file.swmr_mode = True
             fresh.rename(path)

@@ -72,7 +72,7 @@ def write_png(path: Path, phase: NDArray[np.floating], pixel_m: float, title: st
         If the file cannot be written.
     """
     contrast = phase_range(phase)
-    panel = _panel(phase, contrast, pixel_m)
+    panel = _panel(phase[_known_box(np.isfinite(phase))], contrast, pixel_m)
     _save(path, _framed([(title, panel)], contrast, note))
 
 
@@ -104,8 +104,18 @@ def comparison_png(
         stitched = stitched - np.median(stitched[known])
         truth = truth - np.median(truth[known])
     contrast = phase_range(np.where(known, truth, np.nan))
+    box = _known_box(known)
+    stitched, truth = stitched[box], truth[box]
     panels = [(titles[0], _panel(stitched, contrast, pixel_m)), (titles[1], _panel(truth, contrast, pixel_m))]
     _save(path, _framed(panels, contrast, note))
+
+
+def _known_box(known: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the smallest box with every pixel that is known."""
+    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    if not rows.size:
+        return slice(None), slice(None)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _save(path: Path, picture: Image.Image) -> None:
