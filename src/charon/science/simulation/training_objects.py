@@ -44,12 +44,13 @@ def random_shapes(shape: tuple[int, int], seed: int, *, pixel_m: float = 10e-9) 
     rng = np.random.default_rng(seed)
     thickness = np.zeros(shape, np.float32)
     _draw_all(thickness, rng)
+    thickness = ndimage.gaussian_filter(thickness, float(rng.uniform(0.3, 1.6)))
     phase = np.float32(rng.uniform(_DEEPEST_RAD, -0.25)) * thickness
     if rng.random() < 0.15:
         phase *= np.float32(_HIGHEST_RAD / _DEEPEST_RAD)
     # Shapes are not all of one material: absorption follows thickness up to a factor of its own.
     decay = -np.log1p(-rng.uniform(0.0, _MOST_ABSORBED)) * thickness
-    if rng.random() < 0.35:
+    if rng.random() < 0.2:
         phase += _smooth(shape, rng, 0.3)
     if rng.random() < 0.2:
         decay *= np.float32(1.0) + _smooth(shape, rng, 0.5)
@@ -61,14 +62,14 @@ def random_shapes(shape: tuple[int, int], seed: int, *, pixel_m: float = 10e-9) 
 def _draw_all(layer: Layer, rng: np.random.Generator) -> None:
     """Fill a layer; the number of shapes follows from their sizes, so that some of the ground stays bare."""
     weights = rng.dirichlet(np.full(len(_KINDS), 0.5))
-    typical = float(np.exp(rng.uniform(np.log(8.0), np.log(60.0))))
-    budget = float(rng.uniform(0.2, 1.3)) * layer.size
-    two_levels = rng.random() < 0.6
+    typical = float(np.exp(rng.uniform(np.log(8.0), np.log(70.0))))
+    budget = float(rng.uniform(0.1, 1.1)) * layer.size
+    two_levels = rng.random() < 0.75
     while budget > 0:
         size = float(np.clip(typical * np.exp(rng.normal(0.0, 0.6)), 4.0, 160.0))
         kind = _KINDS[int(rng.choice(len(_KINDS), p=weights))]
         centre = (float(rng.uniform(0, layer.shape[0])), float(rng.uniform(0, layer.shape[1])))
-        height = float(rng.choice([0.0, 1.0, 1.0])) if two_levels else float(rng.uniform(0.0, 1.0))
+        height = float(rng.choice([0.0, 1.0, 1.0, 1.0])) if two_levels else float(rng.uniform(0.0, 1.0))
         shapes.draw(layer, kind(size, rng), centre, 1.5 * size, height)
         budget -= size * size
 
