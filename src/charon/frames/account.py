@@ -112,16 +112,43 @@ def settle(pages: Iterable[Mapping[str, Any]], *, ended: bool) -> Account:
 
 
 @dataclass(slots=True)
+class _Name:
+    """What all pages together say under one name of an epoch: the time at which a reader joined it."""
+
+    channel: str
+    epoch_ns: int
+    readers: set[int] = field(default_factory=set[int])
+    source: dict[str, IdSet] = field(default_factory=dict[str, IdSet])
+    sinks: dict[str, dict[str, IdSet]] = field(default_factory=dict[str, dict[str, IdSet]])
+
+    def first(self) -> int | None:
+        """Return the number of the frame that the name is taken from, as far as it is known."""
+        for states in (self.source, *self.sinks.values()):
+            numbers = [ids.ranges()[0][0] for ids in states.values() if ids]
+            if numbers:
+                return min(numbers)
+        return None
+
+    def ended(self) -> IdSet:
+        """Return the frames that a sink has had under this name."""
+        return IdSet().union(*(ids for states in self.sinks.values() for ids in states.values()))
+
+
+@dataclass(slots=True)
 class _Epoch:
     """What all pages together say of one run of rising uniqueId."""
 
     channel: str
-    names_ns: set[int]
+    names: list[_Name]
     source: dict[str, IdSet] = field(default_factory=dict[str, IdSet])
     sinks: dict[str, dict[str, IdSet]] = field(default_factory=dict[str, dict[str, IdSet]])
 
-    def first(self) -> int:
-        return min((ids.ranges()[0][0] for ids in self.source.values() if ids), default=0)
+    def take(self, name: _Name) -> None:
+        """Add what is known under one more name."""
+        self.names.append(name)
+        _merge(self.source, name.source)
+        for vertex, states in name.sinks.items():
+            _merge(self.sinks.setdefault(vertex, {}), states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +174,8 @@ def _settle_epoch(epoch: _Epoch, vertices: set[str], *, ended: bool) -> _Settled
     ends = reconstructed.union(*rejected.values())
     seen = none.union(*(ids for state in states for ids in state.values()))
     accepted = epoch.source.get("accepted", none).union(ends, *results)
-    missed = seen.gaps().union(epoch.source.get("missed", none).minus(accepted))
+    held = epoch.source.get("seen", none).union(accepted)
+    missed = seen.gaps().union(epoch.source.get("missed", none).minus(held))
     if ended:
         # Seen by a source that ended before the buffer had it.
         missed = missed.union(seen.minus(accepted))
@@ -174,45 +202,58 @@ def _rejected(states: Iterable[Mapping[str, IdSet]], reconstructed: IdSet) -> di
 def _epochs(sources: Sequence[Mapping[str, Any]], sinks: Sequence[Mapping[str, Any]]) -> list[_Epoch]:
     """Join the pages' entries to the detector's epochs.
 
-    Readers that joined one epoch at different frames name it by different times. Two names stand for two
-    epochs where one reader has seen both; else the later name with later numbers is the same epoch.
+    Readers that joined one epoch at different frames name it by different times. A reader may also have died
+    before it wrote down what its messages told the sinks.
     """
-    apart = [{(e["channel"], e["epoch_ns"]) for e in _entries(page)} for page in sources]
     epochs: list[_Epoch] = []
-    ordered = [(page, entry) for group in (sources, sinks) for page in group for entry in _entries(page)]
-    ordered.sort(key=lambda pair: (pair[0]["kind"] != "source", pair[1]["channel"], pair[1]["epoch_ns"]))
-    for page, entry in ordered:
-        sets = {name: IdSet.from_ranges(ranges) for name, ranges in entry["sets"].items()}
-        epoch = _home(epochs, entry, sets, apart)
-        if epoch is None:
-            epoch = _Epoch(entry["channel"], set())
+    latest: dict[str, _Epoch] = {}
+    for name in sorted(_names(sources, sinks), key=lambda name: (name.channel, name.epoch_ns)):
+        epoch = latest.get(name.channel)
+        if epoch is None or _apart(epoch, name):
+            epoch = latest[name.channel] = _Epoch(name.channel, [])
             epochs.append(epoch)
-        epoch.names_ns.add(entry["epoch_ns"])
-        states = epoch.source if page["kind"] == "source" else epoch.sinks.setdefault(str(page["vertex"]), {})
-        for name, ids in sets.items():
-            states[name] = states[name].union(ids) if name in states else ids
+        epoch.take(name)
     return epochs
 
 
-def _home(
-    epochs: Sequence[_Epoch],
-    entry: Mapping[str, Any],
-    sets: Mapping[str, IdSet],
-    apart: Sequence[set[tuple[str, int]]],
-) -> _Epoch | None:
-    channel, name = entry["channel"], entry["epoch_ns"]
-    same_channel = [epoch for epoch in epochs if epoch.channel == channel]
-    for epoch in same_channel:
-        if name in epoch.names_ns:
-            return epoch
-    if not same_channel:
-        return None
-    latest = max(same_channel, key=lambda epoch: max(epoch.names_ns))
-    first = min((ids.ranges()[0][0] for ids in sets.values() if ids), default=0)
-    seen_both = any(
-        (channel, name) in names and (channel, other) in names for names in apart for other in latest.names_ns
-    )
-    return None if seen_both or first < latest.first() else latest
+def _names(sources: Sequence[Mapping[str, Any]], sinks: Sequence[Mapping[str, Any]]) -> Iterable[_Name]:
+    """Collect what the pages say under each name."""
+    names: dict[tuple[str, int], _Name] = {}
+    for reader, page in enumerate((*sources, *sinks)):
+        for entry in _entries(page):
+            key = (str(entry["channel"]), int(entry["epoch_ns"]))
+            name = names.setdefault(key, _Name(*key))
+            if page["kind"] == "source":
+                name.readers.add(reader)
+                states = name.source
+            else:
+                states = name.sinks.setdefault(str(page["vertex"]), {})
+            _merge(states, {state: IdSet.from_ranges(ranges) for state, ranges in entry["sets"].items()})
+    return names.values()
+
+
+def _apart(epoch: _Epoch, name: _Name) -> bool:
+    """Return whether a later name stands for another epoch: one that a restart of the detector began."""
+    if any(name.readers & earlier.readers for earlier in epoch.names):
+        # One reader has told the two apart.
+        return True
+    first = name.first()
+    if first is None:
+        return False
+    # Within an epoch numbers rise with time, and so do those of the frames that names are taken from.
+    if any(number is not None and first <= number for number in (earlier.first() for earlier in epoch.names)):
+        return True
+    if name.readers and all(earlier.readers for earlier in epoch.names):
+        return False
+    # Where a reader's page is lost: a sink takes a frame under one name only, so a number that it has under two
+    # belongs to two frames.
+    ended = name.ended()
+    return any(len(ended.minus(earlier.ended())) < len(ended) for earlier in epoch.names)
+
+
+def _merge(states: dict[str, IdSet], more: Mapping[str, IdSet]) -> None:
+    for state, ids in more.items():
+        states[state] = states[state].union(ids) if state in states else ids
 
 
 def _entries(page: Mapping[str, Any]) -> list[Mapping[str, Any]]:
