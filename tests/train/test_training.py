@@ -75,12 +75,24 @@ def test_training_input_is_what_the_detector_records_binned(tmp_path: Path) -> N
 
 
 def test_loss_does_not_let_the_offset_drown_the_shape() -> None:
-    illumination = torch.rand(64, 64)
+    illumination = np.random.default_rng(0).random((64, 64), np.float32)
     loss = Loss(illumination / illumination.sum())
     truth = torch.rand(4, 64, 64)
-    shape, offset = loss.parts(truth + 0.5, truth)
+    shape, offset, edges = loss.parts(truth + 0.5, truth)
     assert float(shape) == pytest.approx(0.0, abs=1e-6)
+    assert float(edges) == pytest.approx(0.0, abs=1e-6)
     assert float(offset) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_loss_counts_errors_where_there_is_light() -> None:
+    illumination = np.zeros((64, 64), np.float32)
+    illumination[16:32, 16:32] = 1 / 256
+    loss = Loss(illumination)
+    truth = torch.zeros(1, 64, 64)
+    lit, dark = truth.clone(), truth.clone()
+    lit[0, 20:24, 20:24] = 1.0
+    dark[0, 50:54, 50:54] = 1.0
+    assert float(loss.parts(lit, truth)[0]) > 5 * float(loss.parts(dark, truth)[0])
 
 
 def test_training_learns_resumes_and_writes_a_bundle(tmp_path: Path) -> None:

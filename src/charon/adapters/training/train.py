@@ -58,7 +58,7 @@ def train(options: TrainOptions, report: Callable[[str], None] = print) -> Bundl
     data = load_or_simulate(setup, options, work, report)
     network = PlannedNetwork(setup.plan)
     normalisation = data.normalisation()
-    loss = Loss(torch.from_numpy(setup.illumination))
+    loss = Loss(setup.illumination)
     result = Fit(network, data, normalisation, loss=loss, options=options, checkpoint=work / "checkpoint.pt").run(
         report
     )
