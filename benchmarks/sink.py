@@ -39,7 +39,8 @@ def main() -> None:
 def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -> str:
     sink = ImageSink(folder, run="bench", fsync=fsync)
     phases = np.random.default_rng(1).uniform(-1, 1, (16, options.size, options.size)).astype(np.float32)
-    began, busy, busy_cpu, tenth = time.perf_counter(), 0.0, 0.0, 0
+    began, busy, busy_cpu = time.perf_counter(), 0.0, 0.0
+    memory: list[int] = []
     for first in range(0, options.patches, options.batch):
         if rate:
             time.sleep(max(0.0, began + first / rate - time.perf_counter()))
@@ -49,9 +50,8 @@ def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -
         sink.tick()
         busy += time.perf_counter() - started
         busy_cpu += time.process_time() - started_cpu
-        if first <= options.patches // 10:
-            tenth = resident_bytes()
-    memory = resident_bytes()
+        if first * 10 >= options.patches * len(memory):
+            memory.append(resident_bytes())
     figures = sink.ledger()["latency_ms"]
     sink.close()
     started = time.perf_counter()
@@ -63,7 +63,7 @@ def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -
         f"{options.patches / busy:.0f} patches/s on the sink's thread, "
         f"{busy_cpu / options.patches * 1e3:.2f} ms CPU a patch, "
         f"latency p50 {figures['p50']:.1f} p99 {figures['p99']:.1f} max {figures['max']:.1f} ms, "
-        f"memory {tenth / 2**20:.0f} MiB at a tenth, {memory / 2**20:.0f} at the end, "
+        f"memory in MiB, tenth by tenth: {' '.join(f'{m / 2**20:.0f}' for m in memory)}, "
         f"rebuilt in {again:.2f} s"
     )
 
