@@ -25,7 +25,7 @@ def status(pipeline: str | None, local: bool, as_json: bool) -> int:
     if not local:
         raise UsageError("a cluster's pipelines cannot be asked yet; see: charonctl status --local")
     info = find_run(pipeline)
-    before, now = asyncio.run(_look_twice(info))
+    before, now = asyncio.run(_look_twice(info, apart_s=0.0 if as_json else 0.6))
     if as_json:
         click.echo(json.dumps({"run": info.run, "pipeline": info.pipeline, "output": info.output, **now.to_json()}))
         return 0
@@ -33,7 +33,7 @@ def status(pipeline: str | None, local: bool, as_json: bool) -> int:
     return 0
 
 
-async def _look_twice(info: RunInfo) -> tuple[Snapshot, Snapshot]:
+async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot]:
     """Take two snapshots a moment apart: rates need both."""
     from charon.adapters.nats import Bus
     from charon.engines.embedded import take_snapshot
@@ -41,9 +41,11 @@ async def _look_twice(info: RunInfo) -> tuple[Snapshot, Snapshot]:
     bus = await Bus.connect(info.address, "status", patient=False)
     try:
         edges = await bus.edges()
-        before = await take_snapshot(bus, edges)
-        await asyncio.sleep(0.6)
-        return before, await take_snapshot(bus, edges)
+        before = await take_snapshot(bus, edges, expected=info.replicas)
+        if apart_s == 0:
+            return before, before
+        await asyncio.sleep(apart_s)
+        return before, await take_snapshot(bus, edges, expected=info.replicas)
     finally:
         await bus.close()
 

@@ -238,6 +238,7 @@ class EmbeddedEngine:
             output=str(self.options.output.resolve()),
             manifest=str(self._manifest),
             started_ns=time.time_ns(),
+            replicas=[process.name for processes in self.processes.values() for process in processes],
         )
 
     # Watching

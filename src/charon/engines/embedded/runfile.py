@@ -23,7 +23,23 @@ def state_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What another terminal needs to know of a run."""
+    """What another terminal needs to know of a run.
+
+    Parameters
+    ----------
+    pipeline, run
+        Names of the pipeline and of this run of it.
+    pid
+        Of its supervisor.
+    port, token
+        Of its nats-server.
+    output, manifest
+        Folder of its results; file that it was read from.
+    started_ns
+        When this was written, ns since 1970.
+    replicas
+        Every ``vertex.replica`` that it has, ready or not.
+    """
 
     pipeline: str
     run: str
@@ -33,6 +49,7 @@ class RunInfo:
     output: str
     manifest: str
     started_ns: int
+    replicas: list[str]
 
     @property
     def address(self) -> Address:

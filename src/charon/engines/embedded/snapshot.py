@@ -69,8 +69,21 @@ class Snapshot:
         }
 
 
-async def take_snapshot(bus: Bus, edges: Sequence[str], *, ended: bool = False) -> Snapshot:
+async def take_snapshot(
+    bus: Bus, edges: Sequence[str], *, expected: Sequence[str] = (), ended: bool = False
+) -> Snapshot:
     """Read the state of a run.
+
+    Parameters
+    ----------
+    bus
+        Connection to the run's nats-server.
+    edges
+        Names of its edges.
+    expected
+        Its replicas; one that has not written yet is shown as starting.
+    ended
+        Whether the run has drained.
 
     Raises
     ------
@@ -78,6 +91,8 @@ async def take_snapshot(bus: Bus, edges: Sequence[str], *, ended: bool = False) 
         If the run's nats-server does not answer.
     """
     pages = await bus.documents()
+    for key in expected:
+        pages.setdefault(key, {"state": "starting"})
     for key, page in pages.items():
         page.setdefault("vertex", key.rpartition(".")[0])
     states = {edge: await bus.edge_state(edge) for edge in edges}

@@ -1,0 +1,176 @@
+"""Whole pipelines on the embedded engine: a detector, charonctl run, and what is left when both have ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+SHARED = ROOT.parent / "shared"
+CHARONCTL = (sys.executable, "-m", "charon.cli.main")
+
+
+def _free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Return an environment of this test's own: pvAccess on loopback and its own port, its own state folder."""
+    port = _free_udp_port()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_"))}
+    return kept | {
+        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
+        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
+        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
+        "EPICS_PVA_BROADCAST_PORT": port,
+        "EPICS_PVAS_BROADCAST_PORT": port,
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+    }
+
+
+class Live:
+    """A pipeline that runs in a process of its own, as a user would run it."""
+
+    def __init__(self, environment, folder, manifest, *options):
+        self.environment = environment
+        self.output = folder
+        self._log = (folder.parent / f"{folder.name}.log").open("wb")
+        command = [*CHARONCTL, "run", str(manifest), "--local", "--output", str(folder), *options]
+        self.process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=subprocess.STDOUT)
+        self._children = []
+
+    def log(self):
+        """Return what it has said."""
+        return Path(self._log.name).read_text(errors="replace")
+
+    def ctl(self, *arguments):
+        """Run charonctl beside it."""
+        return subprocess.run(
+            [*CHARONCTL, *arguments], env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def status(self):
+        """Return the status as JSON, or None while there is none."""
+        done = self.ctl("status", "--json")
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def wait_for(self, condition, timeout_s=40.0):
+        """Wait until `condition(status)` holds, and return that status."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.log()
+            status = self.status()
+            if status is not None and condition(status):
+                return status
+        pytest.fail(f"in vain for {timeout_s} s: {json.dumps(status)[:2000]}\n{self.log()}")
+
+    def wait_ready(self):
+        """Wait until every vertex is ready, and return the status."""
+        ready = {"running", "waiting for the channel"}
+        return self.wait_for(lambda s: s["replicas"] and all(r["state"] in ready for r in s["replicas"].values()))
+
+    def pids(self):
+        """Return the process ids of everything that it started."""
+        return {child.pid for child in psutil.Process(self.process.pid).children(recursive=True)}
+
+    def pid(self, replica):
+        """Return the process id of one replica."""
+        return self.status()["replicas"][replica]["pid"]
+
+    def server_pid(self):
+        """Return the process id of its nats-server."""
+        children = psutil.Process(self.process.pid).children()
+        return next(child.pid for child in children if child.name() == "nats-server")
+
+    def detector(self, *options):
+        """Start a detector; it waits for the pipeline before it publishes."""
+        report = self.output.parent / f"{self.output.name}.detector.json"
+        command = [*CHARONCTL, "detector", "--wait-for-client", "--report", str(report), *map(str, options)]
+        child = subprocess.Popen(command, env=self.environment, stdout=self._log, stderr=subprocess.STDOUT)
+        child.report = report
+        self._children.append(child)
+        return child
+
+    def finish(self, timeout_s=60.0):
+        """Let it drain, and return its summary."""
+        for child in self._children:
+            child.wait(timeout_s)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout_s)
+        return json.loads((self.output / "summary.json").read_text())
+
+    def end(self):
+        """End everything that is left."""
+        for child in [*self._children, self.process]:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+        self._log.close()
+
+
+@pytest.fixture
+def live(environment, tmp_path):
+    """Return a function that starts a pipeline; what it started ends with the test."""
+    started = []
+
+    def start(manifest, *options, folder="out"):
+        run = Live(environment, tmp_path / folder, manifest, *options)
+        started.append(run)
+        return run
+
+    yield start
+    for run in started:
+        run.end()
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Return a function that writes the shipped live pipeline with other arguments for its vertices."""
+
+    def write(name="pipeline.yaml", sinks=("image",), **arguments):
+        document = yaml.safe_load((ROOT / "workflows/aps/numaflow-aps-live.yaml").read_text())
+        spec = document["spec"]
+        dropped = {"image", "out"} - set(sinks)
+        spec["vertices"] = [v for v in spec["vertices"] if v["name"] not in dropped]
+        spec["edges"] = [e for e in spec["edges"] if e["to"] not in dropped]
+        for vertex in spec["vertices"]:
+            if vertex["name"] in arguments:
+                kind = vertex.get("source") or vertex.get("udf") or vertex.get("sink")
+                container = kind.get("container") or next(iter(kind.values()))["container"]
+                container["args"] = [str(a) for a in arguments[vertex["name"]]]
+        path = tmp_path / name
+        path.write_text(yaml.safe_dump(document))
+        return path
+
+    return write
+
+
+def stitched(folder, scan="scan-1"):
+    """Return a scan's stitched image."""
+    from charon.adapters.storage.reading import read_image
+
+    return read_image(folder / f"{scan}.h5")
+
+
+def assert_same_image(one, other):
+    """Compare two stitched images where either has weight: sums in another order differ by rounding only."""
+    assert one.phase.shape == other.phase.shape
+    assert one.origin_m == pytest.approx(other.origin_m)
+    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4, atol=1e-5)
+    inside = one.weight > 1e-3 * one.weight.max()
+    np.testing.assert_allclose(one.transmission[inside], other.transmission[inside], atol=1e-4)

@@ -1,0 +1,161 @@
+"""Whatever is killed, the account and the image are those of an undisturbed run.
+
+The invariant: every frame that a source has handed over ends as exactly one of reconstructed and rejected,
+and no patch is in the image twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import psutil
+import pytest
+from conftest import assert_same_image, stitched
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
+SCAN = ("--sample", "star", "--shape", "10x20", "--frame-rate", "40", "--report-period", "0")
+FRAMES = 200
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Return the image that the patches of an undisturbed run give, kept from the first test that had one."""
+    return {}
+
+
+def _reference(undisturbed, live, manifest):
+    if "image" not in undisturbed:
+        run = live(manifest("calm.yaml"), "--quiet", folder="calm")
+        run.detector(*SCAN).wait(60)
+        summary = run.finish()
+        assert (summary["published"], summary["missed"], summary["lost"]) == (FRAMES, 0, 0)
+        assert summary["reconstructed"] == FRAMES
+        undisturbed["image"] = stitched(run.output)
+    return undisturbed["image"]
+
+
+def _kill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("victim", ["cat.0", "image.0"])
+def test_a_killed_vertex_costs_nothing(live, manifest, undisturbed, victim):
+    expected = _reference(undisturbed, live, manifest)
+    run = live(manifest(), "--quiet")
+    run.wait_ready()
+    detector = run.detector(*SCAN)
+    for least in (30, 90):
+        run.wait_for(lambda s, least=least: s["account"]["reconstructed"] >= least)
+        before = run.pid(victim)
+        _kill(before)
+        run.wait_for(lambda s, before=before: s["replicas"][victim]["pid"] != before)
+    detector.wait(60)
+    summary = run.finish()
+    assert summary["restarts"] == {victim: 2}
+    assert summary["published"] == FRAMES
+    assert summary["missed"] == summary["lost"] == summary["rejected"] == 0
+    assert summary["reconstructed"] == FRAMES
+    assert summary["adds_up"]
+    assert_same_image(stitched(run.output), expected)
+
+
+def test_a_killed_nats_server_costs_nothing_with_file_storage(live, manifest, undisturbed):
+    expected = _reference(undisturbed, live, manifest)
+    run = live(manifest(), "--quiet", "--storage", "file")
+    run.wait_ready()
+    detector = run.detector(*SCAN)
+    run.wait_for(lambda s: s["account"]["reconstructed"] >= 60)
+    _kill(run.server_pid())
+    detector.wait(60)
+    summary = run.finish()
+    assert any("nats-server ended" in message for message in summary["messages"])
+    assert summary["published"] == FRAMES
+    assert summary["missed"] == summary["lost"] == summary["rejected"] == 0
+    assert summary["reconstructed"] == FRAMES
+    assert_same_image(stitched(run.output), expected)
+
+
+def test_a_killed_source_misses_what_came_while_it_was_away_and_says_which(live, manifest):
+    run = live(manifest(), "--quiet")
+    source = run.wait_ready()["replicas"]["in.0"]["pid"]
+    # Slow and long, so that the kill comes in the middle on a busy machine too.
+    detector = run.detector("--sample", "noise", "--points", FRAMES, "--frame-rate", "20", "--report-period", "0")
+    run.wait_for(lambda s: s["account"]["reconstructed"] >= 10)
+    _kill(source)
+    detector.wait(60)
+    summary = run.finish()
+    missed = {i for first, last in summary["missed_ids"].get("ad:image", []) for i in range(first, last + 1)}
+    assert summary["restarts"] == {"in.0": 1}
+    assert summary["published"] == FRAMES
+    assert len(missed) == summary["missed"] > 0
+    assert summary["lost"] == 0
+    assert summary["reconstructed"] == FRAMES - summary["missed"]
+    assert summary["adds_up"]
+
+
+def test_a_killed_supervisor_leaves_nothing_behind_and_its_run_can_be_resumed(live, manifest, undisturbed):
+    expected = _reference(undisturbed, live, manifest)
+    run = live(manifest(), "--quiet", "--storage", "file")
+    run.wait_ready()
+    detector = run.detector(*SCAN[:-4], "--frame-rate", "60", "--report-period", "0", "--shutdown-delay", "2")
+    detector.wait(60)
+    run.wait_for(lambda s: s["account"]["accepted"] == FRAMES)
+    pids = run.pids()
+    assert len(pids) >= 4
+    _kill(run.process.pid)
+    run.process.wait()
+    gone, left = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=10)
+    assert not left
+    assert run.status() is None
+    again = live(manifest(), "--quiet", "--storage", "file", "--resume")
+    again.wait_ready()
+    again.wait_for(lambda s: s["account"]["in_flight"] == 0)
+    summary = again.finish()
+    assert summary["published"] == summary["reconstructed"] == FRAMES
+    assert summary["lost"] == summary["missed"] == 0
+    assert_same_image(stitched(run.output), expected)
+
+
+def test_two_replicas_of_the_source_are_redundancy_not_duplicates(live, manifest, tmp_path):
+    path = manifest()
+    path.write_text(path.read_text().replace("name: in\n    scale:\n      min: 1", "name: in\n    scale:\n      min: 2"))
+    assert "min: 2" in path.read_text()
+    run = live(path, "--quiet")
+    status = run.wait_ready()
+    assert {"in.0", "in.1"} <= set(status["replicas"])
+    run.detector(*SCAN).wait(60)
+    summary = run.finish()
+    assert summary["published"] == summary["reconstructed"] == FRAMES
+    assert summary["missed"] == summary["lost"] == 0
+    # Each frame was handed over twice, and recognised once.
+    assert summary["duplicates"] == FRAMES
+
+
+def test_bad_frames_are_rejected_by_name_and_good_ones_go_through(live, manifest):
+    run = live(manifest(), "--quiet")
+    run.wait_ready()
+    faults = ("--bad", "shape@20", "--bad", "truncated@30-31", "--bad", "codec@40", "--drop", "50-52")
+    detector = run.detector(*SCAN, *faults)
+    detector.wait(60)
+    assert detector.returncode == 0, run.log()
+    summary = run.finish()
+    assert summary["published"] == FRAMES
+    assert summary["rejected_by_reason"] == {"shape": 1, "truncated": 2, "codec": 1}
+    assert summary["missed_ids"] == {"ad:image": [[50, 52]]}
+    assert summary["reconstructed"] == FRAMES - 4 - 3
+    assert summary["lost"] == 0
+    assert summary["adds_up"]
+
+
+def test_a_detector_that_restarts_begins_a_new_epoch(live, manifest):
+    run = live(manifest(), "--quiet")
+    run.wait_ready()
+    detector = run.detector(*SCAN, "--restart-at", "100")
+    detector.wait(60)
+    published = json.loads(detector.report.read_text())["published"]
+    summary = run.finish()
+    assert summary["replicas"]["in.0"]["restarts"] == 1
+    assert summary["published"] == summary["reconstructed"] == published == FRAMES
+    assert summary["missed"] == summary["lost"] == summary["duplicates"] == 0
