@@ -1,0 +1,225 @@
+"""The documentation keeps its word: links resolve, commands run, what a program writes has not drifted.
+
+Run as a program, this file writes ``docs/reference/command-line.md`` and ``model-card.schema.json`` anew.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+
+from charon.adapters.inference.bundle import ModelCard
+from charon.cli.main import COMMANDS, cli
+from charon.cli.vertex import vertex
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+COMMAND_LINE = ROOT / "docs/reference/command-line.md"
+CARD_SCHEMA = ROOT / "docs/reference/model-card.schema.json"
+WRITE_ANEW = "write it anew with: .venv/bin/python tests/system/test_docs.py"
+
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_TICKS = re.compile(r"`([^`\n]+)`")
+_TOP = ("src/", "docs/", "tests/", "workflows/", "benchmarks/", "requirements/", ".ci/")
+_PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)*/?")
+_TESTED = re.compile(r"<!-- test -->\s*^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A fenced block that is run, and the language it is in."""
+
+    language: str
+    text: str
+
+
+def blocks_of(page: Path) -> list[Block]:
+    return [Block(*found) for found in _TESTED.findall(page.read_text())]
+
+
+def relative(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+# Links and paths
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that a heading gets: lower case, no punctuation, dashes for spaces."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken: list[str] = []
+    for target in _LINK.findall(_FENCE.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        if not linked.exists():
+            broken.append(target)
+        elif fragment and linked.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", linked.read_text()), re.MULTILINE)
+            if fragment not in map(anchor, headings):
+                broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_path_that_is_named_is_there(page: Path) -> None:
+    named = {text for text in _TICKS.findall(_FENCE.sub("", page.read_text())) if _PATH.fullmatch(text)}
+    missing = [text for text in sorted(named) if text.startswith(_TOP) and not (ROOT / text).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_no_line_ends_in_blanks_and_every_fence_is_closed(page: Path) -> None:
+    text = page.read_text()
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0
+
+
+# Commands
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return an environment with folders of its own and pvAccess on loopback, on ports that are free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("EPICS_", "CHARON_"))},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "XDG_STATE_HOME": str(folder / "state"),
+        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
+        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
+        "EPICS_PVA_BROADCAST_PORT": port,
+        "EPICS_PVAS_BROADCAST_PORT": port,
+        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
+    }
+
+
+def _checkout(folder: Path) -> None:
+    """Make a folder look like a checkout that was set up."""
+    launcher = folder / "charonctl"
+    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charon.cli.main "$@"\n')
+    launcher.chmod(0o755)
+    (folder / "workflows").symlink_to(ROOT / "workflows")
+
+
+@pytest.mark.system
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=relative)
+def test_commands_run_as_printed(page: Path, tmp_path: Path) -> None:
+    _checkout(tmp_path)
+    environment = _environment(tmp_path)
+    for block in blocks_of(page):
+        program = ["bash", "-euo", "pipefail", "-c"] if block.language == "bash" else [sys.executable, "-c"]
+        with (tmp_path / "output").open("w+b") as output:
+            process = subprocess.Popen(
+                [*program, block.text],
+                cwd=tmp_path,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                status = process.wait(120)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            said = (tmp_path / "output").read_text(errors="replace")
+        assert status == 0, f"{relative(page)}:\n{block.text}\n{said[-3000:]}"
+
+
+# What programs write
+
+
+def _option(parameter: click.Parameter) -> tuple[str, str]:
+    """Return an option as a row of the table: how it is written, and what it says of itself."""
+    if isinstance(parameter, click.Argument):
+        name = parameter.human_readable_name
+        return (f"`{name}`" if parameter.required else f"`[{name}]`"), "argument"
+    if not isinstance(parameter, click.Option):
+        raise TypeError(parameter)
+    with click.Context(click.Command("charonctl", params=[parameter])) as context:
+        record = parameter.get_help_record(context)
+    written, text = record if record is not None else (", ".join(parameter.opts), "")
+    text = " ".join(text.split())
+    # click leaves out defaults that a command does not ask it to show.
+    if "[default:" not in text and isinstance(parameter.default, str | int | float) and not parameter.is_flag:
+        shown = parameter.default if isinstance(parameter.default, str) else f"{parameter.default:g}"
+        text = f"{text} [default: {shown}]"
+    return f"`{written}`", text.strip().replace("|", "\\|").replace("<", "&lt;")
+
+
+def _section(title: str, command: click.Command, level: str = "##") -> list[str]:
+    lines = [f"{level} {title}", "", *inspect.cleandoc(command.help or "").splitlines(), ""]
+    rows = [_option(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
+    if rows:
+        lines += ["| option | meaning |", "| --- | --- |"]
+        lines += [f"| {written.replace('|', chr(92) + '|')} | {text} |" for written, text in rows]
+        lines.append("")
+    if isinstance(command, click.Group) and command.commands:
+        for name, inner in sorted(command.commands.items()):
+            lines += _section(f"{title} {name}", inner, "###")
+    return lines
+
+
+def _found(name: str) -> click.Command:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def command_line_page() -> str:
+    """Return the page of commands and their options."""
+    lines = ["# Command line", "", "This page is written by a program from the commands themselves.", ""]
+    lines += ["`./charonctl` in a checkout sets up `.venv` on first use. Installed, the program is called `charonctl`."]
+    lines += ["`charonctl help COMMAND` prints the same as `charonctl COMMAND --help`. The exit status is 0 for"]
+    lines += ["success, 1 for what failed, and 2 for a wrong call.", ""]
+    lines += _section("charonctl", click.Group("charonctl", params=cli.params, help=cli.help))
+    lines += ["| command | what it does |", "| --- | --- |"]
+    lines += [f"| `{name}` | {summary} |" for name, (_, summary) in COMMANDS.items()]
+    lines.append("")
+    for name in COMMANDS:
+        if importlib.util.find_spec(COMMANDS[name][0].partition(":")[0]):
+            lines += _section(f"charonctl {name}", _found(name))
+    lines += _section("charon-vertex", vertex)
+    return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+
+
+def card_schema() -> str:
+    """Return the JSON schema of a bundle's card."""
+    schema: dict[str, Any] = ModelCard.model_json_schema(by_alias=True)
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def test_the_page_of_commands_has_not_drifted() -> None:
+    assert COMMAND_LINE.read_text() == command_line_page(), WRITE_ANEW
+
+
+def test_the_schema_of_cards_has_not_drifted() -> None:
+    assert CARD_SCHEMA.read_text() == card_schema(), WRITE_ANEW
+
+
+if __name__ == "__main__":
+    COMMAND_LINE.write_text(command_line_page())
+    CARD_SCHEMA.write_text(card_schema())
