@@ -156,6 +156,22 @@ def test_channel_comes_late_dies_and_comes_back(collector, monitor):
     assert len({frame.id.name for frame in frames(collector)}) == len(ids)
 
 
+def test_channel_that_was_looked_for_in_vain_is_found_soon(collector, monitor, monkeypatch):
+    asked = []
+    monkeypatch.setattr("charon.adapters.pvaccess.monitor._ASK_AGAIN_S", 0.2)
+    monkeypatch.setattr(FrameMonitor, "_search", lambda self, search=FrameMonitor._search: asked.append(search(self)))
+    monitor("test:long-awaited")
+    end = time.monotonic() + 10
+    while len(asked) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    with ImageServer(["test:long-awaited"]) as server:
+        collector.wait(lambda c: c.states == [True] and c.items)
+        server.post("test:long-awaited", np.ones((2, 2), "i2"), unique_id=1, time_ns=TIME_NS)
+        collector.wait(lambda c: len(c.items) == 2)
+    assert [frame.id.unique_id for frame in frames(collector)] == [1]
+
+
 def test_positions_on_a_channel_of_their_own(collector):
     first = position_structure((0.0, 0.0), 0)
     with ImageServer([], {"test:positions": first}) as server:

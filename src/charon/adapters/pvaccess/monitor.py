@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DEFAULT_QUEUE = 500
 _CLIENT_QUEUE = 250
 _POLL_S = 0.2
+# A PvaPy channel asks for its server at ever longer intervals: a detector that came 45 s late was found 12 s
+# after that. A channel made afresh asks at once.
+_ASK_AGAIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,10 @@ class Subscription:
         self._stopping = threading.Event()
         self._connected = False
         self._changing = threading.Lock()
+        self._owning = threading.Lock()
         self._pv_channel: Any = None
+        self._asked_s = 0.0
+        self._lost_before = 0
         self._thread = threading.Thread(target=self._deliver, name=f"monitor {channel}", daemon=True)
         self.failure: BaseException | None = None
 
@@ -100,30 +106,45 @@ class Subscription:
         """Begin to look for the channel; return at once."""
         # A client by itself asks the network and not this machine's loopback, where `ImageServer` listens.
         os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
-        self._pv_channel = pva.Channel(self.channel)
-        self._pv_channel.setConnectionCallback(self._changed)
+        self._search()
         self._thread.start()
         # A thread that waits in PvaPy while the interpreter ends aborts the process.
         atexit.register(self.stop)
-        self._pv_channel.qMonitor(self._queue, f"record[queueSize={_CLIENT_QUEUE}]field()")
 
     def stop(self) -> None:
         """Leave the channel; what was received before is still handed over."""
-        if self._pv_channel is None:
-            return
-        self._pv_channel.stopMonitor()
+        with self._owning:
+            if self._pv_channel is None:
+                return
+            self._lost_before = self.overruns
+            self._pv_channel.stopMonitor()
+            self._pv_channel = None
         self._stopping.set()
         self._thread.join()
-        self._pv_channel = None
         atexit.unregister(self.stop)
 
     @property
     def overruns(self) -> int:
         """How many updates were lost on this side, by PvaPy's own count; gaps in ``uniqueId`` say which."""
-        if self._pv_channel is None:
-            return 0
-        counters = self._pv_channel.getMonitorCounters()
-        return int(counters.get("nOverruns", 0)) + int(self._queue.getCounters().get("nRejected", 0))
+        channel = self._pv_channel
+        lost = 0 if channel is None else int(channel.getMonitorCounters().get("nOverruns", 0))
+        rejected = 0 if channel is None else int(self._queue.getCounters().get("nRejected", 0))
+        return self._lost_before + lost + rejected
+
+    def _search(self) -> None:
+        self._pv_channel = pva.Channel(self.channel)
+        self._pv_channel.setConnectionCallback(self._changed)
+        self._pv_channel.qMonitor(self._queue, f"record[queueSize={_CLIENT_QUEUE}]field()")
+        self._asked_s = time.monotonic()
+
+    def _search_again(self) -> None:
+        """Look for the channel afresh where it was looked for in vain."""
+        with self._owning:
+            if self._connected or self._pv_channel is None or time.monotonic() - self._asked_s < _ASK_AGAIN_S:
+                return
+            self._lost_before += int(self._pv_channel.getMonitorCounters().get("nOverruns", 0))
+            self._pv_channel.stopMonitor()
+            self._search()
 
     def _changed(self, connected: bool) -> None:
         # PvaPy reports the state once before it has looked for the channel, and again on each attempt.
@@ -131,6 +152,7 @@ class Subscription:
             if connected == self._connected:
                 return
             self._connected = connected
+            self._asked_s = time.monotonic()
             self._on_state(connected)
 
     def _deliver(self) -> None:
@@ -141,6 +163,8 @@ class Subscription:
                     self._on_update(time.time_ns(), pv)
                 elif self._stopping.is_set():
                     return
+                else:
+                    self._search_again()
         except BaseException as error:
             self.failure = error
             raise

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from charon.cli.detector.settings import Settings
 
 _SETTLE_S = 0.5
+_SETTLE_TWO_S = 2.5
 _POLL_S = 0.05
 
 
@@ -73,8 +74,8 @@ class _Output:
         _say(f"waiting for a client of {self._settings.channel_name}")
         while not (self.server.has_client() or self._stop.wait(_POLL_S)):
             pass
-        # A client that has connected still has to set up its monitor.
-        self._stop.wait(_SETTLE_S)
+        # A client that has connected still has to set up its monitor, and to find the second channel.
+        self._stop.wait(_SETTLE_TWO_S if self._settings.position_channel else _SETTLE_S)
 
     def _start(self) -> None:
         late = self._settings.position_channel
