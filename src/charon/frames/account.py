@@ -240,8 +240,11 @@ def _apart(epoch: _Epoch, name: _Name) -> bool:
     first = name.first()
     if first is None:
         return False
-    # Within an epoch numbers rise with time, and so do those of the frames that names are taken from.
-    if any(number is not None and first <= number for number in (earlier.first() for earlier in epoch.names)):
+    # Within an epoch numbers rise with time, and so do those of the frames that names are taken from. A reader
+    # has written that number down; a sink may have had later ones only.
+    if any(
+        number is not None and first <= number for number in (known.first() for known in epoch.names if known.readers)
+    ):
         return True
     if name.readers and all(earlier.readers for earlier in epoch.names):
         return False

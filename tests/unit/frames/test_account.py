@@ -79,27 +79,29 @@ FATES = ["missed", "waiting", "rejected:shape", "open", "rejected:not-finite", "
 
 @st.composite
 def histories(draw):
-    """Play a run. The first reader stays from when it joins; the second one comes and goes."""
+    """Play a run. The first reader stays from when it joins, in the first run; the second one comes and goes."""
     runs = draw(st.lists(st.integers(1, 10), min_size=1, max_size=3))
     published = [(run, n) for run, length in enumerate(runs) for n in range(1, length + 1)]
     readers = [Reader() for _ in range(draw(st.integers(1, 2)))]
     vertices = ["image", "out"][: draw(st.integers(1, 2))]
     history = History(readers, {v: LedgerBook() for v in vertices}, at_sinks={v: set() for v in vertices})
-    joined = draw(st.integers(0, len(published) - 1))
+    joined = draw(st.integers(0, runs[0] - 1))
     presence = [set(range(joined, len(published)))]
     if len(readers) == 2:
         begin, end = sorted((draw(st.integers(0, len(published))), draw(st.integers(0, len(published)))))
         away = draw(st.sets(st.integers(0, len(published)), max_size=4))
         presence.append(set(range(begin, end)) - away)
     saves = draw(st.lists(st.integers(0, len(published)), min_size=len(readers), max_size=len(readers)))
-    dropped = draw(st.sets(st.integers(0, len(published)), max_size=4))
+    # Which run a frame belongs to can be known only where somebody saw the run begin.
+    dropped = draw(st.sets(st.integers(joined + 1, len(published)), max_size=4))
+    dropped -= {place for place, (_, n) in enumerate(published) if n == 1}
     last_run = {}
     for place, frame in enumerate(published):
         fate = draw(st.sampled_from(FATES))
         for k, reader in enumerate(readers):
             if place == saves[k]:
                 reader.saved = reader.page()
-            if place not in presence[k] or (k == 0 and place in dropped and place != joined):
+            if place not in presence[k] or (k == 0 and place in dropped):
                 continue
             placed, _ = reader.tracker.place(FrameId(CHANNEL, frame[1], 1000 + place))
             # A reader that was away while the detector restarted and came back at a higher number cannot know.
