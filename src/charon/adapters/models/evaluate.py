@@ -13,7 +13,7 @@ from charon.science.quality import PhaseQuality, compare_to_sample
 from charon.science.simulation.pairs import Geometry
 
 if TYPE_CHECKING:
-    from charon.adapters.inference.bundle import Bundle
+    from charon.adapters.inference.bundle import Bundle, PatchCard
     from charon.science.simulation import Experiment
 
 _BATCH = 32
@@ -65,7 +65,7 @@ def reconstruct(
     rows, columns = card.patch.shape
     shape = tuple(corners.max(axis=0) - first + (rows, columns))
     total, weight = np.zeros(shape), np.zeros(shape)
-    worth = _weights(experiment, bundle)
+    worth = patch_weights(card.patch)
     for start in range(0, len(experiment), _BATCH):
         indices = range(start, min(start + _BATCH, len(experiment)))
         counts = np.stack([geometry.apply(experiment.frame(index).astype(np.float32)) for index in indices])
@@ -85,13 +85,10 @@ def evaluate(bundle: Bundle, experiment: Experiment, *, backend: str = "openvino
     return compare_to_sample(result.phase, result.weight, result.origin_m, result.pixel_m, experiment.sample)
 
 
-def _weights(experiment: Experiment, bundle: Bundle) -> npt.NDArray[np.float64]:
-    """Return what each pixel of a patch is worth: the card's profile, else the illumination."""
-    rows, columns = bundle.card.patch.shape
-    profile = bundle.card.patch.weight_profile
-    if profile is not None:
-        radius = np.hypot(np.arange(rows)[:, None] - rows / 2, np.arange(columns)[None, :] - columns / 2)
-        return np.interp(radius, np.arange(len(profile)), profile, right=0.0)
-    intensity = np.sum(np.abs(experiment.probe) ** 2, axis=0).astype(np.float64)
-    binning = intensity.shape[0] // rows
-    return intensity.reshape(rows, binning, columns, binning).mean(axis=(1, 3))
+def patch_weights(patch: PatchCard) -> npt.NDArray[np.float64]:
+    """Return what each pixel of a patch is worth in stitching, (rows, columns); 1 where the card does not say."""
+    rows, columns = patch.shape
+    if patch.weight_profile is None:
+        return np.ones((rows, columns))
+    radius = np.hypot(np.arange(rows)[:, None] - rows / 2, np.arange(columns)[None, :] - columns / 2)
+    return np.interp(radius, np.arange(len(patch.weight_profile)), patch.weight_profile, right=0.0)
