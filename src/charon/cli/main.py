@@ -89,8 +89,11 @@ def run_command(command: click.Command, arguments: Sequence[str] | None) -> int:
         return leave.exit_code
     except click.Abort:
         return 130
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}", err=True)
         return error.exit_code
     except Exception as error:
         # Imported only now: the room of the frames brings NumPy, which would slow down every help text.

@@ -12,6 +12,7 @@ import signal
 
 import psutil
 import pytest
+
 from conftest import assert_same_image, stitched
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
@@ -106,7 +107,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_its_run_can_be_resumed(li
     assert len(pids) >= 4
     _kill(run.process.pid)
     run.process.wait()
-    gone, left = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=10)
+    _, left = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=10)
     assert not left
     assert run.status() is None
     again = live(manifest(), "--quiet", "--storage", "file", "--resume")
@@ -120,7 +121,9 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_its_run_can_be_resumed(li
 
 def test_two_replicas_of_the_source_are_redundancy_not_duplicates(live, manifest, tmp_path):
     path = manifest()
-    path.write_text(path.read_text().replace("name: in\n    scale:\n      min: 1", "name: in\n    scale:\n      min: 2"))
+    path.write_text(
+        path.read_text().replace("name: in\n    scale:\n      min: 1", "name: in\n    scale:\n      min: 2")
+    )
     assert "min: 2" in path.read_text()
     run = live(path, "--quiet")
     status = run.wait_ready()

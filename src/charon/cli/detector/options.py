@@ -64,6 +64,9 @@ _STREAM = _options(
     click.option("-rt", "--runtime", type=click.FloatRange(0, min_open=True), help="Publish for so many seconds."),
     click.option("--repeat", "--loop", type=click.IntRange(0), help="Publish the scan so often; 0: until stopped."),
     click.option("-cs", "--cache-size", type=click.IntRange(1), default=1000, show_default=True, help="Frames held."),
+    click.option(
+        "--prepare-time", type=click.FloatRange(0), default=3.0, help="Seconds to make frames ahead, at most."
+    ),
     click.option("--prepare-all", is_flag=True, help="Make every frame before the first is published."),
     click.option(
         "-std", "--start-delay", type=click.FloatRange(0), default=0.0, help="Seconds before the first frame."

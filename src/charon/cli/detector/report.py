@@ -65,6 +65,7 @@ def write_report(
                 "count": len(a.ids),
                 "dropped": a.dropped.ranges(),
                 "bad": {str(unique_id): kind for unique_id, kind in a.bad.items()},
+                "late": a.late,
                 "first_time_ns": a.first_time_ns,
                 "last_time_ns": a.last_time_ns,
             }

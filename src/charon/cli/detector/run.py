@@ -111,11 +111,7 @@ def run(settings: Settings) -> None:
         stop.wait(settings.start_delay)
         if settings.wait_for_client:
             output.wait_for_client()
-        if settings.prepare_all:
-            frames.wait_for_all(stop)
-        else:
-            frames.wait_until_safe(plan.rate_hz, stop)
-        _say(f"{frames.made} frames ready, made at {frames.made_per_s:.0f}/s")
+        _make_ready(settings, frames, stop)
         late = detector.LatePositions(output.post_position, settings.position_delay)
         began = time.monotonic()
 
@@ -132,6 +128,15 @@ def run(settings: Settings) -> None:
     _say(f"{sum(len(a.ids) for a in done)} frames published")
     if settings.report is not None:
         write_report(settings, series, done, late.count)
+
+
+def _make_ready(settings: Settings, frames: detector.Ahead, stop: threading.Event) -> None:
+    """Wait until enough frames are made for the first to leave."""
+    if settings.prepare_all:
+        frames.wait_for_all(stop)
+    elif not frames.wait_until_safe(settings.frame_rate, stop, settings.prepare_time):
+        _say("frames may be late: they are made more slowly than they are published (see --prepare-all)")
+    _say(f"{frames.made} frames ready, made at {frames.made_per_s:.0f}/s")
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class Settings:
     repeat: int | None
     cache_size: int
     prepare_all: bool
+    prepare_time: float
     start_delay: float
     shutdown_delay: float
     report_period: int

@@ -1,0 +1,98 @@
+"""``charonctl model``: the model bundles that there are, and published weights made into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FORMS = ("ptychonn2", "ptychonn2-norm")
+
+
+@click.group()
+def model() -> None:
+    """List, show and import model bundles."""
+
+
+@model.command("list")
+def list_bundles() -> None:
+    """List the bundles that come with Charon."""
+    from charon.adapters.inference.bundle import load_bundle, shipped_bundles
+
+    for name in shipped_bundles():
+        card = load_bundle(name).card
+        rows, columns = card.input.detector_shape
+        outputs = ", ".join(output.kind for output in card.outputs)
+        click.echo(
+            f"{name}@{card.version}: {rows}x{columns} frames to {card.patch.shape[0]}x{card.patch.shape[1]} {outputs}, "
+            f"{card.patch.pixel_m * 1e9:.1f} nm pixels"
+        )
+
+
+@model.command()
+@click.argument("bundle")
+def show(bundle: str) -> None:
+    """Show a bundle's card: a name from the list, or a folder."""
+    from charon.cli.assembly import load
+
+    click.echo(load(bundle).card.to_json(), nl=False)
+
+
+@model.command("import")
+@click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--form", type=click.Choice(_FORMS), default="ptychonn2", show_default=True, help="Form of the network.")
+@click.option("--detector-shape", default="512x512", show_default=True, help="Rows x columns of the frames.")
+@click.option("--pixel", "pixel_m", default=10e-9, show_default=True, help="Side of a reconstructed pixel in m.")
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For ptychonn2-norm: frames that mean and standard deviation are taken over.",
+)
+@click.option("--name", default="imported", show_default=True, help="Name of the bundle.")
+@click.option("--version", default="1", show_default=True, help="Its version.")
+def import_(
+    weights: Path,
+    folder: Path,
+    form: str,
+    detector_shape: str,
+    pixel_m: float,
+    reference: Path | None,
+    name: str,
+    version: str,
+) -> None:
+    """Turn published PyTorch WEIGHTS (.pth) into a bundle in FOLDER; PyTorch is not needed."""
+    from charon.adapters.inference.bundle import BundleError
+    from charon.adapters.models import ImportOptions, import_weights
+    from charon.frames.errors import UsageError
+
+    options = ImportOptions(
+        form="ptychonn2-norm" if form == "ptychonn2-norm" else "ptychonn2",
+        detector_shape=read_shape(detector_shape),
+        pixel_m=pixel_m,
+        reference=reference,
+        name=name,
+        version=version,
+    )
+    try:
+        bundle = import_weights(weights, folder, options)
+    except BundleError as error:
+        raise UsageError(str(error)) from error
+    click.echo(f"{bundle.card.name}@{bundle.card.version}: {bundle.path}")
+
+
+def read_shape(text: str) -> tuple[int, int]:
+    """Read ROWSxCOLUMNS.
+
+    Raises
+    ------
+    UsageError
+        If it is not written so.
+    """
+    from charon.frames.errors import UsageError
+
+    try:
+        rows, columns = (int(n) for n in text.lower().split("x"))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not ROWSxCOLUMNS, such as 512x512") from error
+    return rows, columns

@@ -1,0 +1,163 @@
+"""Measured frames through the whole pipeline: over pvAccess, JetStream, the network, into the image."""
+
+from __future__ import annotations
+
+import bz2
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from conftest import SHARED
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
+GOLD = SHARED / "data" / "ptychonn_gold"
+STAR = SHARED / "data" / "siemens_star"
+
+
+def _need(folder):
+    if not folder.is_dir():
+        pytest.skip(f"the measured data in shared/data/{folder.name} is not beside this checkout")
+
+
+def test_the_published_network_gives_its_published_phase(live, manifest, tmp_path):
+    _need(GOLD)
+    bundle = tmp_path / "gold"
+    importing = ("model", "import", GOLD / "model_ptychonn_bn_meanSubStdData.pth", bundle, "--form", "ptychonn2-norm")
+    path = manifest(
+        **{
+            "in": ["source", "--channel", "ad:image", "--model", bundle],
+            "cat": ["inference", "--model", bundle],
+            "image": ["image-sink", "--model", bundle],
+        }
+    )
+    scan = GOLD / "test235_truncated.npz"
+    import_command = [*map(str, importing), "--reference", str(scan), "--pixel", "8e-9"]
+    from charon.cli.main import cli, run_command
+
+    assert run_command(cli, import_command) == 0
+    run = live(path, "--quiet")
+    run.wait_ready()
+    detector = run.detector("--input-file", scan, "--datatype", "int32", "--frame-rate", "10", "--report-period", "0")
+    detector.wait(60)
+    summary = run.finish()
+    assert (summary["published"], summary["reconstructed"], summary["missed"]) == (20, 20, 0), run.log()
+    with Image.open(GOLD / "pred_phase.tiff") as pages:
+        published = np.stack([np.asarray(page, np.float32) for page in ImageSequence.Iterator(pages)])
+    assert published.shape == (20, 128, 128)
+    with h5py.File(run.output / "scan-1.h5") as file:
+        order = np.argsort(file["entry_1/data_1/unique_id"][()])
+        phase = file["entry_1/data_1/phase"][()][order]
+        where = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
+    assert phase.dtype == np.float32
+    assert np.abs(phase - published).max() < 1e-4
+    with np.load(scan) as measured:
+        known = measured["position"]
+    assert min(np.abs(where - known).max(), np.abs(where - known[:, ::-1]).max()) < 1e-12
+
+
+def test_the_measured_siemens_star_replays_frame_by_frame_with_its_positions(live, manifest):
+    _need(STAR)
+    bundle = "ptychonn2-siemens"
+    path = manifest(
+        **{
+            "in": ["source", "--channel", "ad:image", "--model", bundle],
+            "cat": ["inference", "--model", bundle],
+            "image": ["image-sink", "--model", bundle],
+        }
+    )
+    run = live(path, "--quiet")
+    run.wait_ready()
+    replay = ("--input-file", STAR / "siemens-star-small.npz.bz2", "--fftshift", "--position-scale", "29e-9")
+    detector = run.detector(*replay, "--position-order", "yx", "--frame-rate", "60", "--report-period", "0")
+    detector.wait(90)
+    assert detector.returncode == 0, run.log()
+    summary = run.finish()
+    assert (summary["published"], summary["reconstructed"], summary["missed"]) == (516, 516, 0), run.log()
+    with bz2.open(STAR / "siemens-star-small.npz.bz2") as file, np.load(file) as recorded:
+        scan = recorded["scan"][0]
+    with h5py.File(run.output / "scan-1.h5") as file:
+        order = np.argsort(file["entry_1/data_1/unique_id"][()])
+        where = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
+    np.testing.assert_allclose(where / 29e-9, scan[:, ::-1], atol=1e-3)
+
+
+def test_another_implementation_feeds_the_source_and_reads_the_image(live, manifest, environment):
+    """p4p publishes the frames, and p4p reads the stitched image from its channel."""
+    path = manifest(
+        cat=["inference", "--model", "ptychonn2-sim"],
+        image=["image-sink", "--model", "ptychonn2-sim", "--viewer-channel", "charon:image", "--viewer-period", "0.2"],
+    )
+    run = live(path, "--quiet")
+    run.wait_ready()
+    with subprocess.Popen(
+        [sys.executable, __file__], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as other:
+        out, err = other.communicate(timeout=90)
+    assert other.returncode == 0, err
+    seen = json.loads(out.splitlines()[-1])
+    summary = run.finish()
+    # p4p's channel begins with an image, which is a frame like the others, but for its position.
+    assert (summary["published"], summary["reconstructed"], summary["missed"]) == (31, 31, 0)
+    assert seen["dtype"] == "float32"
+    # 30 patches of 128 pixels, 10 pixels apart along x: the last image that was shown is wider than it is high.
+    assert seen["shape"][1] > seen["shape"][0] >= 100
+    assert seen["patches"] == 30
+
+
+def _feed_and_read():
+    """Publish 30 frames with p4p, then read the image until it holds them all; runs as a program of its own."""
+    from p4p.client.thread import Context
+    from p4p.nt import NTNDArray
+    from p4p.server import Server, StaticProvider
+    from p4p.server.thread import SharedPV
+
+    form = NTNDArray()
+    rng = np.random.default_rng(0)
+    cone = 40.0 * np.exp(-(((np.arange(512) - 256) / 40.0) ** 2))
+    mean = np.sqrt(np.outer(cone, cone))
+    connected = threading.Event()
+
+    class Connected:
+        def onFirstConnect(self, pv):  # noqa: N802 - p4p's own name
+            connected.set()
+
+    pv = SharedPV(handler=Connected(), initial=form.wrap(np.zeros((512, 512), np.int16)))
+    provider = StaticProvider("frames")
+    provider.add("ad:image", pv)
+    seen = {}
+    with Server(providers=[provider]), Context("pva", nt=False) as client:
+        assert connected.wait(30)
+        time.sleep(0.5)
+        for i in range(30):
+            value = form.wrap(rng.poisson(mean).astype(np.int16))
+            now = time.time_ns()
+            value["uniqueId"] = i + 1
+            for stamp in ("timeStamp", "dataTimeStamp"):
+                value[f"{stamp}.secondsPastEpoch"], value[f"{stamp}.nanoseconds"] = divmod(now, 10**9)
+            value["attribute"] = [
+                {"name": name, "value": v, "descriptor": "", "source": "", "sourceType": 0}
+                for name, v in (("x_position", 1e-7 * i), ("y_position", 0.0), ("scan_id", "p4p"))
+            ]
+            pv.post(value)
+            time.sleep(0.03)
+        end = time.monotonic() + 40
+        while time.monotonic() < end and seen.get("patches") != 30:
+            image = client.get("charon:image")
+            attributes = {a.name: a.value for a in image.attribute}
+            sizes = [d["size"] for d in image.dimension]
+            if sizes:
+                data = np.asarray(image.value).reshape(sizes[::-1])
+                seen = {"dtype": str(data.dtype), "shape": list(data.shape), "patches": int(attributes["patches"])}
+            time.sleep(0.2)
+    sys.stdout.write(json.dumps(seen) + "\n")
+
+
+if __name__ == "__main__":
+    _feed_and_read()
