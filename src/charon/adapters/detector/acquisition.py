@@ -68,11 +68,12 @@ class Plan:
 
 @dataclass
 class Acquisition:
-    """What was published between two restarts, by ``uniqueId``."""
+    """What was published between two restarts, by ``uniqueId``; late are frames more than a period behind."""
 
     ids: IdSet = field(default_factory=IdSet)
     dropped: IdSet = field(default_factory=IdSet)
     bad: dict[int, str] = field(default_factory=dict[int, str])
+    late: int = 0
     first_time_ns: int = 0
     last_time_ns: int = 0
 
@@ -131,6 +132,7 @@ def acquire(
         if number in plan.drop:
             done[-1].dropped.add(unique_id)
             continue
+        done[-1].late += time.monotonic() - due > 1 / plan.rate_hz
         time_ns = time.time_ns()
         if number in plan.bad:
             output.post_bad(item, unique_id, time_ns, plan.bad[number])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -73,11 +74,30 @@ class Ahead:
         """How fast items are made, by the time that making them took; 0 before the first."""
         return self._made / self._seconds_making if self._seconds_making else 0.0
 
-    def wait_until_safe(self, per_s: float, stop: threading.Event) -> None:
-        """Return when items taken at a rate will not catch up with those that are made, or nothing more fits."""
+    def wait_until_safe(self, per_s: float, stop: threading.Event, longest_s: float = math.inf) -> bool:
+        """Wait until items taken at a rate will not catch up with those that are made, or nothing more fits.
+
+        Parameters
+        ----------
+        per_s
+            The rate.
+        stop
+            Ends the wait.
+        longest_s
+            Ends it as well.
+
+        Returns
+        -------
+        bool
+            Whether it is safe.
+        """
+        end = time.monotonic() + longest_s
         with self._changed:
             while not (stop.is_set() or self._failed() or self._is_safe(per_s)):
+                if time.monotonic() >= end:
+                    return False
                 self._changed.wait(_POLL_S)
+        return True
 
     def wait_for_all(self, stop: threading.Event) -> None:
         """Return when all were made, or nothing more fits."""

@@ -100,6 +100,20 @@ def test_slow_frames_are_made_ahead_until_they_cannot_be_overtaken():
         assert 50 <= frames.made < 120
 
 
+def test_waiting_ends_after_its_time():
+    with Ahead(lambda i: time.sleep(0.05) or i, count=1000, total=1000, capacity=1000) as frames:
+        assert not frames.wait_until_safe(1e3, threading.Event(), 0.2)
+        assert frames.made < 100
+
+
+def test_frames_that_are_made_too_slowly_are_late_and_not_lost():
+    plan = Plan(rate_hz=1000, total=20)
+    with Ahead(lambda i: time.sleep(0.01) or i, count=20, total=20, capacity=20) as frames:
+        (done,) = acquire(frames, Recorder(), plan, threading.Event())
+    assert done.ids.ranges() == [[1, 20]]
+    assert done.late > 10
+
+
 def test_waiting_ends_where_the_cache_is_full():
     with Ahead(lambda i: time.sleep(0.002) or i, count=100, total=100, capacity=5) as frames:
         frames.wait_until_safe(1e6, threading.Event())
