@@ -28,7 +28,8 @@ class PhaseQuality:
     pearson_r
         Correlation of the two phases over the region.
     ssim
-        Mean structural similarity over the region, the offset between the two removed.
+        Mean structural similarity over the region, the offset between the two removed, and the truth's
+        least phase set to 0 in both.
     rms_rad
         Root mean square of the difference, the offset removed.
     offset_rad
@@ -80,7 +81,9 @@ def compare_phase(
     if data_range == 0.0:
         raise ValueError("the truth is constant in the region: correlation has no meaning there")
     offset = float(np.mean(inside_phase - inside_truth))
-    similarity = ssim_map(phase - offset, truth, region, data_range)
+    # SSIM is made for brightness from 0 up, and is most sensitive at 0: the truth's least phase is put there.
+    base = float(np.min(inside_truth))
+    similarity = ssim_map(phase - offset - base, truth - base, region, data_range)
     return PhaseQuality(
         pearson_r=float(np.corrcoef(inside_phase, inside_truth)[0, 1]),
         ssim=float(np.mean(similarity[region])),
