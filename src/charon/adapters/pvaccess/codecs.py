@@ -92,7 +92,8 @@ def compress(codec: str, array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _lz4(payload: bytes, size: int, _itemsize: int) -> bytearray:
     out = bytearray(size)
-    return out[: _lz4_block(payload, memoryview(out))]
+    filled = _lz4_block(payload, memoryview(out))
+    return out if filled == size else out[:filled]
 
 
 def _lz4_block(block: bytes, out: memoryview) -> int:
