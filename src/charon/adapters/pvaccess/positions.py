@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charon.adapters.pvaccess.monitor import DEFAULT_QUEUE, Subscription
-from charon.adapters.pvaccess.ntndarray import stamp_from, time_ns_from
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
+from charon.adapters.pvaccess.stamps import stamp_from, time_ns_from
 from charon.frames import BadFrameError, LatePosition, Reason
 
 if TYPE_CHECKING:
