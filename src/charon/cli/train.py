@@ -25,8 +25,8 @@ import click
 @click.option("--rate", default=3e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Learning rate.")
 @click.option("--seed", default=0, show_default=True, help="Of objects, noise and weights.")
 @click.option("--threads", default=0, help="0: one a core.")
-@click.option("--flux", default=1e6, show_default=True, type=click.FloatRange(0, min_open=True), help="Photons a frame.")
-@click.option("--probe", "probe_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Probe (.npz).")
+@click.option("--flux", default=1e6, type=click.FloatRange(0, min_open=True), help="Photons a frame.")
+@click.option("--probe", "probe_file", type=click.Path(exists=True, path_type=Path), help="Measured probe (.npz).")
 @click.option("--probe-pixel", "probe_pixel_m", type=click.FloatRange(0, min_open=True), help="Its pixel in m.")
 def train(
     folder: Path,

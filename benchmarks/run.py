@@ -1,0 +1,266 @@
+"""Print what Charon reaches on this machine, and write it to out/bench.json.
+
+    make bench                     everything, about a quarter of an hour
+    .venv/bin/python benchmarks/run.py rate latency        only these
+
+Parts: start, inference, latency, rate, burst, memory, simulated, measured. Figures depend on what else the
+machine does: the load before and after is printed beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from charon.cli.trial import DetectorProcess, run_trial, stay_on_loopback
+from charon.engines.embedded import Options
+from charon.engines.manifest import read_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from charon.engines.embedded import Snapshot
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+MANIFEST = ROOT / "workflows/aps/numaflow-aps-live.yaml"
+OUT = ROOT / "out" / "bench"
+Figures = dict[str, Any]
+
+
+def trial(name: str, frames: int, detector: Mapping[str, Any], manifest: Path = MANIFEST) -> Figures:
+    """Run the pipeline on a detector of these options and return the figures of the run."""
+    folder = OUT / name
+    subprocess.run(["/bin/rm", "-rf", str(folder)], check=True)
+    options = {"report-period": 0, "scan-id": "scan-1", **detector}
+    process = DetectorProcess(folder / "run", options)
+    started = time.perf_counter()
+    session = run_trial(read_pipeline(manifest), manifest, Options(output=folder), process, expected=frames, quiet=True)
+    summary = session.summary()
+    told = process.report()
+    return {
+        "asked_hz": detector.get("frame-rate"),
+        "achieved_hz": told.get("achieved_hz"),
+        **{key: summary[key] for key in ("published", "missed", "accepted", "rejected", "lost", "duplicates")},
+        "reconstructed": summary["reconstructed"],
+        "detector_published": told.get("published"),
+        "latency_ms": summary["latency_ms"],
+        "wall_s": round(time.perf_counter() - started, 2),
+        "cpu_ms_a_frame": cpu(summary),
+        "batches": summary["replicas"]["cat.0"]["batches"],
+        "rss_mib": {key: round(page["rss_bytes"] / 2**20) for key, page in summary["replicas"].items()},
+    }
+
+
+def cpu(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return each process's processor time in ms a frame, its start included."""
+    frames = max(1, summary["published"])
+    parts = {key: page["cpu_s"] for key, page in summary["replicas"].items()}
+    parts["nats-server"] = summary["server_cpu_s"]
+    return {key: round(seconds / frames * 1e3, 3) for key, seconds in parts.items()}
+
+
+def measure_start() -> Figures:
+    """Time the help text, and the demo's first image after its start."""
+    charonctl = [str(ROOT / ".venv/bin/charonctl")]
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([*charonctl, "help"], check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - started)
+    folder = OUT / "start"
+    subprocess.run(["/bin/rm", "-rf", str(folder)], check=True)
+    started = time.perf_counter()
+    demo = subprocess.Popen(
+        [*charonctl, "demo", "--output", str(folder), "--shape", "10x60"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    first = None
+    while demo.poll() is None:
+        if first is None and (folder / "stitched.png").exists():
+            first = time.perf_counter() - started
+        time.sleep(0.02)
+    return {"help_s": round(sorted(times)[2], 3), "first_image_s": None if first is None else round(first, 2)}
+
+
+def measure_inference() -> Figures:
+    """Run the shipped network alone, on one thread and on all, in batches of 8."""
+    from charon.adapters.inference import open_backend
+    from charon.adapters.inference.bundle import load_bundle
+
+    bundle = load_bundle("ptychonn2-sim")
+    counts = np.random.default_rng(0).poisson(4.0, (8, *bundle.card.input.shape)).astype(np.float32)
+    figures: Figures = {}
+    for kind in ("openvino", "onnxruntime"):
+        for threads in (1, os.cpu_count() or 1):
+            backend = open_backend(kind, bundle.model_path, threads=threads)
+            backend.infer(counts)
+            started, runs = time.perf_counter(), 0
+            while time.perf_counter() - started < 3.0:
+                backend.infer(counts)
+                runs += 1
+            rate = runs * len(counts) / (time.perf_counter() - started)
+            figures[f"{kind}, {threads} thread{'s' if threads > 1 else ''}"] = round(rate)
+    return figures
+
+
+def measure_latency() -> Figures:
+    """Measure a whole scan of 512x512 int16 frames at 100 frames/s, its frames made ahead."""
+    return trial("latency", 2304, {"frame-rate": 100, "shape": "48x48", "prepare-all": True, "cache-size": 2304})
+
+
+def measure_rate() -> Figures:
+    """Find the highest rate that is carried without loss and without a growing backlog."""
+    steps: list[Figures] = []
+    best = 0.0
+    for rate in (150, 200, 250, 300, 325, 350, 375, 400, 450, 500):
+        frames = 12 * rate
+        prepared = {"prepare-all": True, "cache-size": 600, "points": 600, "scan": "spiral"}
+        figures = trial(f"rate-{rate}", frames, {"frame-rate": rate, "n-frames": frames, **prepared})
+        # What waits at the end is worked off afterwards: it shows as latency that grows to the end of the run.
+        figures["kept_up"] = figures["missed"] == figures["lost"] == 0 and figures["latency_ms"]["p99"] < 500.0
+        steps.append(figures)
+        say(f"  {rate} frames/s: {'kept up' if figures['kept_up'] else 'fell behind'}", figures["latency_ms"])
+        if not figures["kept_up"]:
+            break
+        best = figures["achieved_hz"] or rate
+    return {"highest_loss_free_hz": round(best, 1), "steps": steps}
+
+
+def measure_burst() -> Figures:
+    """Send 3,000 frames at 500 frames/s and let them drain."""
+    return trial(
+        "burst",
+        3000,
+        {"frame-rate": 500, "n-frames": 3000, "points": 600, "scan": "spiral", "prepare-all": True, "cache-size": 600},
+    )
+
+
+def measure_memory(frames: int = 100_000) -> Figures:
+    """Run 100,000 small frames and compare memory at a tenth of them with memory at the end."""
+    import asyncio
+
+    from charon.cli.session import Session
+
+    folder = OUT / "memory"
+    subprocess.run(["/bin/rm", "-rf", str(folder)], check=True)
+    manifest = OUT / "memory.yaml"
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(MANIFEST.read_text().replace("ptychonn2-sim", "ptychonn-sim"))
+    detector = DetectorProcess(
+        folder / "run",
+        {
+            "frame-rate": 350,
+            "n-frames": frames,
+            "points": 400,
+            "scan": "spiral",
+            "prepare-all": True,
+            "cache-size": 400,
+            "report-period": 0,
+        },
+    )
+    series: list[tuple[int, dict[str, int]]] = []
+
+    def finished(snapshot: Snapshot) -> bool:
+        sizes = {key: page.get("rss_bytes", 0) for key, page in snapshot.pages.items()}
+        series.append((snapshot.account.reconstructed, sizes))
+        return detector.ended and snapshot.account.in_flight == 0
+
+    session = Session(read_pipeline(manifest), manifest, Options(output=folder), finished=finished, quiet=True)
+    try:
+        detector.start()
+        asyncio.run(session.run())
+    finally:
+        detector.stop()
+    tenth = next(sizes for done, sizes in series if done >= frames // 10)
+    summary = session.summary()
+    return {
+        **{key: summary[key] for key in ("published", "missed", "lost", "duplicates", "reconstructed")},
+        "rss_mib_at_10_percent": {key: round(value / 2**20, 1) for key, value in tenth.items()},
+        "rss_mib_at_the_end": {key: round(value / 2**20, 1) for key, value in series[-1][1].items()},
+    }
+
+
+def measure_simulated() -> Figures:
+    """Stitch held-out simulated objects and compare them with the truth."""
+    from charon.cli.truth import compare_with_truth
+
+    figures: Figures = {}
+    for sample in ("chart", "star", "tungsten"):
+        truth = OUT / f"simulated-{sample}" / "truth.npz"
+        trial(f"simulated-{sample}", 2304, {"frame-rate": 80, "shape": "48x48", "sample": sample, "truth": str(truth)})
+        figures[sample] = compare_with_truth(truth.parent / "scan-1.h5", truth, truth.parent / "comparison.png")
+    return figures
+
+
+def measure_measured() -> Figures:
+    """Replay the measured Siemens star and compare its held-out half with the iterative reconstruction."""
+    scan = SHARED / "siemens_star" / "siemens-star-small.npz.bz2"
+    if not scan.exists():
+        return {"skipped": f"{scan} is not here"}
+    sys.path.insert(0, str(ROOT / "tests" / "system" / "engine"))
+    from siemens import compare_held_out
+
+    manifest = OUT / "measured.yaml"
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(MANIFEST.read_text().replace("ptychonn2-sim", "ptychonn2-siemens"))
+    replay = {"input-file": str(scan), "fftshift": True, "position-scale": 29e-9, "position-order": "yx"}
+    figures = trial("measured", 516, {"frame-rate": 60, **replay}, manifest)
+    return {**figures, **compare_held_out(OUT / "measured" / "scan-1.h5", scan.parent)}
+
+
+PARTS: dict[str, Callable[[], Figures]] = {
+    "start": measure_start,
+    "inference": measure_inference,
+    "latency": measure_latency,
+    "rate": measure_rate,
+    "burst": measure_burst,
+    "simulated": measure_simulated,
+    "measured": measure_measured,
+    "memory": measure_memory,
+}
+
+
+def say(title: str, figures: object) -> None:
+    """Print figures."""
+    print(f"{title}: {json.dumps(figures)}", flush=True)
+
+
+def main(wanted: list[str]) -> None:
+    """Measure the wanted parts, all where none is named; figures of other parts stay in the file."""
+    stay_on_loopback()
+    OUT.mkdir(parents=True, exist_ok=True)
+    path = ROOT / "out" / "bench.json"
+    figures: Figures = json.loads(path.read_text()) if path.exists() else {}
+    figures["machine"] = {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()}
+    for name in wanted or PARTS:
+        before = os.getloadavg()[0]
+        measured = PARTS[name]()
+        measured = {
+            **measured,
+            "load_before": round(before, 2),
+            "measured": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
+        }
+        figures[name] = measured
+        say(name, measured)
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+    print(f"written: {path}")
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
