@@ -190,11 +190,23 @@ def live() -> Plan:
 
     Two thirds of PtychoNN 2.0's work is done at 64 x 64 and 128 x 128 pixels with few channels, where a
     pattern's distant parts do not meet. Here squares of 4 x 4 pixels become channels at once, and turn
-    back into pixels at the end.
+    back into pixels at the end. What the encoder saw is added again on the way up: the pattern of a
+    defocused probe is a shadow image of the sample, so places correspond.
     """
-    encoder = (
-        SpaceToDepth(4),
-        *_convolve(16, 32, norm=True),
+    return Plan("live", _slim_encoder(4), (("decoder2", "phase", _slim_decoder(4)),))
+
+
+def two_headed_live() -> Plan:
+    """Return the two heads of the first PtychoNN, 64 x 64 to amplitude and phase, in the manner of `live`."""
+    amplitude = (*_slim_decoder(2), Sigmoid())
+    heads = (("decoder1", "amplitude", amplitude), ("decoder2", "phase", _slim_decoder(2)))
+    return Plan("two-headed-live", _slim_encoder(2), heads)
+
+
+def _slim_encoder(square: int) -> Stage:
+    return (
+        SpaceToDepth(square),
+        *_convolve(square * square, 32, norm=True),
         *_convolve(32, 32, norm=True),
         Keep("fine"),
         MaxPool(),
@@ -205,7 +217,10 @@ def live() -> Plan:
         *_convolve(64, 128, norm=True),
         *_convolve(128, 128, norm=True),
     )
-    decoder = (
+
+
+def _slim_decoder(square: int) -> Stage:
+    return (
         *_convolve(128, 128, norm=True),
         *_convolve(128, 64, norm=True),
         Upsample(),
@@ -216,7 +231,6 @@ def live() -> Plan:
         Add("fine"),
         *_convolve(32, 32, norm=True),
         *_convolve(32, 32, norm=True),
-        Conv(32, 16),
-        DepthToSpace(4),
+        Conv(32, square * square),
+        DepthToSpace(square),
     )
-    return Plan("live", encoder, (("decoder2", "phase", decoder),))

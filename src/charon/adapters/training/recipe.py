@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ from charon.adapters.models.resize import magnify
 from charon.science.simulation import DEFAULT_FLUX, Instrument, shadow_scale, simulate_probe
 from charon.science.simulation.pairs import Geometry
 
-Form: TypeAlias = Literal["live", "ptychonn2", "two-headed"]
+Form: TypeAlias = Literal["live", "ptychonn2", "two-headed", "two-headed-live"]
+FORMS: tuple[Form, ...] = get_args(Form)
+_TWO_HEADED = {"two-headed": plans.two_headed, "two-headed-live": plans.two_headed_live}
 _PROFILE_BLUR = 3.0
-FORMS: tuple[Form, ...] = ("live", "ptychonn2", "two-headed")
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class TrainOptions:
     Parameters
     ----------
     form
-        ``live`` (the default network), ``ptychonn2`` (PtychoNN 2.0 with batch normalisation) or ``two-headed``
-        (the first PtychoNN: amplitude and phase).
+        ``live`` (the default network), ``ptychonn2`` (PtychoNN 2.0 with batch normalisation), ``two-headed``
+        (the first PtychoNN: amplitude and phase) or ``two-headed-live`` (the same at half the cost).
     out_dir
         Where the bundle goes; pairs and checkpoints lie in ``work`` within it, so that a training that was
         interrupted goes on where it was.
@@ -156,8 +157,9 @@ def setup_for(options: TrainOptions) -> Setup:
     instrument = Instrument()
     probe = simulate_probe(instrument)[None]
     rows, columns = instrument.detector_shape
-    if options.form == "two-headed":
-        return Setup(instrument, probe, Geometry((0, 0, rows, columns), 8), plans.two_headed(), label_binning=2)
+    if options.form in _TWO_HEADED:
+        plan = _TWO_HEADED[options.form]()
+        return Setup(instrument, probe, Geometry((0, 0, rows, columns), 8), plan, label_binning=2)
     return Setup(instrument, probe, Geometry((0, 0, rows, columns), 4), _single_plan(options.form))
 
 
@@ -168,8 +170,8 @@ def _single_plan(form: Form) -> plans.Plan:
 def _setup_of_probe(options: TrainOptions, path: Path) -> Setup:
     if options.probe_pixel_m is None:
         raise ValueError(f"{path}: the side of the probe's pixels is needed too (probe_pixel_m)")
-    if options.form == "two-headed":
-        raise ValueError("the two-headed form is trained for the simulated instrument alone")
+    if options.form in _TWO_HEADED:
+        raise ValueError("two-headed forms are trained for the simulated instrument alone")
     try:
         with np.load(path) as file:
             modes = np.asarray(file["probe"], np.complex64)

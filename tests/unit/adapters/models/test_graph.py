@@ -59,7 +59,10 @@ def test_root_is_blind_to_flux_and_standardises() -> None:
     assert np.isfinite(run(plan, {}, np.zeros((1, 8, 8), np.float32), how)[0]).all()
 
 
-@pytest.mark.parametrize(("plan", "side"), [(plans.live(), 128), (plans.two_headed(), 64), (plans.ptychonn2(), 128)])
+@pytest.mark.parametrize(
+    ("plan", "side"),
+    [(plans.live(), 128), (plans.two_headed(), 64), (plans.two_headed_live(), 64), (plans.ptychonn2(), 128)],
+)
 def test_every_form_gives_patches_as_large_as_its_input(plan: plans.Plan, side: int) -> None:
     outputs = run(plan, weights_of(plan), np.ones((2, side, side), np.float32))
     assert [output.shape for output in outputs] == [(2, side, side)] * len(plan.decoders)
