@@ -7,7 +7,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from charon.frames import Frame, LatePosition, Message, Patch, Reason, Rejection
 from charon.vertices.runner import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from charon.vertices.ports import Delivery, Inlet, Outlet
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,30 +96,32 @@ class InferenceVertex:
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         """Take, infer and hand on until told to stop; what was taken is finished."""
-        sending: set[asyncio.Task[None]] = set()
+        sending: asyncio.Task[None] | None = None
         with ThreadPoolExecutor(1, "inference") as thread:
             while not stop.is_set():
                 deliveries = await inlet.batch(self.max_batch, self.linger_s)
+                if sending is not None and sending.done():
+                    # Here what went wrong in it comes out.
+                    await sending
                 if not deliveries:
                     continue
-                done = await self._finish(
-                    asyncio.get_running_loop().run_in_executor(thread, self._answer, deliveries), deliveries
-                )
+                loop = asyncio.get_running_loop()
+                done = await self._finish(loop.run_in_executor(thread, self._answer, deliveries), deliveries)
                 # The next batch runs while this one is being confirmed; a second unconfirmed one waits.
-                if sending:
-                    await asyncio.gather(*sending)
-                task = asyncio.create_task(self._hand_on(done, outlets))
-                sending.add(task)
-                task.add_done_callback(sending.discard)
-            await asyncio.gather(*sending)
+                if sending is not None:
+                    await self._finish(sending, deliveries)
+                sending = asyncio.create_task(self._finish(self._hand_on(done, outlets), deliveries))
+            if sending is not None:
+                await sending
         await inlet.close()
 
-    async def _finish(self, running: asyncio.Future[list[_Work]], deliveries: Sequence[Delivery]) -> list[_Work]:
-        """Wait for a batch, asking for more time while it runs."""
+    async def _finish(self, running: Awaitable[T], deliveries: Sequence[Delivery]) -> T:
+        """Wait for something, asking for more time for a batch that depends on it."""
+        future = asyncio.ensure_future(running)
         while True:
-            done, _ = await asyncio.wait({running}, timeout=0.5)
+            done, _ = await asyncio.wait({future}, timeout=0.5)
             if done:
-                return running.result()
+                return future.result()
             for delivery in deliveries:
                 await delivery.in_progress()
 
@@ -165,7 +168,7 @@ class InferenceVertex:
         elif attempt > self.max_attempts:
             reason = Reason.POISON
             detail = f"frame {frame.id.name}: inference ended {attempt - 1} times while it had this frame"
-        elif frame.image.dtype.kind == "f" and not np.isfinite(frame.image).all():
+        elif frame.image.dtype.kind == "f" and not _is_finite(frame.image):
             reason, detail = Reason.NOT_FINITE, f"frame {frame.id.name}: holds values that are not finite"
         if not detail:
             return None
@@ -218,6 +221,12 @@ class InferenceVertex:
     def document(self) -> dict[str, Any]:
         """Return this replica's page of the ledger."""
         return {"kind": "inference", "model": self.model.name, "backend": self.backend.name, **self.stats.document()}
+
+
+def _is_finite(image: NDArray[Any]) -> bool:
+    """Return whether the network would be given finite numbers: it takes float32."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(image.astype(np.float32, copy=False)).all())
 
 
 def _name(message: Message) -> str:

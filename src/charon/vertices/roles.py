@@ -111,9 +111,13 @@ async def _work_and_tell(vertex: InferenceVertex | SinkVertex, around: Surroundi
     finished = asyncio.Event()
     keeping = asyncio.create_task(keep_ledger(vertex.document, around.ledger, finished))
     try:
-        async with asyncio.TaskGroup() as group:
-            for inlet in around.inlets:
-                group.create_task(vertex.work(inlet, around.outlets, around.stop))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for inlet in around.inlets:
+                    group.create_task(vertex.work(inlet, around.outlets, around.stop))
+        except BaseExceptionGroup as errors:
+            # One is enough to say why the process ends: a group's last line says nothing.
+            raise errors.exceptions[0] from None
         await asyncio.to_thread(vertex.close)
         vertex.stats.state = "finished"
     finally:

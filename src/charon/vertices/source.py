@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charon.frames import BadFrameError, FrameId, LatePosition, Reason, Rejection, encode
+from charon.frames import BadFrameError, FrameId, LatePosition, Reason, Rejection, WireError, encode
 from charon.frames.epochs import EpochTracker
 from charon.vertices.ledger import LedgerBook
 from charon.vertices.runner import Stats
@@ -109,6 +109,8 @@ class SourceVertex:
         self._arrived = asyncio.Event()
         self._warned: set[str] = set()
         self._overflowing = False
+        self._unsure: FrameId | None = None
+        self._failure: BaseException | None = None
 
     # Called on the pvAccess thread: nothing but taking note.
 
@@ -153,6 +155,10 @@ class SourceVertex:
             self.book = LedgerBook.from_json(document["ledger"])
             if document.get("last"):
                 self._epochs.resume(self.channel, document["last"])
+                unique_id, time_ns, epoch_ns = document["last"]
+                if unique_id not in self.book.ids(self.channel, epoch_ns, "accepted"):
+                    # The predecessor ended before the buffer had it: when the channel shows it again, it goes on.
+                    self._unsure = FrameId(self.channel, unique_id, time_ns, epoch_ns)
 
     async def work(self, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         """Hand frames to the buffer until told to stop and the ring is empty."""
@@ -161,6 +167,8 @@ class SourceVertex:
         handing: set[asyncio.Task[None]] = set()
         with ThreadPoolExecutor(1, "prepare") as thread:
             while not (stop.is_set() and not self._ring and not self._late):
+                if self._failure is not None:
+                    raise self._failure
                 await self._hand_on_positions(outlets)
                 handful = self._take()
                 if not handful:
@@ -171,8 +179,11 @@ class SourceVertex:
                     task = asyncio.create_task(self._hand_on(prepared, outlets, places))
                     handing.add(task)
                     task.add_done_callback(handing.discard)
+                    task.add_done_callback(self._note_failure)
             if handing:
                 await asyncio.gather(*handing)
+        if self._failure is not None:
+            raise self._failure
 
     def document(self) -> dict[str, Any]:
         """Return this replica's page of the ledger."""
@@ -185,6 +196,10 @@ class SourceVertex:
             **self.stats.document(),
             "ledger": self.book.to_json(),
         }
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
 
     def _take(self) -> list[Update]:
         handful: list[Update] = []
@@ -243,7 +258,8 @@ class SourceVertex:
         except LookupError:
             return self._missed(found)
         frame_id, again = self._epochs.place(found)
-        if again:
+        unsure, self._unsure = self._unsure, None
+        if again and frame_id != unsure:
             self.stats.count("again")
             return None
         self._overflowing = False
@@ -269,7 +285,11 @@ class SourceVertex:
             return self._rejected(update, frame_id, error)
         self.book.add(frame_id.channel, frame_id.epoch_ns, frame.scan, "seen", frame_id.unique_id)
         times = {**frame.times_ns, "received": update.received_ns, "accepted": time.time_ns()}
-        return _Prepared(frame_id, frame.scan, encode(replace(frame, times_ns=times)))
+        try:
+            payload = encode(replace(frame, times_ns=times))
+        except WireError as error:
+            return self._rejected(update, frame_id, BadFrameError(Reason.DTYPE, str(error)))
+        return _Prepared(frame_id, frame.scan, payload)
 
     def _fit(self, frame: Frame, frame_id: FrameId) -> Frame:
         self._ring_places = max(64, self._ring_bytes // max(1, frame.image.nbytes))

@@ -1,0 +1,158 @@
+"""Fakes of the ports between a vertex and its engine, of a detector's updates, and of a network."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from charon.frames import Frame, FrameId, UnavailableError, decode
+
+CHANNEL = "ad:image"
+
+
+class FakeDelivery:
+    """A message handed out, that keeps what was said of it."""
+
+    def __init__(self, payload, attempt=1):
+        self.payload = payload
+        self.attempt = attempt
+        self.acks = 0
+        self.extended = 0
+
+    async def ack(self):
+        """Count."""
+        self.acks += 1
+
+    async def in_progress(self):
+        """Count."""
+        self.extended += 1
+
+    async def release(self):
+        """Do nothing: no test asks for it."""
+
+
+class FakeInlet:
+    """Hands out batches as given, then tells the vertex to stop."""
+
+    def __init__(self, batches, stop):
+        self._batches = list(batches)
+        self._stop = stop
+        self.closed = False
+
+    async def batch(self, maximum, linger_s):
+        """Return the next batch."""
+        await asyncio.sleep(0)
+        if self._batches:
+            return self._batches.pop(0)
+        self._stop.set()
+        await asyncio.sleep(0.001)
+        return []
+
+    async def close(self):
+        """Take note."""
+        self.closed = True
+
+
+class FakeOutlet:
+    """A buffer that knows names; a gate that is shut is a full buffer."""
+
+    def __init__(self):
+        self.messages = {}
+        self.sends = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.fault = None
+
+    async def send(self, payload, name):
+        """Keep a message once under its name."""
+        self.sends += 1
+        await self.gate.wait()
+        if self.fault is not None:
+            raise self.fault
+        new = name not in self.messages
+        self.messages.setdefault(name, payload)
+        return new
+
+    def decoded(self):
+        """Return the messages in the order in which they were confirmed."""
+        return [decode(payload) for payload in self.messages.values()]
+
+
+class FakeLedger:
+    """A page that keeps every version written."""
+
+    def __init__(self, document=None):
+        self.saved = [] if document is None else [document]
+        self.away = 0
+
+    async def load(self):
+        """Return the last version."""
+        return self.saved[-1] if self.saved else None
+
+    async def save(self, document):
+        """Keep a version, unless the ledger is away."""
+        if self.away:
+            self.away -= 1
+            raise UnavailableError("the ledger is away")
+        self.saved.append(document)
+
+
+class FakeUpdate:
+    """An update of the channel: a frame, or the error that looking into it raises."""
+
+    def __init__(self, unique_id, image=None, *, time_ns=None, identify=None, frame=None, position=None, scan=""):
+        self.id = FrameId(CHANNEL, unique_id, 1000 + unique_id if time_ns is None else time_ns)
+        self.received_ns = 5000 + unique_id
+        self._image = np.full((4, 4), unique_id, np.uint16) if image is None else image
+        self._identify = identify
+        self._frame = frame
+        self._position = position
+        self._scan = scan
+
+    def identify(self):
+        """Return which frame it is."""
+        if self._identify is not None:
+            raise self._identify
+        return self.id
+
+    def frame(self):
+        """Return the frame."""
+        if self._frame is not None:
+            raise self._frame
+        return Frame(self.id, self._image, scan=self._scan, position_m=self._position)
+
+
+class FakeBackend:
+    """A network that gives the mean of its input as the phase, and keeps the batches it was given."""
+
+    name = "fake 1"
+
+    def __init__(self, fault=None):
+        self.batches = []
+        self.fault = fault
+
+    def infer(self, counts):
+        """Run."""
+        self.batches.append(len(counts))
+        if self.fault is not None:
+            raise self.fault
+        return {"phase": np.ones_like(counts) * counts.mean(axis=(1, 2), keepdims=True)}
+
+
+@pytest.fixture
+def fakes():
+    """Return the classes of this file: a test makes what it needs inside its event loop."""
+    return type(
+        "Fakes",
+        (),
+        {
+            "Delivery": FakeDelivery,
+            "Inlet": FakeInlet,
+            "Outlet": FakeOutlet,
+            "Ledger": FakeLedger,
+            "Update": FakeUpdate,
+            "Backend": FakeBackend,
+        },
+    )

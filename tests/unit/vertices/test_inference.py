@@ -1,0 +1,187 @@
+"""Every message gets an answer, and is acknowledged only when every outlet has confirmed it.
+
+After a frame of the wrong shape, one that is not finite, one that cannot be read or one that kills, good
+frames still get through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from charon.frames import Frame, FrameId, LatePosition, Patch, Rejection, encode
+from charon.vertices.inference import InferenceVertex, ModelInfo
+
+MODEL = ModelInfo("net@3", (2, 2), 1e-8)
+
+
+def frame(n, image=None, **more):
+    return Frame(
+        FrameId("ad:image", n, 1000 + n, 1001), np.full((2, 2), n, np.uint16) if image is None else image, **more
+    )
+
+
+def run(fakes, batches, *, backend=None, outlets=1, **options):
+    """Run a vertex over batches of deliveries until they are dealt with."""
+    backend = backend or fakes.Backend()
+
+    async def main():
+        stop = asyncio.Event()
+        inlet = fakes.Inlet(batches, stop)
+        ends = [fakes.Outlet() for _ in range(outlets)]
+        vertex = InferenceVertex(backend, MODEL, "run-1", **options)
+        await asyncio.wait_for(vertex.work(inlet, ends, stop), 20)
+        assert inlet.closed
+        return vertex, ends
+
+    return (*asyncio.run(main()), backend)
+
+
+def test_a_frame_becomes_a_patch_with_all_it_carries(fakes):
+    sent = frame(3, scan="s", position_m=(1e-6, 2e-6), attributes={"a": 1}, times_ns={"received": 5})
+    delivery = fakes.Delivery(encode(sent))
+    _, (outlet,), _ = run(fakes, [[delivery]])
+    (patch,) = outlet.decoded()
+    assert isinstance(patch, Patch)
+    assert (patch.id, patch.run, patch.model, patch.pixel_m) == (sent.id, "run-1", "net@3", 1e-8)
+    assert (patch.scan, patch.position_m, dict(patch.attributes)) == ("s", (1e-6, 2e-6), {"a": 1})
+    assert patch.phase.tolist() == [[3, 3], [3, 3]]
+    assert set(patch.times_ns) == {"received", "inferred"}
+    assert list(outlet.messages) == [sent.id.name]
+    assert delivery.acks == 1
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=6))
+def test_a_batch_runs_at_the_size_it_came(fakes, sizes):
+    numbers = iter(range(1000))
+    batches = [[fakes.Delivery(encode(frame(next(numbers)))) for _ in range(size)] for size in sizes]
+    _, (outlet,), backend = run(fakes, batches)
+    assert backend.batches == sizes
+    assert [m.id.unique_id for m in outlet.decoded()] == list(range(sum(sizes)))
+    assert all(m.phase[0, 0] == m.id.unique_id for m in outlet.decoded())
+    assert [d.acks for batch in batches for d in batch] == [1] * sum(sizes)
+
+
+def test_nothing_is_acknowledged_before_every_outlet_has_confirmed(fakes):
+    async def main():
+        stop = asyncio.Event()
+        batches = [[fakes.Delivery(encode(frame(2 * k + j))) for j in range(2)] for k in range(3)]
+        inlet = fakes.Inlet(batches, asyncio.Event())
+        outlets = [fakes.Outlet(), fakes.Outlet()]
+        outlets[1].gate.clear()
+        vertex = InferenceVertex(fakes.Backend(), MODEL, "run-1")
+        work = asyncio.create_task(vertex.work(inlet, outlets, stop))
+        every = [delivery for batch in batches for delivery in batch]
+        # The first batch waits for its confirmation and the second one for the first: both ask for more time.
+        while not all(delivery.extended for delivery in every[:4]):  # noqa: ASYNC110 - what a fake counts sets no event
+            await asyncio.sleep(0.02)
+        assert len(outlets[0].messages) == 2
+        assert not any(delivery.acks for delivery in every)
+        outlets[1].gate.set()
+        while not all(delivery.acks for delivery in every):  # noqa: ASYNC110 - what a fake counts sets no event
+            await asyncio.sleep(0.02)
+        stop.set()
+        await asyncio.wait_for(work, 20)
+        assert [delivery.acks for delivery in every] == [1] * 6
+        assert [len(outlet.messages) for outlet in outlets] == [6, 6]
+
+    asyncio.run(main())
+
+
+BAD = {
+    "another shape": (frame(2, np.zeros((3, 2), np.uint16)), 1, "shape", "3x2"),
+    "not a number": (frame(2, np.array([[1, np.nan], [1, 1]], np.float32)), 1, "not-finite", "not finite"),
+    "without end": (frame(2, np.array([[1, np.inf], [1, 1]], np.float64)), 1, "not-finite", "not finite"),
+    "too large for the network": (frame(2, np.array([[1, 1e300], [1, 1]])), 1, "not-finite", "not finite"),
+    "deadly": (frame(2), 4, "poison", "3 times"),
+}
+
+
+@pytest.mark.parametrize(("bad", "attempt", "reason", "words"), BAD.values(), ids=BAD.keys())
+def test_a_bad_frame_is_rejected_under_its_name_and_its_neighbours_are_not(fakes, bad, attempt, reason, words):
+    deliveries = [
+        fakes.Delivery(encode(frame(1))),
+        fakes.Delivery(encode(bad), attempt),
+        fakes.Delivery(encode(frame(3))),
+    ]
+    vertex, (outlet,), backend = run(fakes, [deliveries])
+    found = {m.id.unique_id: m for m in outlet.decoded()}
+    rejection = found[2]
+    assert isinstance(rejection, Rejection)
+    assert (rejection.id, rejection.reason, rejection.vertex) == (bad.id, reason, "inference")
+    assert words in rejection.detail
+    assert bad.id.name in rejection.detail
+    assert bad.id.name in outlet.messages
+    assert isinstance(found[1], Patch)
+    assert isinstance(found[3], Patch)
+    assert backend.batches == [2]
+    assert [d.acks for d in deliveries] == [1, 1, 1]
+    assert vertex.document()["counts"][f"rejected:{reason}"] == 1
+
+
+def test_the_last_try_is_still_made(fakes):
+    _, (outlet,), _ = run(fakes, [[fakes.Delivery(encode(frame(2)), 3)]])
+    assert isinstance(outlet.decoded()[0], Patch)
+
+
+def test_a_frame_that_was_handed_out_before_runs_alone(fakes):
+    attempts = [1, 2, 1, 3]
+    deliveries = [fakes.Delivery(encode(frame(n)), attempt) for n, attempt in enumerate(attempts)]
+    _, (outlet,), backend = run(fakes, [deliveries])
+    assert backend.batches == [2, 1, 1]
+    assert {m.id.unique_id: m.phase[0, 0] for m in outlet.decoded()} == {0: 0, 1: 1, 2: 2, 3: 3}
+
+
+def test_what_cannot_be_read_is_set_aside_and_counted(fakes):
+    deliveries = [fakes.Delivery(b"\xa1no"), fakes.Delivery(encode(frame(1)))]
+    vertex, (outlet,), _ = run(fakes, [deliveries])
+    assert [m.id.unique_id for m in outlet.decoded()] == [1]
+    assert [d.acks for d in deliveries] == [1, 1]
+    assert vertex.stats.counts["undecodable"] == 1
+
+
+def test_what_is_no_frame_is_handed_on_as_it_is(fakes):
+    messages = [
+        Rejection(FrameId("ad:image", 1, 1001), "shape", "too small", "source"),
+        LatePosition("ad:image", 1001, (1e-6, 0.0)),
+    ]
+    deliveries = [fakes.Delivery(encode(m)) for m in messages]
+    _, outlets, backend = run(fakes, [deliveries], outlets=2)
+    for outlet in outlets:
+        assert outlet.messages == {messages[0].id.name: encode(messages[0]), messages[1].name: encode(messages[1])}
+    assert backend.batches == []
+    assert [d.acks for d in deliveries] == [1, 1]
+
+
+def test_a_network_that_fails_ends_the_vertex_with_nothing_acknowledged(fakes):
+    deliveries = [fakes.Delivery(encode(frame(n))) for n in range(3)]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(fakes, [deliveries], backend=fakes.Backend(RuntimeError("out of memory")))
+    assert [d.acks for d in deliveries] == [0, 0, 0]
+
+
+def test_an_outlet_that_fails_ends_the_vertex_though_nothing_more_comes(fakes):
+    async def main():
+        outlet = fakes.Outlet()
+        outlet.fault = ValueError("never")
+        delivery = fakes.Delivery(encode(frame(1)))
+        inlet = fakes.Inlet([[delivery], *([[]] * 20)], asyncio.Event())
+        vertex = InferenceVertex(fakes.Backend(), MODEL, "run-1")
+        try:
+            await asyncio.wait_for(vertex.work(inlet, [outlet], asyncio.Event()), 20)
+        finally:
+            assert delivery.acks == 0
+
+    with pytest.raises(ValueError, match="never"):
+        asyncio.run(main())
+
+
+def test_it_warms_up_at_every_size_that_may_come(fakes):
+    backend = fakes.Backend()
+    InferenceVertex(backend, MODEL, "run-1", max_batch=5).warm_up()
+    assert backend.batches == [1, 2, 3, 4, 5]

@@ -1,0 +1,268 @@
+"""After any bad, repeated or unnameable update, good frames still get through; and every frame seen is accounted for.
+
+While the buffer refuses, frames wait and none is lost; where the ring is full, exactly those beyond are missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import numpy as np
+import pytest
+
+from charon.frames import BadFrameError, Frame, LatePosition, Reason, Rejection, UsageError
+from charon.frames.account import settle
+from charon.science.preprocess import Geometry
+from charon.vertices.source import SourceVertex
+
+CHANNEL = "ad:image"
+
+
+def run(vertex, outlet, updates, *, ledger=None):
+    """Feed updates, stop, and let the vertex drain."""
+
+    async def main():
+        outlets = [outlet()]
+        if ledger is not None:
+            await vertex.recall(ledger)
+        for update in updates:
+            vertex.on_update(update)
+        stop = asyncio.Event()
+        stop.set()
+        await asyncio.wait_for(vertex.work(outlets, stop), 20)
+        return outlets[0]
+
+    return asyncio.run(main())
+
+
+def account(vertex, *, ended=True):
+    page = json.loads(json.dumps(vertex.document()))
+    return settle([{**page, "vertex": "in"}], ended=ended)
+
+
+def ids(vertex, state, epoch_ns):
+    return vertex.book.ids(CHANNEL, epoch_ns, state).ranges()
+
+
+def test_a_stop_drains_the_ring(fakes):
+    vertex = SourceVertex(CHANNEL)
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(n) for n in range(1, 41)])
+    found = outlet.decoded()
+    assert [m.id.unique_id for m in found] == list(range(1, 41))
+    assert all(isinstance(m, Frame) and (m.image == m.id.unique_id).all() for m in found)
+    assert {m.times_ns["received"] - m.id.unique_id for m in found} == {5000}
+    assert list(outlet.messages) == [f"{CHANNEL}/{1000 + n}/{n}" for n in range(1, 41)]
+    assert ids(vertex, "accepted", 1001) == [[1, 40]]
+    assert vertex.document()["waiting"] == 0
+
+
+def test_nothing_is_lost_while_the_buffer_refuses(fakes):
+    async def main():
+        vertex = SourceVertex(CHANNEL, in_flight=4)
+        outlet = fakes.Outlet()
+        outlet.gate.clear()
+        stop = asyncio.Event()
+        work = asyncio.create_task(vertex.work([outlet], stop))
+        for n in range(1, 101):
+            vertex.on_update(fakes.Update(n))
+        while outlet.sends < 4:  # noqa: ASYNC110 - what a fake counts sets no event
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        # No more are handed over than may be under way, and none of them counts yet.
+        assert outlet.sends == 4
+        assert not outlet.messages
+        assert ids(vertex, "accepted", 1001) == []
+        stop.set()
+        await asyncio.sleep(0.05)
+        assert not work.done()
+        outlet.gate.set()
+        await asyncio.wait_for(work, 20)
+        return vertex, outlet
+
+    vertex, outlet = asyncio.run(main())
+    assert [m.id.unique_id for m in outlet.decoded()] == list(range(1, 101))
+    assert ids(vertex, "accepted", 1001) == [[1, 100]]
+    assert account(vertex).missed == 0
+
+
+def test_what_finds_the_ring_full_is_missed_and_nothing_else(fakes):
+    vertex = SourceVertex(CHANNEL)
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(n) for n in range(1, 301)])
+    assert [m.id.unique_id for m in outlet.decoded()] == list(range(1, 257))
+    assert ids(vertex, "missed", 1001) == [[257, 300]]
+    found = account(vertex)
+    assert (found.published, found.missed, found.accepted) == (300, 44, 256)
+
+
+def test_frames_that_never_came_are_missed(fakes):
+    vertex = SourceVertex(CHANNEL)
+    run(vertex, fakes.Outlet, [fakes.Update(n) for n in (3, 4, 7, 8, 10)])
+    found = account(vertex)
+    assert (found.published, found.missed, found.missed_ids) == (8, 3, {CHANNEL: [[5, 6], [9, 9]]})
+
+
+BAD = {
+    "a codec that nobody knows": ({"frame": BadFrameError(Reason.CODEC, "codec 'xyz'")}, "codec"),
+    "a value cut short": ({"frame": BadFrameError(Reason.TRUNCATED, "too short")}, "truncated"),
+    "an empty value in the middle": ({"frame": BadFrameError(Reason.EMPTY, "no value")}, "empty"),
+    "another size": ({"image": np.zeros((3, 5), np.uint16)}, "shape"),
+    "another size with as many pixels": ({"image": np.zeros((2, 8), np.uint16)}, "shape"),
+    "a type that counts nothing": ({"image": np.zeros((4, 4), bool)}, "dtype"),
+}
+
+
+@pytest.mark.parametrize(("how", "reason"), BAD.values(), ids=BAD.keys())
+def test_a_bad_frame_is_rejected_under_its_name_and_good_ones_follow(fakes, how, reason):
+    vertex = SourceVertex(CHANNEL, geometry=Geometry((4, 4), (0, 0, 4, 4), 2))
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(2, **how), fakes.Update(3)])
+    first, rejection, last = outlet.decoded()
+    assert (first.image == 1).all()
+    assert (last.image == 3).all()
+    assert isinstance(rejection, Rejection)
+    assert (rejection.id.unique_id, rejection.reason, rejection.vertex) == (2, reason, "source")
+    assert rejection.id.name in rejection.detail
+    assert list(outlet.messages)[1] == rejection.id.name
+    assert ids(vertex, f"rejected:{reason}", 1001) == [[2, 2]]
+    assert account(vertex, ended=False).rejected == {reason: 1}
+
+
+def test_a_type_without_a_place_on_the_wire_is_rejected_where_frames_pass_as_they_are(fakes):
+    vertex = SourceVertex(CHANNEL)
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(1, np.zeros((4, 4), bool)), fakes.Update(2)])
+    rejection, frame = outlet.decoded()
+    assert (rejection.reason, frame.id.unique_id) == ("dtype", 2)
+
+
+def test_an_update_that_names_no_frame_is_passed_over(fakes):
+    vertex = SourceVertex(CHANNEL)
+    nameless = fakes.Update(9, identify=BadFrameError(Reason.MALFORMED, "no uniqueId"))
+    outlet = run(vertex, fakes.Outlet, [nameless, fakes.Update(1), nameless, fakes.Update(2)])
+    assert [m.id.unique_id for m in outlet.decoded()] == [1, 2]
+    assert vertex.stats.counts["unidentified:malformed"] == 2
+    assert account(vertex).published == 2
+
+
+def test_what_an_idle_channel_holds_is_no_frame(fakes):
+    vertex = SourceVertex(CHANNEL)
+    idle = fakes.Update(0, time_ns=0, frame=BadFrameError(Reason.EMPTY, "no value"))
+    outlet = run(vertex, fakes.Outlet, [idle, fakes.Update(5), fakes.Update(6)])
+    assert [m.id.unique_id for m in outlet.decoded()] == [5, 6]
+    assert account(vertex).published == 2
+
+
+def test_the_last_frame_again_is_counted_once(fakes):
+    vertex = SourceVertex(CHANNEL)
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(1), fakes.Update(2), fakes.Update(2)])
+    assert outlet.sends == 2
+    assert vertex.stats.counts["again"] == 2
+    assert account(vertex).published == 2
+
+
+def test_a_restart_of_the_detector_begins_an_epoch(fakes):
+    vertex = SourceVertex(CHANNEL)
+    again = [fakes.Update(n, time_ns=9000 + n) for n in (1, 2)]
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(2), fakes.Update(3), *again])
+    assert [(m.id.unique_id, m.id.epoch_ns) for m in outlet.decoded()] == [
+        (1, 1001),
+        (2, 1001),
+        (3, 1001),
+        (1, 9001),
+        (2, 9001),
+    ]
+    assert vertex.document()["restarts"] == 1
+    assert account(vertex).published == 5
+
+
+def test_the_account_goes_on_after_a_restart_of_the_reader(fakes):
+    first = SourceVertex(CHANNEL)
+    run(first, fakes.Outlet, [fakes.Update(1), fakes.Update(2)])
+    ledger = fakes.Ledger(json.loads(json.dumps(first.document())))
+    second = SourceVertex(CHANNEL)
+    # The channel shows its latest frame to whoever joins.
+    outlet = run(second, fakes.Outlet, [fakes.Update(2), fakes.Update(4)], ledger=ledger)
+    assert [(m.id.unique_id, m.id.epoch_ns) for m in outlet.decoded()] == [(4, 1001)]
+    assert ids(second, "accepted", 1001) == [[1, 2], [4, 4]]
+    assert account(second).missed_ids == {CHANNEL: [[3, 3]]}
+
+
+def test_a_frame_that_the_predecessor_could_not_hand_over_is_handed_over_when_it_comes_again(fakes):
+    first = SourceVertex(CHANNEL)
+    run(first, fakes.Outlet, [fakes.Update(1)])
+    document = json.loads(json.dumps(first.document()))
+    document["last"] = [2, 1002, 1001]
+    document["ledger"]["epochs"][0]["sets"]["seen"] = [[1, 2]]
+    second = SourceVertex(CHANNEL)
+    outlet = run(second, fakes.Outlet, [fakes.Update(2), fakes.Update(2)], ledger=fakes.Ledger(document))
+    assert [m.id.unique_id for m in outlet.decoded()] == [2]
+    assert ids(second, "accepted", 1001) == [[1, 2]]
+
+
+def test_a_reader_without_a_predecessor_begins_anew(fakes):
+    vertex = SourceVertex(CHANNEL)
+    run(vertex, fakes.Outlet, [fakes.Update(1)], ledger=fakes.Ledger())
+    assert account(vertex).published == 1
+
+
+def test_positions_come_from_the_frame_or_else_from_the_look_up(fakes):
+    vertex = SourceVertex(CHANNEL, positions=lambda i: None if i.unique_id == 3 else (i.unique_id * 1e-6, 0.0))
+    updates = [fakes.Update(1, position=(7.0, 8.0)), fakes.Update(2), fakes.Update(3)]
+    outlet = run(vertex, fakes.Outlet, updates)
+    assert [m.position_m for m in outlet.decoded()] == [(7.0, 8.0), (2e-6, 0.0), None]
+
+
+def test_scans_are_named_by_the_frame_or_else_by_when_the_epoch_began(fakes):
+    noon = 1_700_000_000_000_000_000
+    vertex = SourceVertex(CHANNEL)
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(1, time_ns=noon), fakes.Update(2, time_ns=noon + 1, scan="s7")])
+    assert [m.scan for m in outlet.decoded()] == ["scan-20231114T221320Z", "s7"]
+
+
+def test_late_positions_are_sent_on(fakes):
+    vertex = SourceVertex(CHANNEL)
+    late = LatePosition(CHANNEL, 1001, (1e-6, 2e-6))
+    vertex.on_position(late)
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(1)])
+    assert late in outlet.decoded()
+    assert late.name in outlet.messages
+    assert len(outlet.messages) == 2
+
+
+def test_a_buffer_that_had_the_frame_from_another_reader_counts_it_redundant(fakes):
+    async def main():
+        outlet = fakes.Outlet()
+        stop = asyncio.Event()
+        stop.set()
+        vertices = [SourceVertex(CHANNEL), SourceVertex(CHANNEL)]
+        for vertex, first in zip(vertices, (1, 3), strict=True):
+            for n in range(first, 6):
+                vertex.on_update(fakes.Update(n))
+            await vertex.work([outlet], stop)
+        return vertices, outlet
+
+    vertices, outlet = asyncio.run(main())
+    assert len(outlet.messages) == 5
+    pages = [{**json.loads(json.dumps(v.document())), "vertex": "in"} for v in vertices]
+    found = settle(pages, ended=False)
+    assert (found.published, found.accepted, found.duplicates) == (5, 5, 3)
+
+
+def test_a_buffer_that_will_never_take_a_frame_ends_the_vertex(fakes):
+    async def main():
+        vertex = SourceVertex(CHANNEL)
+        outlet = fakes.Outlet()
+        outlet.fault = UsageError("a message of 99 bytes is larger than it takes")
+        vertex.on_update(fakes.Update(1))
+        await asyncio.wait_for(vertex.work([outlet], asyncio.Event()), 20)
+
+    with pytest.raises(UsageError, match="99 bytes"):
+        asyncio.run(main())
+
+
+def test_a_channel_without_time_stamps_is_told_once(fakes):
+    vertex = SourceVertex(CHANNEL)
+    run(vertex, fakes.Outlet, [fakes.Update(n, time_ns=0) for n in (1, 2, 3)])
+    assert [line for line in vertex.document()["said"] if "time stamps" in line] == [
+        f"channel {CHANNEL} sends no time stamps: frames are named by uniqueId alone"
+    ]
+    assert account(vertex).published == 3
