@@ -1,0 +1,84 @@
+"""Messages a second from a work queue: the client library's fetch beside the reader that pulls ahead."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charon.adapters.nats import Bus, EdgeReader, EdgeWriter, NatsServer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Read = Callable[[], Awaitable[int]]
+
+
+def main() -> None:
+    """Print the rate and the processor time of both readers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--bytes", type=int, default=65_536)
+    parser.add_argument("--batch", type=int, default=8)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server = NatsServer(Path(folder))
+        server.start()
+        try:
+            asyncio.run(_measure(server, options))
+        finally:
+            server.stop()
+
+
+async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
+    bus = await Bus.connect(server.address, "benchmark")
+    for name, make in {"fetch": _fetching, "reader of our own": _reading}.items():
+        edge = name.replace(" ", "-")
+        await bus.make_edge(
+            edge, storage="memory", max_bytes=2**31, max_messages=100_000, ack_wait_s=30.0, max_handed_out=1000
+        )
+        read = await make(bus, edge, options.batch)
+        writer, payload = EdgeWriter(bus, edge), bytes(options.bytes)
+        for first in range(0, options.messages, 100):
+            names = range(first, min(first + 100, options.messages))
+            await asyncio.gather(*(writer.send(payload, f"{edge}-{k}") for k in names))
+        got, started, started_cpu = 0, time.perf_counter(), time.process_time()
+        while got < options.messages:
+            got += await read()
+        seconds, busy = time.perf_counter() - started, time.process_time() - started_cpu
+        print(
+            f"{name}: {got / seconds:.0f} messages/s of {options.bytes} bytes in batches of {options.batch}, "
+            f"{busy / got * 1e6:.0f} us of this process a message"
+        )
+    await bus.close()
+
+
+async def _fetching(bus: Bus, edge: str, batch: int) -> Read:
+    subscription = await bus.js.pull_subscribe_bind("reader", edge)
+
+    async def read() -> int:
+        messages = await subscription.fetch(batch, timeout=1)
+        for message in messages:
+            await message.ack()
+        return len(messages)
+
+    return read
+
+
+async def _reading(bus: Bus, edge: str, batch: int) -> Read:
+    reader = EdgeReader(bus, edge, max(2 * batch, 16))
+
+    async def read() -> int:
+        deliveries = await reader.batch(batch, 0)
+        for delivery in deliveries:
+            await delivery.ack()
+        return len(deliveries)
+
+    return read
+
+
+if __name__ == "__main__":
+    main()
