@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
-from nats.errors import OutboundBufferLimitError
-from nats.js.errors import APIError, NoStreamResponseError, TooManyStalledMsgsError
+from nats.errors import MaxPayloadError
 
+from charon.adapters.nats.publisher import RefusedError
 from charon.frames import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 # JetStream's own numbers for "maximum messages/bytes exceeded" and "resource limits exceeded".
 _FULL = frozenset({10077, 10047, 10023, 10028})
 _TOO_LARGE = 10054
+_NO_STREAM = 503
 _FULL_PAUSE_S = 0.01
 _AWAY_PAUSE_S = 0.1
 
@@ -62,30 +63,38 @@ class EdgeWriter:
         UsageError
             If the message is larger than the buffer takes at all.
         """
-        headers = {"Nats-Msg-Id": name}
         while True:
+            if not self._bus.client.is_connected:
+                # The client would keep what it cannot send, and each try would add to it.
+                await asyncio.sleep(_AWAY_PAUSE_S)
+                continue
             try:
-                future = await self._bus.js.publish_async(
-                    self._edge, payload, wait_stall=self._timeout_s, headers=headers
-                )
-                ack = await asyncio.wait_for(future, self._timeout_s)
-            except APIError as error:
-                if error.err_code == _TOO_LARGE:
-                    raise UsageError(
-                        f"edge {self._edge}: a message of {len(payload)} bytes is larger than it takes"
-                    ) from error
-                if error.err_code not in _FULL:
-                    _log.warning("edge %s refused a message: %s", self._edge, error)
-                    await asyncio.sleep(_AWAY_PAUSE_S)
-                else:
-                    self.full_since = self.full_since or time.monotonic()
-                    await asyncio.sleep(_FULL_PAUSE_S)
-            except (NoStreamResponseError, TooManyStalledMsgsError, OutboundBufferLimitError, TimeoutError, NatsError):
+                new = await self._bus.publisher.send(self._edge, payload, name, self._timeout_s)
+            except MaxPayloadError as error:
+                raise self._too_large(payload) from error
+            except RefusedError as refusal:
+                await self._refused(refusal, payload)
+            except (TimeoutError, NatsError):
                 # Away: the client reconnects by itself, and the message's name makes sending it again harmless.
                 await asyncio.sleep(_AWAY_PAUSE_S)
             else:
                 self.full_since = None
-                return not ack.duplicate
+                return new
+
+    async def _refused(self, refusal: RefusedError, payload: bytes) -> None:
+        """Wait before the next try; a message that no try would bring in is an error."""
+        if refusal.number == _TOO_LARGE:
+            raise self._too_large(payload) from refusal
+        if refusal.number in _FULL:
+            self.full_since = self.full_since or time.monotonic()
+            await asyncio.sleep(_FULL_PAUSE_S)
+            return
+        if refusal.number != _NO_STREAM:
+            _log.warning("edge %s refused a message: %s", self._edge, refusal.text)
+        await asyncio.sleep(_AWAY_PAUSE_S)
+
+    def _too_large(self, payload: bytes) -> UsageError:
+        return UsageError(f"edge {self._edge}: a message of {len(payload)} bytes is larger than it takes")
 
 
 class BufferedDelivery:

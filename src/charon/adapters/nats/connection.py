@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import suppress
@@ -13,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
 
+from charon.adapters.nats.publisher import Publisher
 from charon.frames import UnavailableError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 LEDGER_BUCKET = "ledger"
+_CONNECT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class Bus:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.js: JetStreamContext = client.jetstream(publish_async_max_pending=4096)
+        self.js: JetStreamContext = client.jetstream()
+        self.publisher = Publisher(client)
         self._bucket: KeyValue | None = None
         self.closing = False
 
@@ -88,17 +92,21 @@ class Bus:
             _log.debug("inter-step buffer at %s: %r", address.url, error)
 
         try:
-            client = await nats.connect(
-                address.url,
-                token=address.token,
-                name=name,
-                connect_timeout=3,
-                allow_reconnect=patient,
-                max_reconnect_attempts=-1 if patient else 0,
-                reconnect_time_wait=0.1,
-                pending_size=64 * 2**20,
-                disconnected_cb=on_disconnect if patient else None,
-                error_cb=on_error,
+            # Even an impatient client tries for ever to connect the first time.
+            client = await asyncio.wait_for(
+                nats.connect(
+                    address.url,
+                    token=address.token,
+                    name=name,
+                    connect_timeout=3,
+                    allow_reconnect=patient,
+                    max_reconnect_attempts=-1 if patient else 0,
+                    reconnect_time_wait=0.1,
+                    pending_size=64 * 2**20,
+                    disconnected_cb=on_disconnect if patient else None,
+                    error_cb=on_error,
+                ),
+                _CONNECT_S,
             )
         except (NatsError, OSError, TimeoutError) as error:
             raise UnavailableError(f"no inter-step buffer answers at {address.url}: {error}") from error
