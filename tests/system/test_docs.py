@@ -6,7 +6,6 @@ Run as a program, this file writes ``docs/reference/command-line.md`` and ``mode
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import json
 import os
@@ -16,7 +15,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import click
 import pytest
@@ -24,6 +23,7 @@ import pytest
 from charon.adapters.inference.bundle import ModelCard
 from charon.cli.main import COMMANDS, cli
 from charon.cli.vertex import vertex
+from charon.engines.manifest import Pipeline
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -200,10 +200,21 @@ def command_line_page() -> str:
     lines += [f"| `{name}` | {summary} |" for name, (_, summary) in COMMANDS.items()]
     lines.append("")
     for name in COMMANDS:
-        if importlib.util.find_spec(COMMANDS[name][0].partition(":")[0]):
-            lines += _section(f"charonctl {name}", _found(name))
+        lines += _section(f"charonctl {name}", _found(name))
     lines += _section("charon-vertex", vertex)
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+
+
+def honoured_fields(part: type[Any]) -> set[str]:
+    """Return the names of the manifest's fields that the embedded engine acts on."""
+    found: set[str] = set()
+    for name in part.honoured:
+        field = part.model_fields[name]
+        found.add(field.alias or name)
+        for kind in [field.annotation, *get_args(field.annotation)]:
+            if isinstance(kind, type) and hasattr(kind, "honoured"):
+                found |= honoured_fields(kind)
+    return found
 
 
 def card_schema() -> str:
@@ -214,6 +225,12 @@ def card_schema() -> str:
 
 def test_the_page_of_commands_has_not_drifted() -> None:
     assert COMMAND_LINE.read_text() == command_line_page(), WRITE_ANEW
+
+
+def test_the_page_of_the_manifest_names_every_field_that_is_acted_on() -> None:
+    page = (ROOT / "docs/reference/manifest.md").read_text()
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"^\| (.+?) \|", page, re.MULTILINE))))
+    assert honoured_fields(Pipeline) - {"name", "value"} <= named
 
 
 def test_the_schema_of_cards_has_not_drifted() -> None:
