@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charon.adapters.inference import open_backend
+from charon.science.preprocess import Geometry
 from charon.science.quality import PhaseQuality, compare_to_sample
-from charon.science.simulation.pairs import Geometry
 
 if TYPE_CHECKING:
     from charon.adapters.inference.bundle import Bundle, PatchCard
@@ -58,7 +58,7 @@ def reconstruct(
     """
     card = bundle.card
     network = open_backend(backend, bundle.model_path, threads=threads)
-    geometry = Geometry(card.input.crop, card.input.binning)
+    geometry = Geometry(card.input.detector_shape, card.input.crop, card.input.binning)
     pixel = card.patch.pixel_m
     corners = np.rint(experiment.positions_m[:, ::-1] / pixel).astype(np.int64)
     first = corners.min(axis=0)
@@ -68,7 +68,7 @@ def reconstruct(
     worth = patch_weights(card.patch)
     for start in range(0, len(experiment), _BATCH):
         indices = range(start, min(start + _BATCH, len(experiment)))
-        counts = np.stack([geometry.apply(experiment.frame(index).astype(np.float32)) for index in indices])
+        counts = np.stack([geometry.apply(experiment.frame(index)).astype(np.float32) for index in indices])
         for index, phase in zip(indices, network.infer(counts)["phase"], strict=True):
             row, column = corners[index] - first
             window = np.s_[row : row + rows, column : column + columns]

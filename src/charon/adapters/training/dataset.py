@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from charon.adapters.models.graph import Root
-from charon.adapters.training.recipe import bin_mean
+from charon.science.preprocess import bin_mean
 from charon.science.simulation.pairs import ROOT_SCALE, Pairs, simulate_pairs
 
 if TYPE_CHECKING:
@@ -131,8 +131,10 @@ def load_or_simulate(setup: Setup, options: TrainOptions, work: Path, report: Ca
 def _simulate_part(job: tuple[Setup, int, Path]) -> None:
     setup, seed, path = job
     pairs = simulate_pairs(setup.instrument, setup.probe, setup.geometry, _SHARD, seed)
-    phase = bin_mean(pairs.phase.astype(np.float32), setup.label_binning).astype(np.float16)
-    amplitude = bin_mean(pairs.amplitude.astype(np.float32), setup.label_binning).astype(np.float16)
+    phase, amplitude = (
+        np.stack([bin_mean(label, setup.label_binning) for label in labels]).astype(np.float16)
+        for labels in (pairs.phase, pairs.amplitude)
+    )
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, root_intensity=pairs.root_intensity, phase=phase, amplitude=amplitude)
     partial.rename(path)

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from charon.adapters.models import plan as plans
 from charon.adapters.models.resize import magnify
+from charon.science.preprocess import Geometry, bin_mean
 from charon.science.simulation import DEFAULT_FLUX, Instrument, shadow_scale, simulate_probe
-from charon.science.simulation.pairs import Geometry
 
 Form: TypeAlias = Literal["live", "ptychonn2", "two-headed", "two-headed-live"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -138,7 +138,7 @@ class Setup:
     def illumination(self) -> npt.NDArray[np.float32]:
         """Intensity of the probe on the output's pixels, (rows, columns) float32, of sum 1."""
         intensity = np.sum(np.abs(self.probe) ** 2, axis=0)
-        binned = bin_mean(intensity[None], self.label_binning)[0]
+        binned = bin_mean(intensity, self.label_binning)
         return (binned / binned.sum()).astype(np.float32)
 
 
@@ -159,8 +159,8 @@ def setup_for(options: TrainOptions) -> Setup:
     rows, columns = instrument.detector_shape
     if options.form in _TWO_HEADED:
         plan = _TWO_HEADED[options.form]()
-        return Setup(instrument, probe, Geometry((0, 0, rows, columns), 8), plan, label_binning=2)
-    return Setup(instrument, probe, Geometry((0, 0, rows, columns), 4), _single_plan(options.form))
+        return Setup(instrument, probe, Geometry((rows, columns), (0, 0, rows, columns), 8), plan, label_binning=2)
+    return Setup(instrument, probe, Geometry((rows, columns), (0, 0, rows, columns), 4), _single_plan(options.form))
 
 
 def _single_plan(form: Form) -> plans.Plan:
@@ -187,11 +187,5 @@ def _setup_of_probe(options: TrainOptions, path: Path) -> Setup:
     # The pattern is magnified until the sample's shadow in it lies on the patch: small convolutions need not do it.
     scale, row, column = shadow_scale(modes[int(np.argmax(np.sum(np.abs(modes) ** 2, axis=(1, 2))))])
     resize = (magnify(side, scale, row), magnify(side, scale, column))
-    geometry = Geometry((0, 0, side, side), 1)
+    geometry = Geometry((side, side), (0, 0, side, side))
     return Setup(instrument, modes.astype(np.complex64), geometry, _single_plan(options.form), resize=resize)
-
-
-def bin_mean(images: npt.NDArray[np.floating], binning: int) -> npt.NDArray[np.floating]:
-    """Average (N, rows, columns) over squares of `binning` pixels."""
-    count, rows, columns = images.shape
-    return images.reshape(count, rows // binning, binning, columns // binning, binning).mean(axis=(2, 4))

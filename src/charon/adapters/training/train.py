@@ -84,7 +84,9 @@ def export(
     options, result
         How it was trained, and what that came to; the bundle goes to `options.out_dir`.
     """
-    model = build_model(setup.plan, network.weights(), normalisation, setup.geometry.shape, half_precision_weights=True)
+    model = build_model(
+        setup.plan, network.weights(), normalisation, setup.geometry.output_shape, half_precision_weights=True
+    )
     diameter_m = energy_diameter(setup.probe, setup.instrument.object_pixel_m)
     card = ModelCard(
         name=options.name,
@@ -94,7 +96,7 @@ def export(
             detector_shape=setup.instrument.detector_shape,
             crop=setup.geometry.crop,
             binning=setup.geometry.binning,
-            shape=setup.geometry.shape,
+            shape=setup.geometry.output_shape,
             normalisation=_NORMALISATION,
         ),
         outputs=tuple(

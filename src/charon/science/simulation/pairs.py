@@ -12,30 +12,11 @@ from charon.science.simulation.experiment import diffract
 from charon.science.simulation.training_objects import random_shapes
 
 if TYPE_CHECKING:
+    from charon.science.preprocess import Geometry
     from charon.science.simulation.instrument import Instrument
 
 _PATCHES_PER_OBJECT = 16
 _OBJECT_MARGIN = 160
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What of a frame enters the network: a crop (row, column, height, width) and its mean-binning."""
-
-    crop: tuple[int, int, int, int]
-    binning: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the network's input."""
-        return self.crop[2] // self.binning, self.crop[3] // self.binning
-
-    def apply(self, frame: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the crop of a (rows, columns) frame, averaged over squares of `binning` pixels."""
-        row, column, height, width = self.crop
-        part = frame[row : row + height, column : column + width]
-        squares = part.reshape(height // self.binning, self.binning, width // self.binning, self.binning)
-        return squares.mean(axis=(1, 3), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +66,7 @@ def simulate_pairs(
         Objects are drawn from it; two seeds share no object.
     """
     rows, columns = instrument.patch_shape
-    root = np.empty((count, *geometry.shape), np.float16)
+    root = np.empty((count, *geometry.output_shape), np.float16)
     phase = np.empty((count, rows, columns), np.float16)
     amplitude = np.empty_like(phase)
     rng = np.random.default_rng((seed, 0))

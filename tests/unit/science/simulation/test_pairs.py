@@ -5,23 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from charon.science.preprocess import Geometry
 from charon.science.simulation import Experiment, Instrument, Sample, simulate_probe
-from charon.science.simulation.pairs import ROOT_SCALE, Geometry, simulate_pairs
+from charon.science.simulation.pairs import ROOT_SCALE, simulate_pairs
 
 INSTRUMENT = Instrument()
-GEOMETRY = Geometry((0, 0, 512, 512), 4)
+GEOMETRY = Geometry((512, 512), (0, 0, 512, 512), 4)
 
 
 @pytest.fixture(scope="module")
 def probe() -> np.ndarray:
     return simulate_probe(INSTRUMENT)[None]
-
-
-def test_binning_averages_squares_of_the_crop() -> None:
-    frame = np.arange(64, dtype=np.float32).reshape(8, 8)
-    binned = Geometry((2, 4, 4, 4), 2).apply(frame)
-    expected = [[frame[2:4, 4:6].mean(), frame[2:4, 6:8].mean()], [frame[4:6, 4:6].mean(), frame[4:6, 6:8].mean()]]
-    np.testing.assert_allclose(binned, expected)
 
 
 def test_a_pair_is_what_the_experiment_expects_of_its_patch(probe: np.ndarray) -> None:
