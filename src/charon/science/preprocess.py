@@ -101,7 +101,7 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
     rows, columns = image.shape
     if image.dtype.name in _SMALL_INTEGERS:
         total = np.int32
-    elif image.dtype == np.float32 or image.dtype == np.float16:
+    elif image.dtype.name in {"float32", "float16"}:
         total = np.float32
     else:
         total = np.float64
