@@ -11,7 +11,7 @@ import click
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--form",
-    type=click.Choice(["live", "ptychonn2", "two-headed"]),
+    type=click.Choice(["live", "ptychonn2", "two-headed", "two-headed-live"]),
     default="live",
     show_default=True,
     help="Form of the network.",
