@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import nats
+from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 from nats.js import api
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
@@ -20,7 +20,6 @@ from charon.frames import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nats.aio.client import Client
     from nats.js import JetStreamContext
     from nats.js.kv import KeyValue
 
@@ -66,7 +65,7 @@ class EdgeState:
 class Bus:
     """A connection to one nats-server that comes back by itself when the server does."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: NatsClient) -> None:
         self.client = client
         self.js: JetStreamContext = client.jetstream()
         self.publisher = Publisher(client)
@@ -91,17 +90,18 @@ class Bus:
         async def on_error(error: Exception) -> None:
             _log.debug("inter-step buffer at %s: %r", address.url, error)
 
+        client = NatsClient()
         try:
             # Even an impatient client tries for ever to connect the first time.
-            client = await asyncio.wait_for(
-                nats.connect(
+            await asyncio.wait_for(
+                client.connect(
                     address.url,
                     token=address.token,
                     name=name,
                     connect_timeout=3,
                     allow_reconnect=patient,
                     max_reconnect_attempts=-1 if patient else 0,
-                    reconnect_time_wait=0.1,
+                    reconnect_time_wait=0.1,  # pyright: ignore[reportArgumentType] - seconds, whatever its type says
                     pending_size=64 * 2**20,
                     disconnected_cb=on_disconnect if patient else None,
                     error_cb=on_error,
@@ -109,6 +109,9 @@ class Bus:
                 _CONNECT_S,
             )
         except (NatsError, OSError, TimeoutError) as error:
+            # It leaves the connection that failed open.
+            with suppress(NatsError, OSError):
+                await client.close()
             raise UnavailableError(f"no inter-step buffer answers at {address.url}: {error}") from error
         made.append(cls(client))
         return made[0]
@@ -232,7 +235,7 @@ class Bus:
             raise UnavailableError(f"the ledger does not answer: {error!r}") from error
 
     async def documents(self) -> dict[str, dict[str, Any]]:
-        """Return every document of the ledger by key.
+        """Return every replica's document of the ledger by key: those whose key has a dot.
 
         Raises
         ------
@@ -242,7 +245,7 @@ class Bus:
         try:
             bucket = await self._ledger_bucket()
             keys = await bucket.keys()
-            return {key: json.loads((await bucket.get(key)).value or b"null") for key in keys}
+            return {key: json.loads((await bucket.get(key)).value or b"null") for key in keys if "." in key}
         except (NoKeysError, NotFoundError):
             return {}
         except (NatsError, TimeoutError) as error:

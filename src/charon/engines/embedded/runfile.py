@@ -62,7 +62,8 @@ class RunInfo:
         try:
             process = psutil.Process(self.pid)
             # A process id is used again: the one meant began before it wrote this.
-            return process.is_running() and process.create_time() * 1e9 <= self.started_ns
+            here = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            return here and process.create_time() * 1e9 <= self.started_ns
         except psutil.Error:
             return False
 

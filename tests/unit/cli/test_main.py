@@ -1,0 +1,95 @@
+"""charonctl answers at once, and says what is wrong in one line and an exit status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from charon.cli.main import COMMANDS, cli, run_command
+from charon.frames import UnavailableError, UsageError
+
+
+def test_help_lists_every_command(capsys):
+    assert run_command(cli, ["help"]) == 0
+    shown = capsys.readouterr().out
+    for name, (_, summary) in COMMANDS.items():
+        assert name in shown
+        assert summary.split()[0] in shown
+
+
+@pytest.mark.parametrize("command", ["run", "status", "stop", "detector"])
+def test_help_of_a_command(capsys, command):
+    assert run_command(cli, ["help", command]) == 0
+    shown = capsys.readouterr().out
+    assert f"Usage: charonctl {command}" in shown or f" {command} " in shown
+    assert "Options:" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fly"], "fly"),
+        (["help", "fly"], "'fly'"),
+        (["status", "--colour"], "--colour"),
+        (["stop"], "PIPELINE"),
+        (["run", "x.yaml", "--frames", "many"], "many"),
+        (["run", "/nowhere/x.yaml"], "--local"),
+        (["run", "/nowhere/x.yaml", "--local"], "/nowhere/x.yaml"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments, words):
+    assert run_command(cli, arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+    assert words in told.err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(UsageError("no such model x"), 2), (UnavailableError("nothing answers at 10.0.0.1"), 1)]
+)
+def test_our_errors_are_one_line_each(capsys, error, status):
+    @click.command()
+    def fail():
+        raise error
+
+    assert run_command(fail, []) == status
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_what_nobody_thought_of_is_shown_whole():
+    @click.command()
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_command(fail, [])
+
+
+@pytest.mark.parametrize("returned", [None, 0, 1, 3])
+def test_a_command_s_answer_is_the_exit_status(returned):
+    @click.command()
+    def answer():
+        return returned
+
+    assert run_command(answer, []) == (returned or 0)
+
+
+def test_status_where_nothing_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert run_command(cli, ["status"]) == 2
+    assert capsys.readouterr().err == "error: no pipeline runs here; start one with: charonctl run FILE --local\n"
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from charon.cli.main import cli, run_command; status = run_command(cli, ['help']);"
+        "heavy = {'numpy', 'cbor2', 'pydantic', 'nats', 'openvino', 'h5py', 'rich', 'scipy'} & set(sys.modules);"
+        "sys.exit(status or ' '.join(heavy) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "charonctl" in done.stdout or "Commands" in done.stdout
