@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 from charon.vertices.runner import keep_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractContextManager
 
     from charon.vertices.inference import InferenceVertex
     from charon.vertices.ports import Inlet, Ledger, Outlet
     from charon.vertices.sink_vertex import SinkVertex
     from charon.vertices.source import SourceVertex
+
+
+async def immediately() -> None:
+    """Wait for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,15 @@ class Surroundings:
         Its replica's page.
     stop
         Set when it shall finish what it took and end.
+    may_begin
+        Returns when what follows a source is ready for its frames.
     """
 
     inlets: Sequence[Inlet]
     outlets: Sequence[Outlet]
     ledger: Ledger
     stop: asyncio.Event
+    may_begin: Callable[[], Awaitable[None]] = immediately
 
 
 class Role(Protocol):
@@ -67,6 +74,7 @@ class SourceRole:
         await self.vertex.recall(around.ledger)
         finished = asyncio.Event()
         keeping = asyncio.create_task(keep_ledger(self.vertex.document, around.ledger, finished))
+        await around.may_begin()
         work = asyncio.create_task(self.vertex.work(around.outlets, around.stop))
         try:
             with ExitStack() as stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import sys
 import time
 from contextlib import suppress
@@ -17,7 +18,7 @@ import psutil
 from charon.adapters.nats import Bus, NatsServer
 from charon.engines.embedded.processes import Process, die_with_parent
 from charon.engines.embedded.runfile import RunFile, RunInfo
-from charon.engines.embedded.settings import VertexSettings
+from charon.engines.embedded.settings import BEGIN, VertexSettings
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.frames import UnavailableError, UsageError
 
@@ -81,6 +82,8 @@ class EmbeddedEngine:
         self._manifest_text = manifest.read_text()
         self._edges = {edge: pipeline.edge_name(edge) for edge in pipeline.spec.edges}
         self._server = NatsServer(self.folder / "nats", port=options.nats_port, preexec=die_with_parent())
+        self._signal = secrets.token_hex(8)
+        self._begun = False
         self._run_file: RunFile | None = None
         self._bus: Bus | None = None
         self._tending: asyncio.Task[None] | None = None
@@ -108,12 +111,13 @@ class EmbeddedEngine:
         await self._make_buffers()
         self._run_file.write(self._info())
         self._tending = asyncio.create_task(self._tend())
-        for vertex in reversed(self.pipeline.spec.in_order()):
-            if vertex.source is not None:
-                # Frames must find their readers warm: the first ones would wait for them.
-                await self._until_ready([v.name for v in self.pipeline.spec.vertices if v.source is None], timeout_s)
-            for process in self.processes[vertex.name]:
+        for processes in self.processes.values():
+            for process in processes:
                 process.start()
+        # Frames must find their readers warm: the first ones would wait for them.
+        await self._until_ready([v.name for v in self.pipeline.spec.vertices if v.source is None], timeout_s)
+        self._begun = True
+        await self._bus.save(BEGIN, {"signal": self._signal})
         await self._until_ready([v.name for v in self.pipeline.spec.vertices], timeout_s)
 
     async def snapshot(self, *, ended: bool = False) -> Snapshot:
@@ -187,6 +191,7 @@ class EmbeddedEngine:
             inlets=tuple(name for edge, name in self._edges.items() if edge.to == vertex.name),
             outlets=tuple(name for edge, name in self._edges.items() if edge.from_ == vertex.name),
             read_batch_size=limits.read_batch_size or 8,
+            signal=self._signal if vertex.source is not None else "",
         )
         given = {e.name: e.value for e in vertex.container.env} if vertex.container else {}
         environment = {
@@ -204,6 +209,9 @@ class EmbeddedEngine:
         if self._bus is None:
             return
         await self._bus.make_ledger(self.options.storage)
+        if self._begun:
+            # The ledger may have lain in the memory of the server that ended.
+            await self._bus.save(BEGIN, {"signal": self._signal})
         for edge, name in self._edges.items():
             limits = self.pipeline.limits_of(self._vertex(edge.to))
             usable = (limits.buffer_max_length or 30_000) * (limits.buffer_usage_limit or 80) // 100

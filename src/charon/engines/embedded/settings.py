@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from charon.adapters.nats import Address
 
 _PREFIX = "CHARON_"
+BEGIN = "begin"
+"""Key of the ledger's page that lets sources begin; no replica's page is called so, as theirs have a dot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,9 @@ class VertexSettings:
         Names of the edges into and out of the vertex.
     read_batch_size
         Most messages to take at once.
+    signal
+        A source begins when the ledger's page `BEGIN` holds this word: its process can then start beside
+        the others, and no frame comes before they are ready for it.
     """
 
     run: str
@@ -33,6 +38,7 @@ class VertexSettings:
     inlets: tuple[str, ...] = ()
     outlets: tuple[str, ...] = ()
     read_batch_size: int = 8
+    signal: str = ""
 
     @property
     def page(self) -> str:
@@ -52,6 +58,7 @@ class VertexSettings:
             f"{_PREFIX}INLETS": ",".join(self.inlets),
             f"{_PREFIX}OUTLETS": ",".join(self.outlets),
             f"{_PREFIX}READ_BATCH_SIZE": str(self.read_batch_size),
+            f"{_PREFIX}SIGNAL": self.signal,
         }
 
     @classmethod
@@ -76,4 +83,5 @@ class VertexSettings:
             inlets=tuple(filter(None, get[f"{_PREFIX}INLETS"].split(","))),
             outlets=tuple(filter(None, get[f"{_PREFIX}OUTLETS"].split(","))),
             read_batch_size=int(get[f"{_PREFIX}READ_BATCH_SIZE"]),
+            signal=get[f"{_PREFIX}SIGNAL"],
         )

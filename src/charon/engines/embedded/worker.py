@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from charon.adapters.nats import Bus, EdgeReader, EdgeWriter
 from charon.adapters.nats.connection import LedgerPage
+from charon.engines.embedded.settings import BEGIN
+from charon.frames import UnavailableError
 from charon.vertices.roles import Surroundings
 
 if TYPE_CHECKING:
@@ -36,6 +39,15 @@ async def work(role: Role, settings: VertexSettings) -> None:
         ahead = max(2 * settings.read_batch_size, 16)
         inlets = [EdgeReader(bus, edge, ahead) for edge in settings.inlets]
         outlets = [EdgeWriter(bus, edge) for edge in settings.outlets]
-        await role.run(Surroundings(inlets, outlets, LedgerPage(bus, settings.page), stop))
+
+        async def may_begin() -> None:
+            while settings.signal and not stop.is_set():
+                with suppress(UnavailableError):
+                    page = await bus.load(BEGIN)
+                    if page is not None and page.get("signal") == settings.signal:
+                        return
+                await asyncio.sleep(0.02)
+
+        await role.run(Surroundings(inlets, outlets, LedgerPage(bus, settings.page), stop, may_begin))
     finally:
         await bus.close()
