@@ -103,9 +103,9 @@ class EmbeddedEngine:
             If a vertex does not become ready.
         """
         self._processes_for_all()
+        self._run_file = RunFile(self.pipeline.name)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "name").write_text(self.run + "\n")
-        self._run_file = RunFile(self.pipeline.name)
         self._server.start()
         self._bus = await Bus.connect(self._server.address, "supervisor")
         await self._make_buffers()
