@@ -162,3 +162,19 @@ def test_a_detector_that_restarts_begins_a_new_epoch(live, manifest):
     assert summary["replicas"]["in.0"]["restarts"] == 1
     assert summary["published"] == summary["reconstructed"] == published == FRAMES
     assert summary["missed"] == summary["lost"] == summary["duplicates"] == 0
+
+
+def test_positions_that_come_late_on_a_channel_of_their_own_give_the_same_image(live, manifest, undisturbed):
+    expected = _reference(undisturbed, live, manifest)
+    source = ["source", "--channel", "ad:image", "--model", "ptychonn2-sim", "--position-channel", "scan:position"]
+    run = live(manifest(**{"in": source}), "--quiet")
+    run.wait_ready()
+    late = ("--position-channel", "scan:position", "--position-delay", "0.7", "--shutdown-delay", "2")
+    detector = run.detector(*SCAN, *late)
+    detector.wait(60)
+    assert detector.returncode == 0, run.log()
+    run.wait_for(lambda s: s["replicas"]["image.0"]["scans"]["scan-1"]["placed"] == FRAMES)
+    summary = run.finish()
+    assert summary["published"] == summary["reconstructed"] == FRAMES
+    assert summary["lost"] == summary["missed"] == 0
+    assert_same_image(stitched(run.output), expected)
