@@ -82,6 +82,7 @@ def build_model(
     input_shape: tuple[int, int],
     *,
     half_precision_weights: bool = False,
+    free_offset: npt.NDArray[np.float32] | None = None,
 ) -> onnx.ModelProto:
     """Build the graph that runs from counts to patches, with a dynamic batch.
 
@@ -98,6 +99,8 @@ def build_model(
     half_precision_weights
         Store weights as float16, which halves the file; they are made float32 again when it is loaded, and
         all arithmetic is float32.
+    free_offset
+        (rows, columns) float32 of sum 1: each patch's phase has its mean, so weighted, subtracted; None leaves it.
 
     Returns
     -------
@@ -114,7 +117,12 @@ def build_model(
     value = builder.normalise(INPUT_NAME, normalisation)
     features = builder.stage("encoder", plan.encoder, builder.node("Unsqueeze", value, builder.integers([1])))
     for stage, output, layers in plan.decoders:
-        builder.node("Squeeze", builder.stage(stage, layers, features), builder.integers([1]), name=output)
+        plane = builder.stage(stage, layers, features)
+        if output == "phase" and free_offset is not None:
+            weighted = builder.node("Mul", plane, builder.constant(free_offset))
+            mean = builder.node("ReduceSum", weighted, builder.integers([2, 3]), keepdims=1)
+            plane = builder.node("Sub", plane, mean)
+        builder.node("Squeeze", plane, builder.integers([1]), name=output)
     outputs = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", None, None]) for _, name, _ in plan.decoders
     ]

@@ -85,7 +85,12 @@ def export(
         How it was trained, and what that came to; the bundle goes to `options.out_dir`.
     """
     model = build_model(
-        setup.plan, network.weights(), normalisation, setup.geometry.output_shape, half_precision_weights=True
+        setup.plan,
+        network.weights(),
+        normalisation,
+        setup.geometry.output_shape,
+        half_precision_weights=True,
+        free_offset=setup.trusted.astype("float32") if options.free_offset else None,
     )
     diameter_m = energy_diameter(setup.probe, setup.instrument.object_pixel_m)
     card = ModelCard(
@@ -106,9 +111,9 @@ def export(
         patch=PatchCard(
             shape=setup.patch_shape,
             pixel_m=setup.pixel_m,
-            offset="absolute",
+            offset="free" if options.free_offset else "absolute",
             weight_radius_m=diameter_m / 2,
-            weight_profile=setup.weight_profile,
+            weight_profile=setup.weight_profile(free_offset=options.free_offset),
         ),
         training={
             "recipe": options.to_json(),
