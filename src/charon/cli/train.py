@@ -28,6 +28,7 @@ import click
 @click.option("--flux", default=1e6, type=click.FloatRange(0, min_open=True), help="Photons a frame.")
 @click.option("--probe", "probe_file", type=click.Path(exists=True, path_type=Path), help="Measured probe (.npz).")
 @click.option("--probe-pixel", "probe_pixel_m", type=click.FloatRange(0, min_open=True), help="Its pixel in m.")
+@click.option("--free-offset", is_flag=True, help="Leave each patch's constant of phase open: for measured samples.")
 def train(
     folder: Path,
     form: str,
@@ -43,6 +44,7 @@ def train(
     flux: float,
     probe_file: Path | None,
     probe_pixel_m: float | None,
+    free_offset: bool,
 ) -> None:
     """Train a network on simulated pairs and write its bundle to FOLDER; needs: pip install 'charon[train]'."""
     from charon.frames.errors import UsageError
@@ -69,6 +71,7 @@ def train(
         probe_file=probe_file,
         probe_pixel_m=probe_pixel_m,
         flux=flux,
+        free_offset=free_offset,
     )
     try:
         run_training(options, lambda line: click.echo(line, err=True))
