@@ -176,6 +176,26 @@ def test_work_in_progress_is_not_handed_out_again(server):
     asyncio.run(main())
 
 
+def test_what_waits_in_a_slow_reader_is_not_handed_out_again(server):
+    async def main():
+        async with connected(server) as bus:
+            await make(bus, ack_wait_s=1.5)
+            for n in range(6):
+                await EdgeWriter(bus, EDGE).send(b"%d" % n, f"m{n}")
+            reader = EdgeReader(bus, EDGE)
+            found = []
+            while len(found) < 6:
+                (delivery,) = await reader.batch(1, 0)
+                found.append((delivery.payload, delivery.attempt))
+                await asyncio.sleep(0.7)
+                await delivery.ack()
+            assert found == [(b"%d" % n, 1) for n in range(6)]
+            assert await reader.batch(1, 0) == []
+            await reader.close()
+
+    asyncio.run(main())
+
+
 def test_a_reader_that_closes_gives_back_what_it_had_not_begun(server):
     async def main():
         async with connected(server) as bus:

@@ -32,6 +32,8 @@ _TOO_LARGE = 10054
 _NO_STREAM = 503
 _FULL_PAUSE_S = 0.01
 _AWAY_PAUSE_S = 0.1
+# Well below the time after which a message that nobody acknowledges is handed out again.
+_KEEP_S = 0.5
 
 
 class EdgeWriter:
@@ -118,6 +120,11 @@ class BufferedDelivery:
         # end because a domain and an account may precede the stream.
         return int(self._msg.reply.split(".")[-5]) if self._msg.reply else 1
 
+    @property
+    def number(self) -> int:
+        """Its number in the stream, the same each time it is handed out."""
+        return int(self._msg.reply.split(".")[-4]) if self._msg.reply else 0
+
     async def ack(self) -> None:
         """Say that the message is dealt with."""
         await self._answer(b"+ACK")
@@ -140,7 +147,8 @@ class EdgeReader:
     """Takes messages from an edge's shared work queue, asking for more before it runs dry.
 
     The client library's own ``fetch`` asks, waits and asks again, which costs a round trip a batch and
-    leaves requests behind; here one standing request is topped up while messages come in.
+    leaves requests behind; here one standing request is topped up while messages come in. What waits here
+    is asked more time for: a slow vertex would else be handed again and again what it already has.
 
     Parameters
     ----------
@@ -162,6 +170,7 @@ class EdgeReader:
         self._last_sign = time.monotonic()
         self._inbox = ""
         self._subscription: Subscription | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def batch(self, maximum: int, linger_s: float) -> Sequence[BufferedDelivery]:
         """Return what waits, up to `maximum`; wait for the first, then `linger_s` at most for more.
@@ -171,6 +180,7 @@ class EdgeReader:
         if self._subscription is None:
             self._inbox = self._bus.client.new_inbox()
             self._subscription = await self._bus.client.subscribe(self._inbox, cb=self._take)
+            self._keeping = asyncio.create_task(self._keep())
         await self._top_up()
         if not await self._wait(0.5, 1):
             return []
@@ -182,12 +192,21 @@ class EdgeReader:
 
     async def close(self) -> None:
         """Stop reading and give back what was not worked on."""
+        if self._keeping is not None:
+            self._keeping.cancel()
         if self._subscription is not None:
             with suppress(NatsError):
                 await self._subscription.unsubscribe()
         for delivery in self._waiting:
             await delivery.release()
         self._waiting.clear()
+
+    async def _keep(self) -> None:
+        """Ask for more time for what waits."""
+        while True:
+            await asyncio.sleep(_KEEP_S)
+            for delivery in list(self._waiting):
+                await delivery.in_progress()
 
     async def _wait(self, seconds: float, count: int) -> bool:
         deadline = time.monotonic() + seconds
@@ -208,7 +227,10 @@ class EdgeReader:
             self._note(msg.headers)
             return
         self._asked = max(0, self._asked - 1)
-        self._waiting.append(BufferedDelivery(msg))
+        delivery = BufferedDelivery(msg)
+        if delivery.attempt > 1 and any(one.number == delivery.number for one in self._waiting):
+            return
+        self._waiting.append(delivery)
         self._arrived.set()
 
     def _note(self, headers: dict[str, str]) -> None:
