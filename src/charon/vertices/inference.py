@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from charon.frames import Frame, LatePosition, Message, Patch, Reason, Rejection, WireError, decode, encode
+from charon.frames import (
+    Frame,
+    LatePosition,
+    Message,
+    Patch,
+    Reason,
+    Rejection,
+    UnavailableError,
+    WireError,
+    decode,
+    encode,
+)
 from charon.vertices.runner import Stats
 
 if TYPE_CHECKING:
@@ -20,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charon.adapters.inference import Backend
-    from charon.vertices.ports import Delivery, Inlet, Outlet
+    from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -74,8 +85,9 @@ class InferenceVertex:
     linger_s
         How long to wait for more frames once there is one; short, because a batch that is running
         lets the next one gather anyway.
-    max_attempts
-        A frame that was handed out more often than this, because whoever had it died, is set aside.
+    max_deaths
+        A frame at which the process ended so often is set aside. The first time it may have been another
+        frame of the batch; every further time the frame was alone, which is written down before.
     slow_s
         Added to each batch: a brake for trials of scaling.
     """
@@ -85,14 +97,23 @@ class InferenceVertex:
     run: str
     max_batch: int = 8
     linger_s: float = 0.002
-    max_attempts: int = 3
+    max_deaths: int = 3
     slow_s: float = 0.0
     stats: Stats = field(default_factory=Stats)
+    _begun: dict[str, int] = field(default_factory=dict[str, int])
+    _ledger: Ledger | None = None
 
     def warm_up(self) -> None:
         """Run the network once at every batch size it may get, so that no frame pays for it."""
         for size in range(1, self.max_batch + 1):
             self.backend.infer(np.ones((size, *self.model.input_shape), np.float32))
+
+    async def recall(self, ledger: Ledger) -> None:
+        """Learn at which frames the replica's predecessors ended."""
+        self._ledger = ledger
+        document = await ledger.load()
+        if document:
+            self._begun = {str(name): int(times) for name, times in document.get("begun", {}).items()}
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         """Take, infer and hand on until told to stop; what was taken is finished."""
@@ -105,12 +126,22 @@ class InferenceVertex:
                     await sending
                 if not deliveries:
                     continue
+                # A frame that was handed out before may be what ended whoever had it: it goes alone.
+                again = [delivery for delivery in deliveries if delivery.attempt > 1]
+                fresh = [delivery for delivery in deliveries if delivery.attempt <= 1]
                 loop = asyncio.get_running_loop()
-                done = await self._finish(loop.run_in_executor(thread, self._answer, deliveries), deliveries)
-                # The next batch runs while this one is being confirmed; a second unconfirmed one waits.
-                if sending is not None:
-                    await self._finish(sending, deliveries)
-                sending = asyncio.create_task(self._finish(self._hand_on(done, outlets), deliveries))
+                if fresh:
+                    done = await self._finish(loop.run_in_executor(thread, self._answer, fresh), deliveries)
+                    # The next batch runs while this one is being confirmed; a second unconfirmed one waits.
+                    if sending is not None:
+                        await self._finish(sending, deliveries)
+                    sending = asyncio.create_task(self._finish(self._hand_on(done, outlets), fresh))
+                if again:
+                    # Nothing unconfirmed may be here when one of these ends the process.
+                    if sending is not None:
+                        await self._finish(sending, again)
+                        sending = None
+                    await self._finish(self._one_by_one(again, outlets, thread), again)
             if sending is not None:
                 await sending
         await inlet.close()
@@ -128,13 +159,32 @@ class InferenceVertex:
     def _answer(self, deliveries: Sequence[Delivery]) -> list[_Work]:
         """Decode, infer and encode on the inference thread."""
         works = [self._open(delivery) for delivery in deliveries]
-        fresh = [w for w in works if w.frame is not None and w.delivery.attempt == 1]
-        # A frame that was handed out before may be what killed its last batch: it goes alone.
-        groups = [fresh] if fresh else []
-        groups += [[w] for w in works if w.frame is not None and w.delivery.attempt > 1]
-        for group in groups:
-            self._infer(group)
+        frames = [work for work in works if work.frame is not None]
+        if frames:
+            self._infer(frames)
         return works
+
+    async def _one_by_one(
+        self, deliveries: Sequence[Delivery], outlets: Sequence[Outlet], thread: ThreadPoolExecutor
+    ) -> None:
+        """Deal with each message by itself, writing down before which it is."""
+        loop = asyncio.get_running_loop()
+        for delivery in deliveries:
+            work = await loop.run_in_executor(thread, self._open, delivery)
+            if work.frame is not None:
+                self._begun[work.name] = self._begun.get(work.name, 0) + 1
+                await self._write_down()
+                await loop.run_in_executor(thread, self._infer, [work])
+            await self._hand_on([work], outlets)
+            self._begun.pop(work.name, None)
+
+    async def _write_down(self) -> None:
+        try:
+            if self._ledger is not None:
+                await self._ledger.save(self.document())
+        except UnavailableError as error:
+            # If the process ends at this frame it is not known: that costs one more try.
+            _log.debug("the ledger waits: %s", error)
 
     def _open(self, delivery: Delivery) -> _Work:
         work = _Work(delivery)
@@ -149,7 +199,7 @@ class InferenceVertex:
             work.answer, work.name = delivery.payload, _name(message)
             return work
         work.name = message.id.name
-        rejection = self._reject(message, delivery.attempt)
+        rejection = self._reject(message)
         if rejection is not None:
             self.stats.count(f"rejected:{rejection.reason}")
             self.stats.say(rejection.detail)
@@ -158,16 +208,17 @@ class InferenceVertex:
             work.frame = message
         return work
 
-    def _reject(self, frame: Frame, attempt: int) -> Rejection | None:
+    def _reject(self, frame: Frame) -> Rejection | None:
         detail, reason = "", Reason.SHAPE
+        deaths = self._begun.get(frame.id.name, 0) + 1
         if frame.image.shape != self.model.input_shape:
             detail = (
                 f"frame {frame.id.name}: {frame.image.shape[0]}x{frame.image.shape[1]} pixels came to "
                 f"{self.model.name}, which takes {self.model.input_shape[0]}x{self.model.input_shape[1]}"
             )
-        elif attempt > self.max_attempts:
+        elif deaths >= self.max_deaths:
             reason = Reason.POISON
-            detail = f"frame {frame.id.name}: inference ended {attempt - 1} times while it had this frame"
+            detail = f"frame {frame.id.name}: inference ended {deaths} times while it had this frame"
         elif frame.image.dtype.kind == "f" and not _is_finite(frame.image):
             reason, detail = Reason.NOT_FINITE, f"frame {frame.id.name}: holds values that are not finite"
         if not detail:
@@ -220,7 +271,8 @@ class InferenceVertex:
 
     def document(self) -> dict[str, Any]:
         """Return this replica's page of the ledger."""
-        return {"kind": "inference", "model": self.model.name, "backend": self.backend.name, **self.stats.document()}
+        about = {"kind": "inference", "model": self.model.name, "backend": self.backend.name}
+        return {**about, **self.stats.document(), "begun": dict(self._begun)}
 
 
 def _is_finite(image: NDArray[Any]) -> bool:

@@ -96,6 +96,7 @@ class InferenceRole:
 
     async def run(self, around: Surroundings) -> None:
         """Warm up, report ready, work until told to stop."""
+        await self.vertex.recall(around.ledger)
         await asyncio.to_thread(self.vertex.warm_up)
         self.vertex.stats.state = "running"
         await _work_and_tell(self.vertex, around)

@@ -94,19 +94,18 @@ def test_nothing_is_acknowledged_before_every_outlet_has_confirmed(fakes):
 
 
 BAD = {
-    "another shape": (frame(2, np.zeros((3, 2), np.uint16)), 1, "shape", "3x2"),
-    "not a number": (frame(2, np.array([[1, np.nan], [1, 1]], np.float32)), 1, "not-finite", "not finite"),
-    "without end": (frame(2, np.array([[1, np.inf], [1, 1]], np.float64)), 1, "not-finite", "not finite"),
-    "too large for the network": (frame(2, np.array([[1, 1e300], [1, 1]])), 1, "not-finite", "not finite"),
-    "deadly": (frame(2), 4, "poison", "3 times"),
+    "another shape": (frame(2, np.zeros((3, 2), np.uint16)), "shape", "3x2"),
+    "not a number": (frame(2, np.array([[1, np.nan], [1, 1]], np.float32)), "not-finite", "not finite"),
+    "without end": (frame(2, np.array([[1, np.inf], [1, 1]], np.float64)), "not-finite", "not finite"),
+    "too large for the network": (frame(2, np.array([[1, 1e300], [1, 1]])), "not-finite", "not finite"),
 }
 
 
-@pytest.mark.parametrize(("bad", "attempt", "reason", "words"), BAD.values(), ids=BAD.keys())
-def test_a_bad_frame_is_rejected_under_its_name_and_its_neighbours_are_not(fakes, bad, attempt, reason, words):
+@pytest.mark.parametrize(("bad", "reason", "words"), BAD.values(), ids=BAD.keys())
+def test_a_bad_frame_is_rejected_under_its_name_and_its_neighbours_are_not(fakes, bad, reason, words):
     deliveries = [
         fakes.Delivery(encode(frame(1))),
-        fakes.Delivery(encode(bad), attempt),
+        fakes.Delivery(encode(bad)),
         fakes.Delivery(encode(frame(3))),
     ]
     vertex, (outlet,), backend = run(fakes, [deliveries])
@@ -124,9 +123,67 @@ def test_a_bad_frame_is_rejected_under_its_name_and_its_neighbours_are_not(fakes
     assert vertex.document()["counts"][f"rejected:{reason}"] == 1
 
 
-def test_the_last_try_is_still_made(fakes):
-    _, (outlet,), _ = run(fakes, [[fakes.Delivery(encode(frame(2)), 3)]])
-    assert isinstance(outlet.decoded()[0], Patch)
+class Killed(BaseException):
+    """The end of the process."""
+
+
+class Deadly:
+    """A network that one frame kills."""
+
+    name = "deadly 1"
+
+    def infer(self, counts):
+        """Run."""
+        if (counts == 3).any():
+            raise Killed
+        return {"phase": counts}
+
+
+def test_a_deadly_frame_is_rejected_at_last_and_takes_no_neighbour_with_it(fakes):
+    ledger = fakes.Ledger()
+    left = dict.fromkeys(range(1, 9), 0)
+
+    async def live():
+        """Run one process on what is left, each message handed out once more; return what it answered."""
+        stop = asyncio.Event()
+        for n in left:
+            left[n] += 1
+        deliveries = {n: fakes.Delivery(encode(frame(n)), attempt) for n, attempt in left.items()}
+        outlet = fakes.Outlet()
+        vertex = InferenceVertex(Deadly(), MODEL, "run-1")
+        await vertex.recall(ledger)
+        try:
+            await asyncio.wait_for(vertex.work(fakes.Inlet([list(deliveries.values())], stop), [outlet], stop), 20)
+        finally:
+            for n, delivery in deliveries.items():
+                if delivery.acks:
+                    del left[n]
+            answers.extend(outlet.decoded())
+
+    answers = []
+    for _ in range(3):
+        with pytest.raises(Killed):
+            asyncio.run(live())
+    asyncio.run(live())
+    assert not left
+    assert [m.id.unique_id for m in answers if isinstance(m, Rejection)] == [3]
+    assert "3 times" in next(m.detail for m in answers if isinstance(m, Rejection))
+    assert sorted(m.id.unique_id for m in answers if isinstance(m, Patch)) == [1, 2, 4, 5, 6, 7, 8]
+
+
+def test_it_goes_on_where_the_ledger_does_not_answer(fakes):
+    ledger = fakes.Ledger()
+    ledger.away = 10
+
+    async def main():
+        stop = asyncio.Event()
+        outlet = fakes.Outlet()
+        vertex = InferenceVertex(fakes.Backend(), MODEL, "run-1")
+        await vertex.recall(ledger)
+        await vertex.work(fakes.Inlet([[fakes.Delivery(encode(frame(2)), 9)]], stop), [outlet], stop)
+        assert isinstance(outlet.decoded()[0], Patch)
+
+    asyncio.run(main())
 
 
 def test_a_frame_that_was_handed_out_before_runs_alone(fakes):
