@@ -10,7 +10,7 @@ import pytest
 from charon.adapters.inference.bundle import load_bundle, shipped_bundles
 from charon.adapters.models.evaluate import evaluate, patch_weights
 from charon.adapters.models.measured import evaluate_star, load_star
-from charon.science.simulation import Experiment, Instrument, demo_sample, make_scan
+from charon.science.simulation import Experiment, Instrument, make_scan, tungsten_test_pattern
 
 STAR = Path(__file__).resolve().parents[5] / "shared" / "data" / "siemens_star"
 
@@ -19,8 +19,8 @@ STAR = Path(__file__).resolve().parents[5] / "shared" / "data" / "siemens_star"
 def test_held_out_sample_is_reconstructed(name: str) -> None:
     bundle = load_bundle(name)
     positions = np.rint(make_scan("snake", 144) / 20e-9) * 20e-9
-    quality = evaluate(bundle, Experiment(Instrument(), demo_sample(), positions, seed=9))
-    assert quality.pearson_r >= 0.9
+    quality = evaluate(bundle, Experiment(Instrument(), tungsten_test_pattern(), positions, seed=9))
+    assert quality.pearson_r >= 0.95
     assert abs(quality.offset_rad) < 0.1, "ground is 0 rad, also where a patch cannot know it"
 
 
