@@ -13,7 +13,7 @@ demo: $(STAMP)
 
 ## Run the tests.
 test: $(STAMP)-dev
-	$(BIN)/pytest -q -m 'not train'
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/train
 
 ## Lint, types and layers: exactly what CI runs first.
 check: $(STAMP)-dev

