@@ -11,7 +11,8 @@ class EpochTracker:
     """Gives each frame of one channel its epoch, and knows a frame that came again.
 
     A detector that restarts begins its uniqueId again at a later time of its own clock. A reader that
-    joins again is sent the latest frame once more, under the same uniqueId and time.
+    joins again is sent the latest frame once more, under the same uniqueId and time. A detector that works on
+    several frames at once may publish them out of order: such a frame is the earlier one by both.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,8 @@ class EpochTracker:
         last = self._last
         if last is not None and (frame.unique_id, frame.time_ns) == (last.unique_id, last.time_ns):
             return last, True
+        if last is not None and self._overtaken(frame, last):
+            return replace(frame, epoch_ns=self._epoch_ns), False
         if last is None or frame.unique_id < last.unique_id or self._same_number_later(frame, last):
             self._epoch_ns = frame.time_ns
             self.restarts += last is not None
@@ -44,3 +47,6 @@ class EpochTracker:
     @staticmethod
     def _same_number_later(frame: FrameId, last: FrameId) -> bool:
         return frame.unique_id == last.unique_id and frame.time_ns > last.time_ns
+
+    def _overtaken(self, frame: FrameId, last: FrameId) -> bool:
+        return frame.unique_id < last.unique_id and 0 < self._epoch_ns <= frame.time_ns < last.time_ns

@@ -37,6 +37,18 @@ def test_the_same_number_at_a_later_time_is_a_restart():
     assert tracker.restarts == 1
 
 
+def test_a_frame_that_was_overtaken_begins_no_epoch():
+    tracker = EpochTracker()
+    placed = [tracker.place(frame(n, 100 + n)) for n in (1, 2, 4, 3, 6, 7, 5, 8)]
+    assert {p.epoch_ns for p, _ in placed} == {101}
+    assert not any(again for _, again in placed)
+    assert tracker.last == [8, 108, 101]
+    assert tracker.restarts == 0
+    # A clock that was put back is no frame that was overtaken.
+    assert tracker.place(frame(1, 50))[0].epoch_ns == 50
+    assert tracker.restarts == 1
+
+
 def test_the_last_frame_again_is_known_with_its_epoch():
     tracker = EpochTracker()
     tracker.place(frame(5, 105))
