@@ -8,15 +8,20 @@ _NS = 1_000_000_000
 _EPICS_EPOCH_S = 631_152_000
 """1990-01-01 in seconds since 1970."""
 _DAY_S = 86_400
+_INT64 = range(-(1 << 63) + 1, 1 << 63)
 
 
 def time_ns_from(pv: PvStructure, field: str) -> int | None:
-    """Return a ``time_t`` field as ns since 1970, None where it is missing or was never set."""
+    """Return a ``time_t`` field as ns since 1970, None where it is missing, was never set or is no time.
+
+    What 64 bits of ns do not hold is no time: nothing further on has room for it.
+    """
     if not pv.hasField(field):
         return None
     seconds, ns = int(pv[f"{field}.secondsPastEpoch"]), int(pv[f"{field}.nanoseconds"])
     # An EPICS time that was never set reads as 1990 sharp.
-    return None if (seconds, ns) in ((0, 0), (_EPICS_EPOCH_S, 0)) else seconds * _NS + ns
+    time_ns = seconds * _NS + ns
+    return None if (seconds, ns) in ((0, 0), (_EPICS_EPOCH_S, 0)) or time_ns not in _INT64 else time_ns
 
 
 def stamp_from(time_ns: int) -> PvStructure:

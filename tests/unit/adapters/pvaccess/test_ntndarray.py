@@ -63,6 +63,13 @@ def test_data_time_stamp_counts_before_time_stamp():
     assert identify(pv, "c").time_ns == 0
 
 
+def test_a_time_that_no_integer_of_ns_holds_is_none():
+    pv = ntndarray_from(np.zeros((2, 2), "i2"), 1, TIME_NS)
+    for seconds in (10**10, 2**62, -(2**62)):
+        pv["timeStamp"] = pv["dataTimeStamp"] = pva.PvTimeStamp(seconds, 0, 0)
+        assert identify(pv, "c").time_ns == 0
+
+
 def test_data_time_stamp_that_counts_from_1990_is_put_right():
     pv = ntndarray_from(np.zeros((2, 2), "i2"), 1, TIME_NS)
     pv["dataTimeStamp"] = pva.PvTimeStamp(TIME_NS // 10**9 - EPICS_EPOCH_S, TIME_NS % 10**9, 0)
