@@ -225,8 +225,8 @@ class Vertex(_Part):
 
     @property
     def replicas(self) -> int:
-        """How many replicas the embedded engine runs."""
-        return self.scale.min if self.scale.min is not None else 1
+        """How many replicas the embedded engine runs: one at least, because it starts none when frames come."""
+        return max(1, self.scale.min or 1)
 
 
 class Edge(_Part):

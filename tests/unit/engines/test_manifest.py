@@ -158,6 +158,11 @@ def test_a_vertex_s_own_limits_go_before_the_pipeline_s(read):
     assert cat.replicas == 1
 
 
+def test_a_vertex_that_may_scale_to_none_runs_once_here(read):
+    pipeline = read(lambda document: vertex(document, 1).update(scale={"min": 0}))
+    assert pipeline.spec.vertices[1].replicas == 1
+
+
 def test_a_program_of_others_is_not_run_here(read):
     def change(document):
         vertex(document, 1)["udf"]["container"]["command"] = ["/bin/rm"]
