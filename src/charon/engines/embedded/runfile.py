@@ -81,14 +81,25 @@ class RunFile:
         folder = state_folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / f"{pipeline}.json"
-        self._file: TextIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        while True:
+            self._file: TextIO = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                self._file.close()
+                raise UsageError(
+                    f"a pipeline {pipeline!r} runs already here; end it with: charonctl stop {pipeline} --local"
+                ) from error
+            if self._is_there():
+                return
+            # A run that ended took it away between the two: whoever comes next would lock another file.
             self._file.close()
-            raise UsageError(
-                f"a pipeline {pipeline!r} runs already here; end it with: charonctl stop {pipeline} --local"
-            ) from error
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
 
     def write(self, info: RunInfo) -> None:
         """Write where the run is found."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -141,6 +142,23 @@ def test_a_run_is_found_and_its_file_is_for_its_owner_alone(state):
     run_file.close()
     assert find_runs() == []
     assert list(state.iterdir()) == []
+
+
+def test_a_file_that_was_taken_away_while_it_was_opened_is_made_again(state, monkeypatch):
+    first = RunFile("p")
+    lock = fcntl.flock
+
+    def too_late(file, how):
+        monkeypatch.setattr(fcntl, "flock", lock)
+        first.close()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    second = RunFile("p")
+    assert second.path.exists()
+    with pytest.raises(UsageError, match="runs already"):
+        RunFile("p")
+    second.close()
 
 
 def test_a_pipeline_runs_once(state):
