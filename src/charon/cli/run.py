@@ -39,7 +39,7 @@ def run(
     quiet: bool,
 ) -> int:
     """Run the pipeline of a manifest until Ctrl-C, which finishes what was accepted."""
-    from charon.cli.session import Session, write_json
+    from charon.cli.session import Session, Stillness, write_json
     from charon.engines.embedded import EngineError, Options, Snapshot
     from charon.engines.manifest import read_pipeline
 
@@ -58,9 +58,10 @@ def run(
         nats_port=nats_port,
     )
 
+    still = Stillness()
+
     def enough(snapshot: Snapshot) -> bool:
-        account = snapshot.account
-        return frames is not None and account.published >= frames and account.in_flight == 0
+        return frames is not None and still(snapshot) and snapshot.account.published >= frames
 
     session = Session(pipeline, manifest, options, finished=enough, expected=frames, quiet=quiet)
     try:

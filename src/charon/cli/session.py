@@ -25,6 +25,32 @@ if TYPE_CHECKING:
     from charon.engines.manifest import Pipeline
 
 
+class Stillness:
+    """Tells when no frame is on its way any more.
+
+    That is when every one has its end; or, after a buffer in memory was lost with its server, when nothing waits
+    anywhere and nothing has moved for a while.
+    """
+
+    def __init__(self, seconds: float = 15.0) -> None:
+        self._still_ns = seconds * 1e9
+        self._last = (-1, -1)
+        self._since_ns = 0
+
+    def __call__(self, snapshot: Snapshot) -> bool:
+        """Take the next snapshot in; return whether nothing more will come of what was seen up to it."""
+        account = snapshot.account
+        if account.in_flight == 0:
+            return True
+        waiting = any(edge.waiting for edge in snapshot.edges.values())
+        waiting |= any(int(page.get("waiting", 0)) for page in snapshot.pages.values())
+        now = (account.published, account.in_flight)
+        if waiting or now != self._last:
+            self._last, self._since_ns = now, snapshot.taken_ns
+            return False
+        return snapshot.taken_ns - self._since_ns > self._still_ns
+
+
 class Session:
     """One run in the foreground.
 
@@ -54,8 +80,8 @@ class Session:
         self._quiet = quiet
         self._rates = Rates()
         self._latest: Snapshot | None = None
-        self._interrupts = 0
         self._ending = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
         self._drain: asyncio.Task[bool] | None = None
         self._next_print = 0.0
         self._server_cpu_s = 0.0
@@ -72,13 +98,20 @@ class Session:
             If the pipeline does not start, or cannot go on.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupt)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        # However often one is told to stop, what was accepted is finished.
+        loop.add_signal_handler(signal.SIGTERM, self._end)
         try:
-            await self.engine.start()
+            await self._start()
             if on_ready is not None:
                 on_ready()
-            await self._show_until_ended()
+            try:
+                await self._show_until_ended()
+            except EngineError:
+                # Where the frames are is asked then above all.
+                with suppress(UnavailableError):
+                    self.final = await self._last_snapshot()
+                raise
             self.final = await self._last_snapshot()
             self._server_cpu_s = self.engine.server_cpu_s()
         finally:
@@ -87,13 +120,25 @@ class Session:
                 loop.remove_signal_handler(number)
         return self.final
 
-    def _interrupt(self) -> None:
-        self._interrupts += 1
-        self._ending.set()
-        if self._interrupts == 1:
+    async def _start(self) -> None:
+        self._starting = asyncio.create_task(self.engine.start())
+        await asyncio.wait({self._starting})
+        if self._starting.cancelled():
+            raise EngineError("told to end at once before it had started")
+        self._starting.result()
+
+    def _end(self) -> None:
+        if not self._ending.is_set():
             self._note("finishing what was accepted (Ctrl-C again to end at once)")
-        elif self._drain is not None:
-            self._drain.cancel()
+        self._ending.set()
+
+    def _interrupt(self) -> None:
+        again = self._ending.is_set()
+        self._end()
+        if again:
+            for task in (self._starting, self._drain):
+                if task is not None:
+                    task.cancel()
 
     async def _show_until_ended(self) -> None:
         if self._quiet or not sys.stderr.isatty():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.session import Session
+from charon.cli.session import Session, Stillness
 from charon.engines.embedded.processes import die_with_parent
 
 if TYPE_CHECKING:
@@ -115,9 +115,10 @@ def run_trial(
     EngineError, UnavailableError, UsageError
         If the pipeline does not start or cannot go on.
     """
+    still = Stillness()
 
     def finished(snapshot: Snapshot) -> bool:
-        return detector.ended and snapshot.account.in_flight == 0
+        return still(snapshot) and detector.ended
 
     session = Session(pipeline, manifest, options, finished=finished, expected=expected, quiet=quiet)
     try:
