@@ -88,6 +88,11 @@ def image_sink(
     output: Path, model: str | None, viewer_channel: str | None, viewer_period: float, no_fsync: bool
 ) -> None:
     """Stitch patches, store them, show the image."""
+    if int(os.environ.get("CHARON_REPLICA", "0")) > 0:
+        raise UsageError(
+            f"vertex {os.environ.get('CHARON_VERTEX', '')!r}: an image sink has the whole image and no second replica;"
+            " let its scale.min be 1"
+        )
     from charon.cli.assembly import make_image_sink
 
     _run(make_image_sink(output, model, viewer_channel, viewer_period, fsync=not no_fsync))
