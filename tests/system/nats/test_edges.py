@@ -122,6 +122,15 @@ def test_a_message_larger_than_any_is_refused_by_size(server):
     asyncio.run(main())
 
 
+def test_a_buffer_that_there_is_no_room_for_is_named(server):
+    async def main():
+        async with connected(server) as bus:
+            with pytest.raises(UnavailableError, match=rf"{EDGE}: .* no room .* 1048576 MiB"):
+                await make(bus, max_bytes=2**40)
+
+    asyncio.run(main())
+
+
 def test_two_readers_share_a_queue(server):
     async def main():
         async with connected(server) as bus, connected(server) as other:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 from nats.js import api
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError, ServerError
 
 from charon.adapters.nats.publisher import Publisher
 from charon.frames import UnavailableError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 LEDGER_BUCKET = "ledger"
 _CONNECT_S = 5.0
+# JetStream's own numbers for too little memory, storage or either.
+_NO_ROOM = frozenset({10023, 10028, 10047})
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +138,30 @@ class Bus:
         """Make the work queue of an edge and its one shared consumer, or keep the one that is there.
 
         A full queue refuses what is new, so that a writer waits and nothing in it is lost.
+
+        Raises
+        ------
+        UnavailableError
+            If the server has no room for it.
         """
-        await self.js.add_stream(
-            api.StreamConfig(
-                name=edge,
-                subjects=[edge],
-                retention=api.RetentionPolicy.WORK_QUEUE,
-                discard=api.DiscardPolicy.NEW,
-                storage=api.StorageType.MEMORY if storage == "memory" else api.StorageType.FILE,
-                max_bytes=max_bytes,
-                max_msgs=max_messages,
-                duplicate_window=120,
+        try:
+            await self.js.add_stream(
+                api.StreamConfig(
+                    name=edge,
+                    subjects=[edge],
+                    retention=api.RetentionPolicy.WORK_QUEUE,
+                    discard=api.DiscardPolicy.NEW,
+                    storage=api.StorageType.MEMORY if storage == "memory" else api.StorageType.FILE,
+                    max_bytes=max_bytes,
+                    max_msgs=max_messages,
+                    duplicate_window=120,
+                )
             )
-        )
+        except ServerError as error:
+            if error.err_code not in _NO_ROOM:
+                raise
+            text = f"edge {edge}: the nats-server has no room for a buffer of {max_bytes / 2**20:.0f} MiB"
+            raise UnavailableError(f"{text} ({error.description}); ask for smaller ones") from error
         await self.js.add_consumer(
             edge,
             api.ConsumerConfig(

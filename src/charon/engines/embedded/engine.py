@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 PROGRAM = "charon-vertex"
+_USABLE = 0.7
 _READY_STATES = frozenset({"running", "waiting for the channel"})
 
 
@@ -84,6 +85,7 @@ class EmbeddedEngine:
         self._server = NatsServer(self.folder / "nats", port=options.nats_port, preexec=die_with_parent())
         self._signal = secrets.token_hex(8)
         self._begun = False
+        self._room: int | None = None
         self._run_file: RunFile | None = None
         self._bus: Bus | None = None
         self._tending: asyncio.Task[None] | None = None
@@ -212,17 +214,34 @@ class EmbeddedEngine:
         if self._begun:
             # The ledger may have lain in the memory of the server that ended.
             await self._bus.save(BEGIN, {"signal": self._signal})
+        size = self._buffer_bytes()
         for edge, name in self._edges.items():
             limits = self.pipeline.limits_of(self._vertex(edge.to))
             usable = (limits.buffer_max_length or 30_000) * (limits.buffer_usage_limit or 80) // 100
             await self._bus.make_edge(
                 name,
                 storage=self.options.storage,
-                max_bytes=self.options.buffer_bytes,
+                max_bytes=size,
                 max_messages=usable,
                 ack_wait_s=self.options.ack_wait_s,
                 max_handed_out=1000,
             )
+
+    def _buffer_bytes(self) -> int:
+        """Return the bound of each buffer: as asked for, or what there is room for.
+
+        The server sets the whole bound aside, within three quarters of the memory or of the disk.
+        """
+        if self._room is None:
+            if self.options.storage == "memory":
+                room = psutil.virtual_memory().total
+            else:
+                room = psutil.disk_usage(str(self.folder)).free
+            self._room = int(_USABLE * room) // max(1, len(self._edges))
+            if self._room < self.options.buffer_bytes:
+                what = "of memory" if self.options.storage == "memory" else "on the disk"
+                self._tell(f"each buffer holds {self._room / 2**20:.0f} MiB: there is no room {what} for more")
+        return min(self.options.buffer_bytes, self._room)
 
     async def _until_ready(self, vertices: list[str], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -264,7 +283,7 @@ class EmbeddedEngine:
 
     async def _tend_server(self) -> None:
         status = self._server.poll()
-        if status is None:
+        if status is None and self._server.pid is not None:
             return
         self.server_restarts += 1
         if self.server_restarts > 5:
