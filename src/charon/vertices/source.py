@@ -269,6 +269,10 @@ class SourceVertex:
     def _pass_over(self, error: BadFrameError) -> None:
         # What carries no name is no frame that one could account for.
         self.stats.count(f"unidentified:{error.reason}")
+        if error.reason == Reason.EMPTY:
+            # Every area detector's channel holds such a value until the first frame: nothing to warn of.
+            _log.info("channel %s holds no image yet", self.channel)
+            return
         self.stats.say(f"channel {self.channel}: passed over an update that is no frame: {error.detail}")
 
     def _missed(self, found: FrameId) -> None:
@@ -301,7 +305,8 @@ class SourceVertex:
         return replace(frame, id=frame_id, image=image, position_m=position, scan=scan)
 
     def _rejected(self, update: Update, frame_id: FrameId, error: BadFrameError) -> _Prepared:
-        detail = f"frame {frame_id.name}: {error.detail}"
+        named = f"frame {frame_id.name}: "
+        detail = named + error.detail.removeprefix(named)
         self.stats.say(f"rejected: {detail}")
         scan = scan_name(frame_id)
         self.book.add(frame_id.channel, frame_id.epoch_ns, scan, "seen", frame_id.unique_id)

@@ -41,7 +41,8 @@ class ImageServer:
     ------
     UsageError
         On entering, if ``EPICS_PVAS_SERVER_PORT`` names a port that is in use. Without that variable a
-        server whose usual port is taken by another finds a free one by itself.
+        server whose usual port is taken by another finds a free one by itself. Likewise if
+        ``EPICS_PVAS_INTF_ADDR_LIST`` names an address that this machine does not have.
     """
 
     def __init__(self, channels: Sequence[str], structures: Mapping[str, PvStructure] | None = None) -> None:
@@ -55,7 +56,11 @@ class ImageServer:
         os.environ.setdefault("EPICS_PVAS_INTF_ADDR_LIST", LOOPBACK)
         _require_free_port()
         before = _listening_ports()
-        self._server = pva.PvaServer()
+        try:
+            self._server = pva.PvaServer()
+        except RuntimeError as error:
+            where = os.environ["EPICS_PVAS_INTF_ADDR_LIST"]
+            raise UsageError(f"no pvAccess server can listen at EPICS_PVAS_INTF_ADDR_LIST={where}") from error
         for channel in self.channels:
             # The server shares this object with the record: it is never touched again.
             self._server.addRecord(channel, pva.NtNdArray())
