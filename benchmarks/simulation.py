@@ -1,7 +1,7 @@
 """How fast frames of 512 x 512 are simulated on one core, noise included.
 
-On two cores of an AMD Zen 3 that also did other work: 7.0 ms a frame at best, 140 frames/s, of which 1.5 ms go
-to propagation and 5 ms to exact Poisson counts (numpy's own sampler takes 8 to 10 ms).
+On one quiet core of an AMD Zen 3: 6.3 ms a frame in the middle, 160 frames/s, of which 1.6 ms go to propagation and
+4.3 ms to exact Poisson counts (numpy's own sampler takes 8.3 ms).
 
     OMP_NUM_THREADS=1 python benchmarks/simulation.py
 """
