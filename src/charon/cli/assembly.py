@@ -141,6 +141,7 @@ def make_image_sink(
     provenance = {"manifest": manifest} if manifest else {}
 
     def open_sink() -> Sink:
+        patch = None if model is None else load(model).card.patch
         publish = None
         if viewer_channel:
             publish = viewer(viewer_channel)
@@ -150,7 +151,8 @@ def make_image_sink(
             publish=publish,
             viewer_period_s=viewer_period_s,
             fsync="batch" if fsync else "off",
-            weight_radius_m=None if model is None else load(model).card.patch.weight_radius_m,
+            weight_radius_m=None if patch is None else patch.weight_radius_m,
+            weight_profile=None if patch is None else patch.weight_profile,
             provenance=provenance,
         )
 

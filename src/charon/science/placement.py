@@ -67,6 +67,14 @@ def patch_axis(centre: float, size: int, scale: float, radius: float) -> Axis:
     return Axis(first, source, count, size, weight.astype(np.float32), before, after)
 
 
+@lru_cache(maxsize=8)
+def profile_weight(profile: tuple[float, ...], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return what each pixel of a patch is worth, (row, column), from its worth by distance from the centre."""
+    rows, columns = shape
+    radius = np.hypot(np.arange(rows)[:, None] - rows / 2, np.arange(columns)[None, :] - columns / 2)
+    return np.interp(radius, np.arange(len(profile)), profile, right=0.0).astype(np.float32)
+
+
 @lru_cache(maxsize=64)
 def _counting(count: int) -> NDArray[np.float64]:
     return np.arange(count, dtype=np.float64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charon.science.placement import Axis, PlacementError, complex_planes, interpolated, patch_axis
+from charon.science.placement import Axis, PlacementError, complex_planes, interpolated, patch_axis, profile_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,8 +55,9 @@ class Canvas:
     Each patch adds ``w a exp(i phi)`` to a complex sum and ``w`` to a sum of weights, so that a phase
     which wraps is averaged on the circle and no order of arrival is preferred. The weight is a squared
     sine across the patch, which fades to nothing at its edge, where little light fell on the sample;
-    a Gaussian narrows it further where the probe's radius is known. Between pixels a patch is
-    interpolated linearly, as a complex number, and the weight is taken at the exact place.
+    a Gaussian narrows it further where the probe's radius is known, or its profile where that is.
+    Between pixels a patch is interpolated linearly, as a complex number, and the weight is taken at the
+    exact place.
 
     The grid is anchored at position 0, so the same patches give the same pixels whichever came first.
     The sums are double precision: a pixel may see very many patches.
@@ -67,6 +68,10 @@ class Canvas:
         Size of the canvas's pixel in m; a patch of another size is resampled to it.
     weight_radius_m
         Standard deviation in m of the Gaussian part of the weight; None for the squared sine alone.
+    weight_profile
+        What a patch's pixel is worth by its distance from the centre, at 0, 1, 2... of the patch's pixels, 0
+        beyond; times the squared sine, in place of the Gaussian. A defocused zone plate lights a ring, in whose
+        dark middle a network guesses.
     max_pixels
         Largest area of the canvas in pixels; a position that would need more is refused. A pixel
         takes 24 bytes.
@@ -85,12 +90,14 @@ class Canvas:
         weight_radius_m: float | None = None,
         max_pixels: int = 1 << 24,
         anchor_m: Position | None = None,
+        weight_profile: tuple[float, ...] | None = None,
     ) -> None:
         if not (math.isfinite(pixel_m) and pixel_m > 0.0):
             raise PlacementError(f"a canvas needs the size of its pixel in m, not {pixel_m}")
         self.pixel_m = pixel_m
         self.patches = 0
-        self._radius_m = weight_radius_m
+        self._radius_m = None if weight_profile else weight_radius_m
+        self._profile = weight_profile
         self._max_pixels = max_pixels
         self._sums: NDArray[np.floating] = np.zeros((3, 0, 0))
         self._corner = (0, 0)
@@ -131,6 +138,9 @@ class Canvas:
         if not (math.isfinite(position_m[0]) and math.isfinite(position_m[1])):
             raise PlacementError(f"patch {name}: its position {position_m} m is not finite")
         planes = complex_planes(phase, amplitude, name)
+        if self._profile is not None:
+            worth = profile_weight(self._profile, planes.shape[1:])
+            planes = np.concatenate([planes * worth, worth[None]])
         scale = 1.0 if pixel_m is None or math.isclose(pixel_m, self.pixel_m) else self.pixel_m / pixel_m
         radius = math.inf if self._radius_m is None else self._radius_m * scale / self.pixel_m
         rows = patch_axis(position_m[1] / self.pixel_m, phase.shape[0], scale, radius)
@@ -139,13 +149,14 @@ class Canvas:
         placed = interpolated(planes, rows, columns, scale)
         r, c = rows.first - self._corner[0], columns.first - self._corner[1]
         target = self._sums[:, r : r + rows.count, c : c + columns.count]
-        np.add(target[:2], placed, out=target[:2])
-        np.add(target[2], np.multiply.outer(rows.weight, columns.weight), out=target[2])
+        np.add(target[: len(placed)], placed, out=target[: len(placed)])
+        if self._profile is None:
+            np.add(target[2], np.multiply.outer(rows.weight, columns.weight), out=target[2])
         self.patches += 1
 
     def snapshot(self) -> Canvas:
         """Return a copy, in single precision, that another thread may read while this one goes on."""
-        copy = Canvas(self.pixel_m, self._radius_m, self._max_pixels)
+        copy = Canvas(self.pixel_m, self._radius_m, self._max_pixels, weight_profile=self._profile)
         copy.patches, copy._box = self.patches, self._box
         if self._box is not None:
             copy._corner = self._box[:2]

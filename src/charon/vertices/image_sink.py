@@ -54,7 +54,7 @@ class ImageSink:
         Least time between two such calls.
     fsync
         Whether an accepted message survives the loss of power: see `PatchLog`.
-    weight_radius_m
+    weight_radius_m, weight_profile
         Radius in m of what the patches are weighted with: see `Canvas`.
     periods
         How often the files are refreshed.
@@ -75,12 +75,13 @@ class ImageSink:
         viewer_period_s: float | None = None,
         fsync: Fsync = "batch",
         weight_radius_m: float | None = None,
+        weight_profile: tuple[float, ...] | None = None,
         periods: Periods | None = None,
     ) -> None:
         periods = periods or Periods()
         self._periods = periods if viewer_period_s is None else replace(periods, viewer_s=viewer_period_s)
         about = {"version": charon.__version__, "run": run, **(provenance or {})}
-        self._outputs = Outputs(output_dir, run, about, weight_radius_m)
+        self._outputs = Outputs(output_dir, run, about, weight_radius_m, weight_profile)
         self._log = PatchLog(output_dir / "log" / file_stem(run), fsync=fsync)
         self._refresh = ImageRefresh(run, self._periods, publish)
         self._lock = threading.Lock()

@@ -69,7 +69,7 @@ class Outputs:
         Name of the run.
     provenance
         What made the files, as text.
-    weight_radius_m
+    weight_radius_m, weight_profile
         Passed on to the canvas.
     """
 
@@ -77,6 +77,7 @@ class Outputs:
     run: str
     provenance: Mapping[str, str]
     weight_radius_m: float | None = None
+    weight_profile: tuple[float, ...] | None = None
 
 
 class ScanOutput:
@@ -124,9 +125,9 @@ class ScanOutput:
     def place(self, patch: Patch, position_m: Position) -> bool:
         """Put a patch on the canvas; return whether it could be placed."""
         if self._canvas is None:
-            radius_m = self._outputs.weight_radius_m
+            radius_m, profile = self._outputs.weight_radius_m, self._outputs.weight_profile
             anchor_m = None if self._anchor is None else self._anchor.position_m
-            self._canvas = Canvas(patch.pixel_m, radius_m, anchor_m=anchor_m)
+            self._canvas = Canvas(patch.pixel_m, radius_m, anchor_m=anchor_m, weight_profile=profile)
         try:
             self._canvas.add(patch.phase, position_m, patch.amplitude, pixel_m=patch.pixel_m, name=patch.id.name)
         except PlacementError as error:

@@ -77,6 +77,22 @@ def test_many_overlapping_patches_give_the_object():
     assert np.abs(image.amplitude[inside] - 1.0).max() < 5e-3
 
 
+def test_profile_keeps_what_is_dark_out_of_the_image():
+    """A patch that is wrong in its middle and right on its ring, as one of a hollow probe."""
+    rng = np.random.default_rng(4)
+    rows, columns = np.indices((64, 64)) - 32
+    radius = np.hypot(rows, columns)
+    profile = tuple(np.interp(np.arange(30), [6, 10, 18, 24], [0.0, 1.0, 1.0, 0.0]))
+    canvas, plain = Canvas(PIXEL_M, weight_profile=profile), Canvas(PIXEL_M)
+    for position in rng.uniform(-1e-6, 1e-6, (2000, 2)):
+        patch = np.where((radius < 5) | (radius > 25), 1.0, -0.5).astype(np.float32)
+        canvas.add(patch, tuple(position))
+        plain.add(patch, tuple(position))
+    image = canvas.image()
+    assert np.abs(image.phase + 0.5)[~np.isnan(image.phase)].max() < 1e-5
+    assert np.nanmax(plain.image().phase) > -0.4
+
+
 def test_phases_on_either_side_of_a_wrap_average_to_the_wrap():
     canvas = Canvas(PIXEL_M)
     canvas.add(np.full((16, 16), math.pi - 0.2, np.float32), (0.0, 0.0))
