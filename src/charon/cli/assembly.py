@@ -167,7 +167,7 @@ def make_log_sink(*, quiet: bool) -> SinkRole:
 
     if quiet:
         logging.getLogger("charon.vertices.log_sink").setLevel(logging.WARNING)
-    return SinkRole(SinkVertex(LogSink, forgets=True))
+    return SinkRole(SinkVertex(LogSink, forgets=True, linger_s=0.1))
 
 
 def load(model: str) -> Bundle:

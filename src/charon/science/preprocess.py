@@ -107,9 +107,13 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
         total = np.float64
     # Rows first: contiguous additions, which is where the time goes; the strided ones see a quarter of the data.
     tall = image.reshape(rows // binning, binning, columns)
-    partial = tall[:, 0].astype(total)
+    # Counts are small nearly always, and then 16 bits hold a block's column: twice as quick as widening each first.
+    narrow = image.dtype.name in {"int16", "uint16"} and binning <= 16 and _fits(image, 32_767 // binning)
+    partial = tall[:, 0].copy() if narrow else tall[:, 0].astype(total)
     for k in range(1, binning):
         partial += tall[:, k]
+    if narrow:
+        partial = partial.astype(total)
     block = partial[:, 0::binning].copy()
     for k in range(1, binning):
         block += partial[:, k::binning]
@@ -119,3 +123,7 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
     if total is np.float32:
         return block * np.float32(scale)
     return (block * scale).astype(result)
+
+
+def _fits(image: NDArray[Any], bound: int) -> bool:
+    return int(image.max()) <= bound and (image.dtype.kind == "u" or int(image.min()) >= -bound)

@@ -36,11 +36,14 @@ class SinkVertex:
         acknowledged, and its successor goes on with it.
     max_batch
         Most messages at once.
+    linger_s
+        How long to wait for more of them: what one call costs is then shared.
     """
 
     open_sink: Callable[[], Sink]
     forgets: bool = False
     max_batch: int = 64
+    linger_s: float = 0.0
     stats: Stats = field(default_factory=Stats)
     _sink: Sink | None = None
     _ledger: Ledger | None = None
@@ -68,7 +71,7 @@ class SinkVertex:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, "sink") as thread:
             while not stop.is_set():
-                deliveries = await inlet.batch(self.max_batch, 0)
+                deliveries = await inlet.batch(self.max_batch, self.linger_s)
                 if deliveries:
                     await self._store(loop, thread, deliveries, stop)
                 await loop.run_in_executor(thread, self.sink.tick)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Frames prepared in one go on the worker thread: enough to pay for the hand-over, few enough for latency.
 _HANDFUL = 8
+# The loop has nothing else to do than to send what was prepared; it may be kept from it for so long.
+_SHORT_S = 0.002
 
 
 class Update(Protocol):
@@ -105,6 +107,8 @@ class SourceVertex:
         self._positions = positions
         self._epochs = EpochTracker()
         self._late: deque[LatePosition] = deque()
+        # How long a frame took last; the first ones go to the other thread.
+        self._prepare_s = 1.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrived = asyncio.Event()
         self._warned: set[str] = set()
@@ -174,7 +178,7 @@ class SourceVertex:
                 if not handful:
                     await self._wait(stop)
                     continue
-                for prepared in await self._loop.run_in_executor(thread, self._prepare, handful):
+                for prepared in await self._prepare_quickly(thread, handful):
                     await places.acquire()
                     task = asyncio.create_task(self._hand_on(prepared, outlets, places))
                     handing.add(task)
@@ -201,6 +205,12 @@ class SourceVertex:
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
 
+    async def _prepare_quickly(self, thread: ThreadPoolExecutor, handful: list[Update]) -> list[_Prepared]:
+        """Prepare frames on the loop where that takes less than handing them to another thread and back."""
+        if self._prepare_s * len(handful) < _SHORT_S:
+            return self._prepare(handful)
+        return await asyncio.get_running_loop().run_in_executor(thread, self._prepare, handful)
+
     def _take(self) -> list[Update]:
         handful: list[Update] = []
         while self._ring and len(handful) < _HANDFUL:
@@ -213,7 +223,8 @@ class SourceVertex:
             return
         # Bounded, because a stop does not set this event.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._arrived.wait(), 0.1)
+            async with asyncio.timeout(0.1):
+                await self._arrived.wait()
 
     async def _hand_on(self, prepared: _Prepared, outlets: Sequence[Outlet], places: asyncio.Semaphore) -> None:
         try:
@@ -239,7 +250,9 @@ class SourceVertex:
     def _prepare(self, handful: list[Update]) -> list[_Prepared]:
         started = time.perf_counter()
         results = [self._prepare_one(update) for update in handful]
-        self.stats.busy_s += time.perf_counter() - started
+        elapsed = time.perf_counter() - started
+        self.stats.busy_s += elapsed
+        self._prepare_s = elapsed / len(handful)
         return [prepared for prepared in results if prepared is not None]
 
     def _prepare_one(self, update: Update) -> _Prepared | None:

@@ -216,7 +216,9 @@ class EdgeReader:
             if left <= 0:
                 return False
             try:
-                await asyncio.wait_for(self._arrived.wait(), left)
+                # Not wait_for, which makes a task each time.
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
             except TimeoutError:
                 return len(self._waiting) >= count
         return True
