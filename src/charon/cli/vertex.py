@@ -82,7 +82,7 @@ def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms:
 @click.option("--output", type=click.Path(path_type=Path), envvar="CHARON_OUTPUT", default="/data", help="Folder.")
 @click.option("--model", help="Weight patches by the illumination that this model bundle's card tells.")
 @click.option("--viewer-channel", help="Publish the stitched image on this pvAccess channel.")
-@click.option("--viewer-period", default=0.5, show_default=True, help="Seconds between its updates.")
+@click.option("--viewer-period", default=1.0, show_default=True, help="Seconds between its updates.")
 @click.option("--no-fsync", is_flag=True, help="Do not wait for the disk: a power cut may then cost the last patches.")
 def image_sink(
     output: Path, model: str | None, viewer_channel: str | None, viewer_period: float, no_fsync: bool

@@ -107,13 +107,11 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
         total = np.float64
     # Rows first: contiguous additions, which is where the time goes; the strided ones see a quarter of the data.
     tall = image.reshape(rows // binning, binning, columns)
-    # Counts are small nearly always, and then 16 bits hold a block's column: twice as quick as widening each first.
-    narrow = image.dtype.name in {"int16", "uint16"} and binning <= 16 and _fits(image, 32_767 // binning)
-    partial = tall[:, 0].copy() if narrow else tall[:, 0].astype(total)
+    if image.dtype.name in {"int16", "uint16"} and _fits(image, 32_767 // binning):
+        return _bin_small(tall, columns, binning)
+    partial = tall[:, 0].astype(total)
     for k in range(1, binning):
         partial += tall[:, k]
-    if narrow:
-        partial = partial.astype(total)
     block = partial[:, 0::binning].copy()
     for k in range(1, binning):
         block += partial[:, k::binning]
@@ -125,5 +123,19 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
     return (block * scale).astype(result)
 
 
+def _bin_small(tall: NDArray[Any], columns: int, binning: int) -> NDArray[np.float32]:
+    """Return the means where a block's column fits into 16 bits and its sum, below 2**24, into a float32.
+
+    Counts are so small nearly always. Sums of 16 bits need no widening, and a product with ones adds neighbours
+    several times quicker than strided sums do.
+    """
+    partial = tall[:, 0].copy()
+    for k in range(1, binning):
+        partial += tall[:, k]
+    sums = partial.astype(np.float32).reshape(-1, binning) @ np.ones(binning, np.float32)
+    return (sums.reshape(len(tall), columns // binning) * (1.0 / (binning * binning))).astype(np.float32)
+
+
 def _fits(image: NDArray[Any], bound: int) -> bool:
-    return int(image.max()) <= bound and (image.dtype.kind == "u" or int(image.min()) >= -bound)
+    """Return whether every count lies in 0 to `bound`: negative ones are large without their sign."""
+    return int(image.view(np.uint16).max()) <= bound
