@@ -200,7 +200,7 @@ class Bus:
             stream = await self.js.stream_info(edge)
             consumer = await self.js.consumer_info(edge, "reader")
         except (NatsError, TimeoutError) as error:
-            raise UnavailableError(f"the buffer of edge {edge} does not answer: {error!r}") from error
+            raise UnavailableError(f"the buffer of edge {edge} does not answer: {_said(error)}") from error
         return EdgeState(
             waiting=stream.state.messages,
             handed_out=consumer.num_ack_pending or 0,
@@ -231,7 +231,7 @@ class Bus:
         except (KeyNotFoundError, BucketNotFoundError):
             return None
         except (NatsError, TimeoutError) as error:
-            raise UnavailableError(f"the ledger does not answer: {error!r}") from error
+            raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
         return json.loads(entry.value or b"null")
 
     async def save(self, key: str, document: Mapping[str, Any]) -> None:
@@ -245,7 +245,7 @@ class Bus:
         try:
             await (await self._ledger_bucket()).put(key, json.dumps(document).encode())
         except (NatsError, TimeoutError) as error:
-            raise UnavailableError(f"the ledger does not answer: {error!r}") from error
+            raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
 
     async def documents(self) -> dict[str, dict[str, Any]]:
         """Return every replica's document of the ledger by key: those whose key has a dot.
@@ -262,7 +262,12 @@ class Bus:
         except (NoKeysError, NotFoundError):
             return {}
         except (NatsError, TimeoutError) as error:
-            raise UnavailableError(f"the ledger does not answer: {error!r}") from error
+            raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
+
+
+def _said(error: BaseException) -> str:
+    """Return what the server said where it said anything: its errors' own form leaves that out."""
+    return str(getattr(error, "description", None) or error or repr(error))
 
 
 class LedgerPage:

@@ -83,6 +83,15 @@ class NatsServer:
         """Return the exit status if the server has ended, else None."""
         return self._process.poll() if self._process else None
 
+    def complains(self, words: str) -> bool:
+        """Return whether the end of its log holds these words."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
+                return words in log.read().decode(errors="replace")
+        except OSError:
+            return False
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the server, politely first."""
         if self._process is None:

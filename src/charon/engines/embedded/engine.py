@@ -23,11 +23,19 @@ from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.frames import UnavailableError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from charon.engines.manifest import Container, Edge, Pipeline, Vertex
 
 _log = logging.getLogger(__name__)
 PROGRAM = "charon-vertex"
+# Key of the ledger's page that shows whether the server can write; it has no dot, so no replica's page is called so.
+_TRIAL = "disk"
 _USABLE = 0.7
+_LOOK_S = 0.5
+_SILENT_S = 60.0
+_DISK_S = 2.0
+_DISK_ROOM_BYTES = 16 << 20
 _READY_STATES = frozenset({"running", "waiting for the channel"})
 
 
@@ -83,12 +91,14 @@ class EmbeddedEngine:
         self._manifest_text = manifest.read_text()
         self._edges = {edge: pipeline.edge_name(edge) for edge in pipeline.spec.edges}
         self._server = NatsServer(self.folder / "nats", port=options.nats_port, preexec=die_with_parent())
+        self._serving = asyncio.Lock()
         self._signal = secrets.token_hex(8)
         self._begun = False
         self._room: int | None = None
         self._run_file: RunFile | None = None
         self._bus: Bus | None = None
         self._tending: asyncio.Task[None] | None = None
+        self._minding: asyncio.Task[None] | None = None
         self.processes: dict[str, list[Process]] = {}
         self.messages: list[str] = []
         self.failure: str | None = None
@@ -113,6 +123,8 @@ class EmbeddedEngine:
         await self._make_buffers()
         self._run_file.write(self._info())
         self._tending = asyncio.create_task(self._tend())
+        if self.options.storage == "file":
+            self._minding = asyncio.create_task(self._mind_disk())
         for processes in self.processes.values():
             for process in processes:
                 process.start()
@@ -157,15 +169,14 @@ class EmbeddedEngine:
             for process in self.processes[vertex.name]:
                 process.terminate()
             for process in self.processes[vertex.name]:
-                left = 60.0 if deadline is None else max(0.1, deadline - time.monotonic())
-                complete &= await process.wait(left)
+                complete &= await self._until_finished(process, deadline)
         return complete
 
     async def stop(self) -> None:
         """End every process that was started and leave nothing behind."""
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.gather(self._tending, return_exceptions=True)
+        for task in filter(None, (self._tending, self._minding)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         for processes in self.processes.values():
             for process in processes:
                 process.kill()
@@ -282,6 +293,8 @@ class EmbeddedEngine:
             await asyncio.sleep(0.05)
 
     async def _tend_server(self) -> None:
+        if self._serving.locked():
+            return
         status = self._server.poll()
         if status is None and self._server.pid is not None:
             return
@@ -291,11 +304,38 @@ class EmbeddedEngine:
             return
         kept = "its streams are on disk" if self.options.storage == "file" else "what its memory held is lost"
         self._tell(f"nats-server ended with status {status}; starting it again; {kept}")
-        try:
-            await asyncio.to_thread(self._server.start)
-            await self._make_buffers_again()
-        except UnavailableError as error:
-            self._tell(str(error))
+        await self._start_server_again()
+
+    async def _mind_disk(self) -> None:
+        """Start the nats-server again once a full disk has room: by itself it writes no more, ever.
+
+        What it had confirmed is on the disk, and nobody was told otherwise of the rest.
+        """
+        told = False
+        while self._bus is not None:
+            await asyncio.sleep(_DISK_S)
+            try:
+                await self._bus.save(_TRIAL, {"ns": time.time_ns()})
+            except UnavailableError:
+                # The client does not pass on what the server says of it; its log does.
+                if not self._server.complains("no space left on device"):
+                    continue
+                if not told:
+                    self._tell(f"the disk of {self.folder} is full: the buffers take nothing until there is room")
+                    told = True
+                if psutil.disk_usage(str(self.folder)).free > _DISK_ROOM_BYTES:
+                    self._tell(f"the disk of {self.folder} has room again; starting nats-server again")
+                    await self._start_server_again()
+                    told = False
+
+    async def _start_server_again(self) -> None:
+        async with self._serving:
+            await asyncio.to_thread(self._server.stop)
+            try:
+                await asyncio.to_thread(self._server.start)
+                await self._make_buffers_again()
+            except UnavailableError as error:
+                self._tell(str(error))
 
     async def _make_buffers_again(self) -> None:
         """Make the buffers anew where they lived in memory; the client comes back by itself."""
@@ -329,6 +369,21 @@ class EmbeddedEngine:
                 return False
             await asyncio.sleep(0.03)
         return False
+
+    async def _until_finished(self, process: Process, deadline: float | None) -> bool:
+        """Wait for a process that was told to end, as long as its page in the ledger shows that it lives."""
+        last, since = 0, time.monotonic()
+        while not await process.ends_within(_LOOK_S):
+            page: Mapping[str, Any] | None = None
+            with suppress(UnavailableError):
+                page = await self._bus.load(process.name) if self._bus else None
+            updated = last + 1 if page is None else int(page.get("updated_ns", 0))
+            if updated != last:
+                last, since = updated, time.monotonic()
+            if time.monotonic() - since > _SILENT_S or (deadline is not None and time.monotonic() > deadline):
+                process.kill()
+                return False
+        return True
 
     def _vertex(self, name: str) -> Vertex:
         return next(vertex for vertex in self.pipeline.spec.vertices if vertex.name == name)

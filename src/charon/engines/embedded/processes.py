@@ -112,12 +112,11 @@ class Process:
         if self._handle is not None and self._handle.poll() is None:
             self._handle.terminate()
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Wait for its end; after the time-out end it hard. Return whether it ended by itself."""
-        deadline = time.monotonic() + timeout_s
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait for its end so long at most; return whether it has ended."""
+        deadline = time.monotonic() + seconds
         while self._handle is not None and self._handle.poll() is None:
             if time.monotonic() > deadline:
-                self.kill()
                 return False
             await asyncio.sleep(0.02)
         self._handle = None

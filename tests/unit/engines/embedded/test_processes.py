@@ -77,7 +77,7 @@ def test_what_was_called_wrongly_is_given_up_at_once(started):
 def test_what_was_told_to_end_is_not_started_again(started):
     process = started("import time; time.sleep(60)")
     process.terminate()
-    assert asyncio.run(process.wait(20)) is True
+    assert asyncio.run(process.ends_within(20)) is True
     assert process.tend() is None
     assert process.pid is None
     assert process.restarts == 0
@@ -90,7 +90,9 @@ def test_what_does_not_end_is_ended_hard(started, tmp_path):
     pid = process.pid
     tend_until(process, lambda: b"deaf" in (tmp_path / "cat-0.log").read_bytes())
     process.terminate()
-    assert asyncio.run(process.wait(0.3)) is False
+    assert asyncio.run(process.ends_within(0.3)) is False
+    assert psutil.pid_exists(pid)
+    process.kill()
     assert not psutil.pid_exists(pid)
 
 
