@@ -82,7 +82,7 @@ def measure_start() -> Figures:
     subprocess.run(["/bin/rm", "-rf", str(folder)], check=True)
     started = time.perf_counter()
     demo = subprocess.Popen(
-        [*charonctl, "demo", "--output", str(folder), "--shape", "10x60"],
+        [*charonctl, "demo", "--output", str(folder)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
