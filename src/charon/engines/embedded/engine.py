@@ -25,7 +25,7 @@ from charon.frames import UnavailableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from charon.engines.manifest import Container, Edge, Pipeline, Vertex
+    from charon.engines.manifest import Container, Pipeline, Vertex
 
 _log = logging.getLogger(__name__)
 PROGRAM = "charon-vertex"
@@ -387,14 +387,6 @@ class EmbeddedEngine:
 
     def _vertex(self, name: str) -> Vertex:
         return next(vertex for vertex in self.pipeline.spec.vertices if vertex.name == name)
-
-    def edge_names(self) -> dict[str, Edge]:
-        """Return the edges by the name of their buffer."""
-        return {name: edge for edge, name in self._edges.items()}
-
-    def page_of(self, snapshot: Snapshot, vertex: str) -> list[dict[str, Any]]:
-        """Return the pages of a vertex's replicas."""
-        return [snapshot.pages.get(process.name, {}) for process in self.processes[vertex]]
 
 
 def _run_name(folder: Path, pipeline: str) -> str:
