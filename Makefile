@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 .PHONY: demo test check bench setup setup-dev lock test-train format clean
 
@@ -49,12 +50,10 @@ $(STAMP)-dev: $(STAMP) requirements/dev.txt
 
 ## Write the locks anew from pyproject.toml.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  pyproject.toml requirements/build.in -o requirements/run.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  pyproject.toml requirements/build.in --group test --group lint -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  -c requirements/dev.txt --extra train pyproject.toml -o requirements/train.txt
+	$(COMPILE) pyproject.toml requirements/build.in --extra numaflow --group test --group lint -o requirements/dev.txt
+	$(COMPILE) -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/run.txt
+	$(COMPILE) -c requirements/dev.txt --extra numaflow pyproject.toml requirements/build.in -o requirements/image.txt
+	$(COMPILE) -c requirements/dev.txt --extra train pyproject.toml -o requirements/train.txt
 
 format: $(STAMP)-dev
 	$(BIN)/ruff check --fix .
