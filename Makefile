@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
-.PHONY: demo test check bench setup setup-dev lock test-train format clean
+.PHONY: demo test test-cluster check bench setup setup-dev lock test-train format clean
 
 ## Simulate a scan and reconstruct it live; the image lands in out/demo.
 demo: $(STAMP)
@@ -14,7 +14,12 @@ demo: $(STAMP)
 
 ## Run the tests.
 test: $(STAMP)-dev
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/train
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/train --ignore tests/cluster
+
+## Run the tests on a Kubernetes: their own, or the one that CHARON_TEST_KUBECONFIG names.
+test-cluster: $(STAMP)-dev
+	$(BIN)/python tests/cluster/prepare.py
+	$(BIN)/pytest -q tests/cluster
 
 ## Lint, types and layers: exactly what CI runs first.
 check: $(STAMP)-dev
