@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": ("charon.cli.demo:demo", "simulate a scan and reconstruct it live, on this machine"),
     "detector": ("charon.cli.detector:detector", "publish simulated or recorded frames over pvAccess"),
+    "metrics": ("charon.cli.metrics:metrics", "save what a Prometheus has kept of a run"),
     "model": ("charon.cli.model:model", "list, show and import model bundles"),
     "run": ("charon.cli.run:run", "run a pipeline"),
     "status": ("charon.cli.status:status", "show where every frame of a run is"),

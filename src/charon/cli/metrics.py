@@ -1,0 +1,255 @@
+"""``charonctl metrics``: save what a Prometheus has kept of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from charon.adapters.prometheus.export import Export
+    from charon.adapters.prometheus.times import Span
+    from charon.cli.records import RunRecord
+
+_FORMATS = ["json", "csv", "parquet"]
+
+
+@click.command()
+@click.argument("prometheus-url", required=False)
+@click.option("--start", help="RFC 3339 with zone, Unix seconds, or relative as -15m [15 min before the end].")
+@click.option("--end", help="Likewise [now].")
+@click.option("--step", help="Between points: seconds, or as 15s [by the span: 1 h gives 5s].")
+@click.option("--query", "queries", multiple=True, metavar="PROMQL", help="Ask this; may be given several times.")
+@click.option("--queries-file", type=click.Path(path_type=Path), help="Ask these: one a line, # begins a comment.")
+@click.option("--run", "run_name", metavar="NAME[@TIME]", help="Times, namespace and pipeline of a recorded run.")
+@click.option("--namespace", help="What $namespace in a query stands for [any].")
+@click.option("--pipeline", help="What $pipeline in a query stands for [any].")
+@click.option("--output", type=click.Path(path_type=Path), help="File to save to; its folders are made [stdout].")
+@click.option("--format", "kind", type=click.Choice(_FORMATS), help="[by the output's suffix, else json]")
+@click.option("--list-metrics", is_flag=True, help="Only list the metrics that have samples in the span.")
+@click.option("--list-runs", is_flag=True, help="Only list the runs that --run can name.")
+def metrics(
+    prometheus_url: str | None,
+    start: str | None,
+    end: str | None,
+    step: str | None,
+    queries: tuple[str, ...],
+    queries_file: Path | None,
+    run_name: str | None,
+    namespace: str | None,
+    pipeline: str | None,
+    output: Path | None,
+    kind: str | None,
+    list_metrics: bool,
+    list_runs: bool,
+) -> int:
+    """Ask a Prometheus queries over a span of time and save the answers."""
+    from charon.frames.errors import UsageError
+
+    if list_runs:
+        _list_runs(as_json=kind == "json")
+        return 0
+    if prometheus_url is None:
+        raise UsageError("which Prometheus? Give its URL, such as http://localhost:9090")
+    record, span = _span(start, end, step, run_name)
+    if list_metrics:
+        if queries or queries_file or output:
+            raise UsageError("--list-metrics writes names to stdout and asks no queries")
+        return asyncio.run(_list_metrics(prometheus_url, span, as_json=kind == "json"))
+    known = {
+        "namespace": namespace if namespace is not None else (record.namespace if record else ""),
+        "pipeline": pipeline if pipeline is not None else (record.name if record else ""),
+    }
+    asked = _asked(queries, queries_file, {name: value for name, value in known.items() if value})
+    kind = _kind(kind, output)
+    with _ended_by_sigterm():
+        return _save(prometheus_url, asked, span, record, output, kind)
+
+
+def _span(start: str | None, end: str | None, step: str | None, run_name: str | None) -> tuple[RunRecord | None, Span]:
+    from charon.adapters.prometheus.times import Span, default_step_ms, parse_step, parse_time, rfc3339
+    from charon.cli.records import find
+    from charon.frames.errors import UsageError
+
+    # Whole seconds read better, and nothing is scraped more finely.
+    now_ms = time.time_ns() // 1_000_000_000 * 1000
+    record = None if run_name is None else find(run_name)
+    start_ms = None if record is None else record.started_ns // 1_000_000_000 * 1000
+    end_ms = now_ms if record is None or record.ended_ns is None else -(-record.ended_ns // 1_000_000_000) * 1000
+    if end is not None:
+        end_ms = parse_time(end, now_ms)
+    if start is not None:
+        start_ms = parse_time(start, now_ms)
+    if start_ms is None:
+        start_ms = max(0, end_ms - 15 * 60_000)
+    if end_ms < start_ms:
+        raise UsageError(f"the end {rfc3339(end_ms)} is before the start {rfc3339(start_ms)}")
+    step_ms = default_step_ms(end_ms - start_ms) if step is None else parse_step(step)
+    return record, Span(start_ms, end_ms, step_ms)
+
+
+def _asked(queries: tuple[str, ...], queries_file: Path | None, known: dict[str, str]) -> list[str]:
+    from charon.adapters.prometheus.queries import fill_in, read_queries
+    from charon.frames.errors import UsageError
+
+    asked = [query.strip() for query in queries]
+    if not all(asked):
+        raise UsageError("a query is empty: give PromQL after --query")
+    if queries_file is not None:
+        asked += read_queries(queries_file)
+    if not asked:
+        raise UsageError("no query: give --queries-file or --query; --list-metrics shows what there is to ask for")
+    return fill_in(asked, known)
+
+
+def _kind(kind: str | None, output: Path | None) -> str:
+    from charon.adapters.prometheus.saving import need_parquet
+    from charon.frames.errors import UsageError
+
+    suffix = output.suffix.removeprefix(".").lower() if output is not None else ""
+    kind = kind or (suffix if suffix in _FORMATS else "json")
+    if kind == "parquet":
+        if output is None:
+            raise UsageError("Parquet is not for a terminal: name a file with --output")
+        need_parquet()
+    return kind
+
+
+def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, output: Path | None, kind: str) -> int:
+    """Ask, write what was found, say what was not; return the exit status."""
+    from charon.adapters.prometheus.export import Export
+    from charon.adapters.prometheus.saving import is_device, replacing, save
+
+    about: dict[str, Any] = {"run": None if record is None else record.to_json()}
+    if output is None:
+        with Export(queries, span) as export:
+            about |= asyncio.run(_collect(url, export))
+            save(export, about, kind, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return _tell(export, "")
+    # A folder is made only for a Prometheus that answers.
+    asyncio.run(_version(url))
+    folder = None if is_device(output) else output.resolve().parent
+    with replacing(output) as file, Export(queries, span, folder) as export:
+        about |= asyncio.run(_collect(url, export))
+        save(export, about, kind, file)
+    return _tell(export, f" in {output}")
+
+
+async def _version(url: str) -> str:
+    from charon.adapters.prometheus.client import Prometheus
+
+    async with Prometheus(url) as prometheus:
+        return await prometheus.version()
+
+
+async def _collect(url: str, export: Export) -> dict[str, Any]:
+    """Ask everything; return what is known of the server and of this program."""
+    from charon import __version__
+    from charon.adapters.prometheus.client import Prometheus
+    from charon.frames.errors import UnavailableError
+
+    async with Prometheus(url) as prometheus:
+        version = await prometheus.version()
+        with _progress(export.requests) as advance:
+            await export.collect(prometheus, advance)
+        if len(export.failed) == len(export.outcomes):
+            for outcome in export.failed:
+                click.echo(f"failed: {outcome.query}: {outcome.error}", err=True)
+            raise UnavailableError("every query failed; nothing was saved")
+        return {"prometheus": {"url": prometheus.url, "version": version}, "charon": __version__}
+
+
+@contextmanager
+def _progress(requests: int) -> Generator[Callable[[], None] | None]:
+    """Show a bar where a person looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("asking", total=requests)
+        yield lambda: progress.advance(task)
+
+
+def _tell(export: Export, where: str) -> int:
+    """Say what was found and what was not; return the exit status."""
+    counts = export.counts()
+    for outcome in export.outcomes:
+        if outcome.empty:
+            click.echo(f"empty: {outcome.query}", err=True)
+    for warning in sorted({warning for outcome in export.outcomes for warning in outcome.warnings}):
+        click.echo(f"warning: {warning}", err=True)
+    for outcome in export.failed:
+        click.echo(f"failed: {outcome.query}: {outcome.error}", err=True)
+    click.echo(
+        f"{counts['samples']} samples in {counts['series']} series of {counts['found']} of {counts['queries']} queries"
+        f"{where}; {counts['empty']} empty, {counts['failed']} failed",
+        err=True,
+    )
+    return 1 if export.failed else 0
+
+
+async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:
+    from charon.adapters.prometheus.client import Prometheus
+
+    async with Prometheus(url) as prometheus:
+        await prometheus.version()
+        names = await prometheus.names(span)
+        described = await prometheus.described() if as_json or sys.stdout.isatty() else {}
+    if as_json:
+        found = [(name, *described.get(name, ("", ""))) for name in names]
+        click.echo(json.dumps([dict(zip(("name", "type", "help"), entry, strict=True)) for entry in found]))
+    elif sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("metric", "type", "help", box=None)
+        for name in names:
+            table.add_row(name, *described.get(name, ("", "")))
+        Console().print(table)
+    else:
+        for name in names:
+            click.echo(name)
+    return 0
+
+
+def _list_runs(*, as_json: bool) -> None:
+    from charon.cli.records import records
+
+    found = [record.to_json() for record in records()]
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for entry in found:
+        where = f"{entry['namespace']}/" if entry["namespace"] else ""
+        click.echo(f"{where}{entry['name']}@{entry['start']}  {entry['engine']}  ended {entry['end'] or 'not yet'}")
+
+
+@contextmanager
+def _ended_by_sigterm() -> Generator[None]:
+    """Let SIGTERM end the command as an exception does, so that nothing half-written stays."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
