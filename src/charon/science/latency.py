@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 _SHORTEST_NS = 1_000
 _STEP = math.log(1.01)
+BOUNDS_MS = tuple(m * 10**k for k in range(4) for m in (1, 1.5, 2, 3, 5, 7)) + (10_000, 30_000, 60_000, 300_000)
+"""Upper bounds in ms of the buckets that are told to others: the same for all replicas, so that they add up."""
+_BOUNDS_NS = [round(bound * 1_000_000) for bound in BOUNDS_MS]
 
 
 class LatencyRecorder:
@@ -29,6 +34,7 @@ class LatencyRecorder:
         self.clock_disagrees = 0
         self.max_ns = 0
         self._sum_ns = 0
+        self._buckets = [0] * (len(BOUNDS_MS) + 1)
         self._bins = np.zeros(1 + math.ceil(math.log(bound_ns / _SHORTEST_NS) / _STEP), np.int64)
 
     def add(self, duration_ns: int) -> None:
@@ -38,6 +44,7 @@ class LatencyRecorder:
             return
         k = round(math.log(duration_ns / _SHORTEST_NS) / _STEP) if duration_ns > _SHORTEST_NS else 0
         self._bins[min(k, len(self._bins) - 1)] += 1
+        self._buckets[bisect_left(_BOUNDS_NS, duration_ns)] += 1
         self.count += 1
         self._sum_ns += duration_ns
         self.max_ns = max(self.max_ns, duration_ns)
@@ -48,6 +55,16 @@ class LatencyRecorder:
             return None
         k = int(np.searchsorted(np.cumsum(self._bins), max(1, math.ceil(q * self.count))))
         return min(round(_SHORTEST_NS * math.exp(k * _STEP)), self.max_ns)
+
+    def histogram(self) -> dict[str, Any]:
+        """Return how many durations were at most as long as each of `BOUNDS_MS`, how many in all, and their sum in s."""
+        return {
+            "bounds_ms": list(BOUNDS_MS),
+            "cumulative": list(accumulate(self._buckets[:-1])),
+            "count": self.count,
+            "sum_s": self._sum_ns / 1e9,
+            "clock_disagrees": self.clock_disagrees,
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures in ms, and what the histogram holds of them."""

@@ -106,6 +106,10 @@ class ImageState:
             **self.book.to_json(),
             "latency_ms": self.since_detector.to_json(),
             "latency_since_received_ms": self.since_received.to_json(),
+            "latency_histograms": {
+                "detector": self.since_detector.histogram(),
+                "received": self.since_received.histogram(),
+            },
             "scans": {scan: output.document() for scan, output in self.scans.items()},
             "positions_waiting": len(self._positions),
         }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charon.science.latency import LatencyRecorder
+from charon.science.latency import BOUNDS_MS, LatencyRecorder
 
 
 @given(st.lists(st.integers(1_000, 3_600_000_000_000), min_size=1, max_size=200), st.floats(0.01, 1.0))
@@ -42,3 +42,18 @@ def test_the_extremes_fall_into_the_outer_bins():
     recorder.add(recorder.bound_ns)
     assert recorder.count == 2
     assert recorder.quantile_ns(1.0) == pytest.approx(recorder.bound_ns, rel=0.01)
+
+
+@given(st.lists(st.integers(-10, 7_200_000_000_000), max_size=100))
+def test_the_buckets_count_each_duration_that_is_no_longer_than_their_bound(durations):
+    recorder = LatencyRecorder()
+    for duration in durations:
+        recorder.add(duration)
+    taken = [duration for duration in durations if 0 <= duration <= recorder.bound_ns]
+    told = recorder.histogram()
+    expected = [sum(duration <= bound_ms * 1e6 for duration in taken) for bound_ms in BOUNDS_MS]
+    assert told["bounds_ms"] == sorted(set(BOUNDS_MS))
+    assert told["cumulative"] == expected
+    assert told["count"] == len(taken) >= expected[-1]
+    assert told["sum_s"] == pytest.approx(sum(taken) / 1e9)
+    assert told["clock_disagrees"] == len(durations) - len(taken)
