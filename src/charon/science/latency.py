@@ -11,7 +11,10 @@ import numpy as np
 
 _SHORTEST_NS = 1_000
 _STEP = math.log(1.01)
-BOUNDS_MS = tuple(m * 10**k for k in range(4) for m in (1, 1.5, 2, 3, 5, 7)) + (10_000, 30_000, 60_000, 300_000)
+BOUNDS_MS = (
+    *(m * 10**k for k in range(4) for m in (1, 1.5, 2, 3, 5, 7)),
+    *(10_000, 30_000, 60_000, 300_000),
+)
 """Upper bounds in ms of the buckets that are told to others: the same for all replicas, so that they add up."""
 _BOUNDS_NS = [round(bound * 1_000_000) for bound in BOUNDS_MS]
 
@@ -57,7 +60,7 @@ class LatencyRecorder:
         return min(round(_SHORTEST_NS * math.exp(k * _STEP)), self.max_ns)
 
     def histogram(self) -> dict[str, Any]:
-        """Return how many durations were at most as long as each of `BOUNDS_MS`, how many in all, and their sum in s."""
+        """Return how many durations are within each of `BOUNDS_MS`, how many there are, and their sum in s."""
         return {
             "bounds_ms": list(BOUNDS_MS),
             "cumulative": list(accumulate(self._buckets[:-1])),
