@@ -1,0 +1,57 @@
+"""The cluster that these tests run on: one that `CHARON_TEST_KUBECONFIG` names, or one of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from onenode import parts
+from onenode.cluster import Cluster, started
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test here: none of them runs without a cluster's parts."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Give a Kubernetes whose node has Charon's image."""
+    named = os.environ.get("CHARON_TEST_KUBECONFIG")
+    if named:
+        kubectl = shutil.which("kubectl")
+        assert kubectl is not None, "CHARON_TEST_KUBECONFIG is set, and no kubectl is on the PATH"
+        yield Cluster(Path(named), kubectl)
+        return
+    if os.geteuid() != 0:
+        pytest.skip("a cluster of the tests' own needs root; or set CHARON_TEST_KUBECONFIG")
+    missing = parts.missing_packages()
+    if missing:
+        pytest.skip(f"a cluster of the tests' own needs the packages {', '.join(missing)}")
+    import images
+
+    try:
+        archives = [images.pause_archive(), images.image_archive()]
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    with started(archives) as running:
+        yield running
+
+
+@pytest.fixture
+def namespace(cluster, request):
+    """Give a namespace of the test's own, and take it away with all that is in it."""
+    name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:40].strip("-")
+    cluster.ask("create", "namespace", name)
+    yield name
+    cluster.run("delete", "namespace", name, "--wait=false", "--grace-period=0", "--force")
