@@ -23,6 +23,7 @@ _log = logging.getLogger("charon")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def vertex() -> None:
     """One vertex of a pipeline; started by an engine."""
+    _take_names()
     logging.basicConfig(
         level=os.environ.get("CHARON_LOG", "INFO"),
         stream=sys.stderr,
@@ -107,6 +108,14 @@ def log_sink(quiet: bool) -> None:
     _run(make_log_sink(quiet=quiet))
 
 
+def _take_names() -> None:
+    """Call the run, the vertex and the replica what Numaflow calls them, unless they have names."""
+    for ours, theirs in (("RUN", "PIPELINE_NAME"), ("VERTEX", "VERTEX_NAME"), ("REPLICA", "REPLICA")):
+        name = os.environ.get(f"NUMAFLOW_{theirs}")
+        if name:
+            os.environ.setdefault(f"CHARON_{ours}", name)
+
+
 def _run(role: Role) -> None:
     """Run a vertex on the engine that started this process.
 
@@ -115,12 +124,18 @@ def _run(role: Role) -> None:
     UsageError
         If no engine did.
     """
-    engine = os.environ.get("CHARON_ENGINE")
-    if engine != "embedded":
-        raise UsageError("charon-vertex is started by an engine: charonctl run FILE --local")
-    from charon.engines.embedded import VertexSettings, work
+    from charon.engines.numaflow import NumaflowSettings, started_by_numaflow
 
-    asyncio.run(work(role, VertexSettings.from_environment()))
+    if started_by_numaflow():
+        from charon.engines.numaflow import work as work_on_numaflow
+
+        asyncio.run(work_on_numaflow(role, NumaflowSettings.from_environment()))
+    elif os.environ.get("CHARON_ENGINE") == "embedded":
+        from charon.engines.embedded import VertexSettings, work
+
+        asyncio.run(work(role, VertexSettings.from_environment()))
+    else:
+        raise UsageError("charon-vertex is started by an engine: charonctl run FILE --local, or Numaflow")
 
 
 def main() -> None:

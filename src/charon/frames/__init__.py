@@ -2,7 +2,17 @@
 
 from charon.frames.errors import BadFrameError, Reason, UnavailableError, UsageError
 from charon.frames.idset import IdSet
-from charon.frames.model import Frame, FrameId, LatePosition, Message, Patch, Position, Rejection, Scalar
+from charon.frames.model import (
+    Frame,
+    FrameId,
+    LatePosition,
+    Message,
+    Patch,
+    Position,
+    Rejection,
+    Scalar,
+    named_time_ns,
+)
 from charon.frames.wire import WireError, decode, encode
 
 __all__ = [
@@ -22,4 +32,5 @@ __all__ = [
     "WireError",
     "decode",
     "encode",
+    "named_time_ns",
 ]

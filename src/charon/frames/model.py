@@ -182,5 +182,10 @@ class LatePosition:
         return f"{self.channel}/{self.time_ns}/position"
 
 
+def named_time_ns(name: str) -> int:
+    """Return the detector's time stamp in ns that the name of a frame or of a late position holds; 0 for none."""
+    return int(name.rsplit("/", 2)[1])
+
+
 Message = Frame | Patch | Rejection | LatePosition
 """Anything that travels between vertices."""

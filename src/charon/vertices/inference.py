@@ -260,7 +260,7 @@ class InferenceVertex:
 
         async def one(work: _Work) -> None:
             if work.answer:
-                await asyncio.gather(*(outlet.send(work.answer, work.name) for outlet in outlets))
+                await asyncio.gather(*(outlet.send(work.answer, work.name, work.delivery) for outlet in outlets))
             await work.delivery.ack()
             self.stats.count("done")
 

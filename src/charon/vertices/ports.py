@@ -52,10 +52,20 @@ class Inlet(Protocol):
 class Outlet(Protocol):
     """Where a vertex's messages go."""
 
-    async def send(self, payload: bytes, name: str) -> bool:
+    async def send(self, payload: bytes, name: str, answers: Delivery | None = None) -> bool:
         """Hand over a message and return when it is confirmed: whether it was new under its name.
 
         While the buffer is full or away this waits: that is the back-pressure.
+
+        Parameters
+        ----------
+        payload
+            The message in its wire form.
+        name
+            What it is counted under.
+        answers
+            The message that it came of, where it came of one: on some engines an answer goes back the way
+            of its question.
         """
         ...
 

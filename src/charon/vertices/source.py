@@ -9,6 +9,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charon.frames import BadFrameError, FrameId, LatePosition, Reason, Rejection, WireError, encode
@@ -17,7 +18,7 @@ from charon.vertices.ledger import LedgerBook
 from charon.vertices.runner import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from charon.frames import Frame, Position
     from charon.science.preprocess import Geometry
@@ -104,6 +105,7 @@ class SourceVertex:
         # Until the first frame tells its size, this many are let wait.
         self._ring_places = 256
         self._in_flight = in_flight
+        self._in_hand = 0
         self._positions = positions
         self._epochs = EpochTracker()
         self._late: deque[LatePosition] = deque()
@@ -115,6 +117,11 @@ class SourceVertex:
         self._overflowing = False
         self._unsure: FrameId | None = None
         self._failure: BaseException | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many messages have come and are not confirmed: in the ring, being prepared, being handed over."""
+        return len(self._ring) + len(self._late) + self._in_hand
 
     # Called on the pvAccess thread: nothing but taking note.
 
@@ -173,14 +180,18 @@ class SourceVertex:
             while not (stop.is_set() and not self._ring and not self._late):
                 if self._failure is not None:
                     raise self._failure
-                await self._hand_on_positions(outlets)
-                handful = self._take()
-                if not handful:
+                positions, handful = self._take_positions(), self._take()
+                if not handful and not positions:
                     await self._wait(stop)
                     continue
-                for prepared in await self._prepare_quickly(thread, handful):
+                ready = await self._prepare_quickly(thread, handful) if handful else []
+                self._in_hand -= len(handful) - len(ready)
+                for hand_on in (
+                    *(partial(self._hand_on_position, position, outlets) for position in positions),
+                    *(partial(self._hand_on, prepared, outlets) for prepared in ready),
+                ):
                     await places.acquire()
-                    task = asyncio.create_task(self._hand_on(prepared, outlets, places))
+                    task = asyncio.create_task(self._placed(hand_on, places))
                     handing.add(task)
                     task.add_done_callback(handing.discard)
                     task.add_done_callback(self._note_failure)
@@ -196,6 +207,7 @@ class SourceVertex:
             "channel": self.channel,
             "restarts": self._epochs.restarts,
             "waiting": len(self._ring),
+            "pending": self.pending,
             "last": self._epochs.last,
             **self.stats.document(),
             "ledger": self.book.to_json(),
@@ -215,7 +227,13 @@ class SourceVertex:
         handful: list[Update] = []
         while self._ring and len(handful) < _HANDFUL:
             handful.append(self._ring.popleft())
+        self._in_hand += len(handful)
         return handful
+
+    def _take_positions(self) -> list[LatePosition]:
+        positions = [self._late.popleft() for _ in range(len(self._late))]
+        self._in_hand += len(positions)
+        return positions
 
     async def _wait(self, stop: asyncio.Event) -> None:
         self._arrived.clear()
@@ -226,11 +244,15 @@ class SourceVertex:
             async with asyncio.timeout(0.1):
                 await self._arrived.wait()
 
-    async def _hand_on(self, prepared: _Prepared, outlets: Sequence[Outlet], places: asyncio.Semaphore) -> None:
+    async def _placed(self, hand_on: Callable[[], Coroutine[Any, Any, None]], places: asyncio.Semaphore) -> None:
         try:
-            new = await asyncio.gather(*(outlet.send(prepared.payload, prepared.id.name) for outlet in outlets))
+            await hand_on()
         finally:
             places.release()
+            self._in_hand -= 1
+
+    async def _hand_on(self, prepared: _Prepared, outlets: Sequence[Outlet]) -> None:
+        new = await asyncio.gather(*(outlet.send(prepared.payload, prepared.id.name) for outlet in outlets))
         where = (prepared.id.channel, prepared.id.epoch_ns, prepared.scan)
         self.book.add(*where, "accepted", prepared.id.unique_id)
         if prepared.reason:
@@ -239,11 +261,9 @@ class SourceVertex:
         if not all(new):
             self.book.count(*where[:2], "redundant")
 
-    async def _hand_on_positions(self, outlets: Sequence[Outlet]) -> None:
-        while self._late:
-            position = self._late.popleft()
-            await asyncio.gather(*(outlet.send(encode(position), position.name) for outlet in outlets))
-            self.stats.count("positions")
+    async def _hand_on_position(self, position: LatePosition, outlets: Sequence[Outlet]) -> None:
+        await asyncio.gather(*(outlet.send(encode(position), position.name) for outlet in outlets))
+        self.stats.count("positions")
 
     # On the prepare thread.
 

@@ -65,7 +65,7 @@ class FakeOutlet:
         self.gate.set()
         self.fault = None
 
-    async def send(self, payload, name):
+    async def send(self, payload, name, answers=None):
         """Keep a message once under its name."""
         self.sends += 1
         await self.gate.wait()

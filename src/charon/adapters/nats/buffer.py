@@ -55,7 +55,7 @@ class EdgeWriter:
         self._timeout_s = confirm_timeout_s
         self.full_since: float | None = None
 
-    async def send(self, payload: bytes, name: str) -> bool:
+    async def send(self, payload: bytes, name: str, answers: object = None) -> bool:  # noqa: ARG002 - answers go on, not back
         """Return when the buffer has the message: whether it was new under its name.
 
         Waits while the buffer is full or away.

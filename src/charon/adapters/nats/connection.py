@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
@@ -15,7 +16,7 @@ from nats.js import api
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError, ServerError
 
 from charon.adapters.nats.publisher import Publisher
-from charon.frames import UnavailableError
+from charon.frames import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,11 +33,35 @@ _NO_ROOM = frozenset({10023, 10028, 10047})
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a run's nats-server is and the token that opens it."""
+    """Where a nats-server is and what opens it: a token, or a user and a password."""
 
     port: int
-    token: str
+    token: str = field(default="", repr=False)
     host: str = "127.0.0.1"
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def from_url(cls, url: str, user: str = "", password: str = "") -> Address:
+        """Return the address that a URL like ``nats://host:4222`` names.
+
+        Raises
+        ------
+        UsageError
+            If the URL is of another form, or holds a user or a password, which belong elsewhere.
+        """
+        parts = urlsplit(url if "//" in url else f"nats://{url}")
+        try:
+            port = parts.port or 4222
+        except ValueError:
+            port = 0
+        if parts.scheme != "nats" or not parts.hostname or not port or parts.path.strip("/"):
+            raise UsageError(
+                f"{parts._replace(netloc='...').geturl()} is no address of a nats-server: nats://host:port"
+            )
+        if parts.username or parts.password:
+            raise UsageError(f"nats://{parts.hostname}:{port}: user and password do not belong in the address")
+        return cls(port, host=parts.hostname, user=user, password=password)
 
     @property
     def url(self) -> str:
@@ -65,17 +90,26 @@ class EdgeState:
 
 
 class Bus:
-    """A connection to one nats-server that comes back by itself when the server does."""
+    """A connection to one nats-server that comes back by itself when the server does.
 
-    def __init__(self, client: NatsClient) -> None:
+    Parameters
+    ----------
+    client
+        A connected client.
+    bucket
+        Name of the ledger's bucket.
+    """
+
+    def __init__(self, client: NatsClient, bucket: str = LEDGER_BUCKET) -> None:
         self.client = client
         self.js: JetStreamContext = client.jetstream()
         self.publisher = Publisher(client)
+        self._bucket_name = bucket
         self._bucket: KeyValue | None = None
         self.closing = False
 
     @classmethod
-    async def connect(cls, address: Address, name: str, *, patient: bool = True) -> Bus:
+    async def connect(cls, address: Address, name: str, *, patient: bool = True, bucket: str = LEDGER_BUCKET) -> Bus:
         """Connect; a `patient` connection tries for ever once it was made.
 
         Raises
@@ -98,7 +132,9 @@ class Bus:
             await asyncio.wait_for(
                 client.connect(
                     address.url,
-                    token=address.token,
+                    token=address.token or None,
+                    user=address.user or None,
+                    password=address.password or None,
                     name=name,
                     connect_timeout=3,
                     allow_reconnect=patient,
@@ -115,7 +151,7 @@ class Bus:
             with suppress(NatsError, OSError):
                 await client.close()
             raise UnavailableError(f"no inter-step buffer answers at {address.url}: {error}") from error
-        made.append(cls(client))
+        made.append(cls(client, bucket))
         return made[0]
 
     async def close(self) -> None:
@@ -209,13 +245,26 @@ class Bus:
         )
 
     async def make_ledger(self, storage: Literal["memory", "file"]) -> None:
-        """Make the bucket that vertices write their part of the account into."""
+        """Make the bucket that vertices write their part of the account into, or keep the one that is there.
+
+        Raises
+        ------
+        UnavailableError
+            If the server does not answer or has no room for it.
+        """
         kind = api.StorageType.MEMORY if storage == "memory" else api.StorageType.FILE
-        self._bucket = await self.js.create_key_value(api.KeyValueConfig(LEDGER_BUCKET, history=1, storage=kind))
+        config = api.KeyValueConfig(self._bucket_name, history=1, storage=kind)
+        try:
+            try:
+                self._bucket = await self.js.key_value(self._bucket_name)
+            except BucketNotFoundError:
+                self._bucket = await self.js.create_key_value(config)
+        except (NatsError, TimeoutError) as error:
+            raise UnavailableError(f"the ledger cannot be made: {_said(error)}") from error
 
     async def _ledger_bucket(self) -> KeyValue:
         if self._bucket is None:
-            self._bucket = await self.js.key_value(LEDGER_BUCKET)
+            self._bucket = await self.js.key_value(self._bucket_name)
         return self._bucket
 
     async def load(self, key: str) -> Mapping[str, Any] | None:

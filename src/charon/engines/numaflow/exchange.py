@@ -1,0 +1,165 @@
+"""What Numaflow asks of a map or a sink: a batch of messages, each of which wants its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from charon.engines.numaflow.inhand import InHand
+
+_NOTHING_S = 0.5
+
+
+class Question:
+    """A message that Numaflow handed over: a delivery to the vertex, an answer to wait for to Numaflow.
+
+    Parameters
+    ----------
+    exchange
+        Where it belongs to.
+    payload
+        The message in its wire form.
+    attempt
+        How often it was handed out, as far as this pod knows: Numaflow does not tell.
+    """
+
+    __slots__ = ("_exchange", "answer", "attempt", "done", "payload")
+
+    def __init__(self, exchange: Exchange, payload: bytes, attempt: int) -> None:
+        self._exchange = exchange
+        self.payload = payload
+        self.attempt = attempt
+        self.answer: bytes | None = None
+        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def ack(self) -> None:
+        """Say that the message is dealt with: its answer may go back."""
+        self._exchange.end(self, dealt_with=True)
+
+    async def in_progress(self) -> None:
+        """Do nothing: Numaflow waits for as long as the stream is up."""
+
+    async def release(self) -> None:
+        """Give the message back, undone."""
+        self._exchange.end(self, dealt_with=False)
+
+
+class Exchange:
+    """Both ends between Numaflow's batches and a vertex: inlet and, for a map, outlet.
+
+    Numaflow's batches are as large as its read batch size; the vertex takes of them what it takes at once.
+
+    Parameters
+    ----------
+    in_hand
+        Remembers over the end of this process what the vertex had in hand.
+    """
+
+    def __init__(self, in_hand: InHand | None = None) -> None:
+        self._in_hand = in_hand
+        self._waiting: deque[Question] = deque()
+        self._arrived = asyncio.Event()
+        self._closed = False
+        self._receiving = 0
+        self._open: set[Question] = set()
+        self._last_busy = time.monotonic()
+        self.asked = asyncio.Event()
+        """Set when the vertex asks for its first batch: it is ready."""
+        self.streams = 0
+        """How many streams Numaflow has open."""
+
+    # Numaflow's side.
+
+    def begin(self) -> None:
+        """Take note that a batch begins to come in."""
+        self._receiving += 1
+
+    def complete(self) -> None:
+        """Take note that a batch is in: nothing is gained by waiting for more of it."""
+        self._receiving -= 1
+        self._arrived.set()
+
+    def put(self, payload: bytes) -> Question:
+        """Hand a message to the vertex."""
+        attempt = 1 if self._in_hand is None else self._in_hand.attempt(payload)
+        question = Question(self, payload, attempt)
+        if self._closed:
+            question.done.set_result(False)
+            return question
+        self._open.add(question)
+        self._waiting.append(question)
+        self._arrived.set()
+        return question
+
+    def withdraw(self, questions: Sequence[Question]) -> None:
+        """Take back what the vertex has not begun: whoever asked is gone, and will ask again."""
+        gone = set(questions)
+        self._waiting = deque(question for question in self._waiting if question not in gone)
+        for question in questions:
+            self.end(question, dealt_with=False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message waits for its answer."""
+        return bool(self._open) or self._receiving > 0
+
+    def idle_s(self) -> float:
+        """Return for how long nothing has waited for an answer, in s."""
+        if self.busy:
+            self._last_busy = time.monotonic()
+        return time.monotonic() - self._last_busy
+
+    # The vertex's side.
+
+    async def batch(self, maximum: int, linger_s: float) -> Sequence[Question]:
+        """Return what waits, up to `maximum`; wait for the first, then `linger_s` at most for more of its batch."""
+        self.asked.set()
+        if not await self._wait(_NOTHING_S, 1):
+            return []
+        if linger_s > 0 and len(self._waiting) < maximum and self._receiving:
+            await self._wait(linger_s, maximum)
+        taken = [self._waiting.popleft() for _ in range(min(maximum, len(self._waiting)))]
+        if self._in_hand is not None:
+            self._in_hand.take((question.payload, question.attempt) for question in taken)
+        return taken
+
+    async def send(self, payload: bytes, name: str, answers: object = None) -> bool:  # noqa: ARG002 - a question knows its answer
+        """Note the answer to a question; it goes back when the question is acknowledged."""
+        if not isinstance(answers, Question):
+            raise TypeError("on Numaflow a map hands on nothing but answers")
+        answers.answer = payload
+        return True
+
+    async def close(self) -> None:
+        """Hand out nothing more; what waits is given back."""
+        self._closed = True
+        self.withdraw(list(self._waiting))
+
+    def end(self, question: Question, *, dealt_with: bool) -> None:
+        """Resolve a question once."""
+        if question.done.done():
+            return
+        question.done.set_result(dealt_with)
+        self._open.discard(question)
+        self._last_busy = time.monotonic()
+        if self._in_hand is not None and dealt_with:
+            self._in_hand.drop(question.payload)
+
+    async def _wait(self, seconds: float, count: int) -> bool:
+        deadline = time.monotonic() + seconds
+        while len(self._waiting) < count:
+            left = deadline - time.monotonic()
+            if left <= 0 or (self._waiting and not self._receiving):
+                break
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
+            except TimeoutError:
+                break
+        return bool(self._waiting)

@@ -1,0 +1,154 @@
+"""The process of one vertex's replica on Numaflow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from charon.engines.numaflow.exchange import Exchange
+from charon.engines.numaflow.inhand import InHand
+from charon.engines.numaflow.ledger import PodLedger
+from charon.engines.numaflow.outbox import Outbox
+from charon.frames import UsageError
+from charon.vertices.roles import InferenceRole, SinkRole, SourceRole, Surroundings
+
+if TYPE_CHECKING:
+    from charon.engines.numaflow.servers import Server
+    from charon.engines.numaflow.settings import NumaflowSettings
+    from charon.vertices.roles import Role
+
+_log = logging.getLogger(__name__)
+_LOOK_S = 0.05
+# So long without a word from Numaflow's container, and it has ended too.
+_SILENT_S = 2.0
+_CLOSE_S = 1.0
+
+
+async def work(role: Role, settings: NumaflowSettings) -> None:
+    """Run a vertex until it is told to end (SIGTERM) and has finished what it took.
+
+    Raises
+    ------
+    UsageError
+        If pynumaflow is not installed, or the role is none that Numaflow knows.
+    """
+    if not isinstance(role, SourceRole | InferenceRole | SinkRole):
+        raise UsageError(f"{type(role).__name__} has no place on Numaflow")
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    ledger = PodLedger(settings, role.vertex.stats.say)
+    try:
+        if isinstance(role, SourceRole):
+            await _run_source(role, settings, ledger, told)
+        else:
+            await _run_asked(role, settings, ledger, told)
+    finally:
+        await ledger.close()
+
+
+async def _run_source(role: SourceRole, settings: NumaflowSettings, ledger: PodLedger, told: asyncio.Event) -> None:
+    """Serve before the first frame comes; end when all that came is acknowledged."""
+    outbox = Outbox()
+    server = _server(settings, role, outbox)
+    working = asyncio.create_task(role.run(Surroundings([], [outbox], ledger, told, server.start)))
+    try:
+        await _until(told, working)
+        if not working.done():
+            await _drain_source(outbox, role, settings, working)
+        await _result(working)
+    finally:
+        await _end(working)
+        await server.stop(_CLOSE_S)
+
+
+async def _drain_source(
+    outbox: Outbox, role: SourceRole, settings: NumaflowSettings, working: asyncio.Task[None]
+) -> None:
+    """Wait until the ring is read out, for as long as there is somebody who reads."""
+    began = last_read = time.monotonic()
+    while not working.done() and time.monotonic() - began < settings.drain_s:
+        await asyncio.wait({working}, timeout=_LOOK_S)
+        if outbox.readers:
+            last_read = time.monotonic()
+        elif time.monotonic() - last_read > _SILENT_S:
+            break
+    if not working.done():
+        role.vertex.stats.say(f"ended with {role.vertex.pending} frames that Numaflow has not acknowledged")
+        working.cancel()
+
+
+async def _run_asked(
+    role: InferenceRole | SinkRole, settings: NumaflowSettings, ledger: PodLedger, told: asyncio.Event
+) -> None:
+    """Serve when the vertex is ready; end between two batches."""
+    in_hand = InHand(settings.sockets / "charon-in-hand.json") if isinstance(role, InferenceRole) else None
+    exchange = Exchange(in_hand)
+    server = _server(settings, role, exchange)
+    stop = asyncio.Event()
+    working = asyncio.create_task(role.run(Surroundings([exchange], [exchange], ledger, stop)))
+    try:
+        await _until(exchange.asked, working)
+        if not working.done():
+            await server.start()
+        await _until(told, working)
+        await _drain_asked(exchange, settings, working)
+        stop.set()
+        await _result(working)
+    finally:
+        stop.set()
+        await _end(working)
+        await server.stop(_CLOSE_S)
+
+
+async def _drain_asked(exchange: Exchange, settings: NumaflowSettings, working: asyncio.Task[None]) -> None:
+    """Answer until Numaflow's container is gone, or asks nothing for a while."""
+    began = time.monotonic()
+    while not working.done() and time.monotonic() - began < settings.drain_s:
+        if not exchange.busy and (exchange.streams == 0 or exchange.idle_s() > _SILENT_S):
+            return
+        await asyncio.wait({working}, timeout=_LOOK_S)
+
+
+def _server(settings: NumaflowSettings, role: Role, end: Outbox | Exchange) -> Server:
+    try:
+        from charon.engines.numaflow import servers  # noqa: PLC0415 - an optional part of Charon
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in {"pynumaflow", "grpc", "google"}:
+            raise
+        raise UsageError("pynumaflow is not installed: pip install 'charon[numaflow]'") from error
+    if isinstance(role, SourceRole) and isinstance(end, Outbox):
+        vertex = role.vertex
+        service = servers.serve_source(end, lambda: vertex.pending)
+    elif isinstance(role, InferenceRole) and isinstance(end, Exchange):
+        service = servers.serve_map(end)
+    elif isinstance(end, Exchange):
+        service = servers.serve_sink(end)
+    else:
+        raise TypeError(f"{type(role).__name__} between Numaflow and {type(end).__name__}")
+    return servers.Server(service, settings.sockets)
+
+
+async def _until(event: asyncio.Event, working: asyncio.Task[None]) -> None:
+    """Wait for an event, or for the vertex to end before it."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({waiting, working}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+
+
+async def _result(working: asyncio.Task[None]) -> None:
+    """Return when the vertex has ended; raise what it ended with, unless it was told to."""
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+async def _end(working: asyncio.Task[None]) -> None:
+    if not working.done():
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working

@@ -1,0 +1,129 @@
+"""Vertices as Numaflow starts them, each in a process of its own with a folder for its sockets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pynumaflow", reason="pynumaflow is not installed: pip install 'charon[numaflow]'")
+
+
+def _free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture
+def environment():
+    """Return an environment of this test's own, without a detector of anybody else's."""
+    port = _free_udp_port()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_", "NUMAFLOW_"))}
+    return kept | {
+        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
+        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
+        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
+        "EPICS_PVA_BROADCAST_PORT": port,
+        "EPICS_PVAS_BROADCAST_PORT": port,
+    }
+
+
+class Pod:
+    """One vertex's container."""
+
+    def __init__(self, environment, log, vertex, replica, role, *options, **more):
+        self.sockets = Path(tempfile.mkdtemp(prefix="nf-"))
+        self.log_file = log
+        self._environment = environment | {
+            "NUMAFLOW_NAMESPACE": "default",
+            "NUMAFLOW_POD": f"aps-{vertex}-{replica}-x",
+            "NUMAFLOW_REPLICA": str(replica),
+            "NUMAFLOW_PIPELINE_NAME": "aps",
+            "NUMAFLOW_VERTEX_NAME": vertex,
+            "CHARON_NUMAFLOW_SOCKETS": str(self.sockets),
+            **{key: str(value) for key, value in more.items()},
+        }
+        self._command = [sys.executable, "-m", "charon.cli.vertex", role, *map(str, options)]
+        self.process = None
+        self.start()
+
+    def start(self):
+        """Start the container, for the first time or again."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+
+    def log(self):
+        """Return what it has said."""
+        return self.log_file.read_text(errors="replace")
+
+    def terminate(self):
+        """Tell it to end."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s=30.0):
+        """Wait for its end and return its status."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still there after {timeout_s} s:\n{self.log()}")
+
+    def said(self, words, timeout_s=20.0):
+        """Wait until it has said something."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if words in self.log():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def kill(self):
+        """End it at once."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def pods(environment, tmp_path):
+    """Return a function that starts a vertex; what it started ends with the test."""
+    started = []
+
+    def start(vertex, role, *options, replica=0, **more):
+        log = tmp_path / f"{vertex}.{replica}.{len(started)}.log"
+        started.append(Pod(environment, log, vertex, replica, role, *options, **more))
+        return started[-1]
+
+    yield start
+    for pod in started:
+        pod.kill()
+        shutil.rmtree(pod.sockets, ignore_errors=True)
+
+
+@pytest.fixture
+def detector(environment, tmp_path):
+    """Return a function that starts a simulated detector, which waits for its clients."""
+    started = []
+
+    def start(*options):
+        report = tmp_path / f"detector{len(started)}.json"
+        log = (tmp_path / f"detector{len(started)}.log").open("wb")
+        command = [sys.executable, "-m", "charon.cli.main", "detector", "--report", str(report)]
+        command += map(str, options)
+        started.append((subprocess.Popen(command, env=environment, stdout=log, stderr=log), log))
+        return report
+
+    yield start
+    for process, log in started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        log.close()

@@ -1,0 +1,102 @@
+"""A detector's frames through the vertices as Numaflow runs them, and what both engines make of the same frames."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numaflow_client import MapClient, Pipeline, SinkClient, SourceClient
+
+from charon.adapters.storage.reading import read_image
+from charon.frames.account import settle
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
+ROOT = Path(__file__).parents[3]
+MANIFEST = ROOT / "workflows/aps/numaflow-aps-live.yaml"
+FRAMES = 120
+SCAN = ("--shape", "12x10", "--frame-rate", "100", "--report-period", "0", "--prepare-all", "--seed", "3")
+
+
+def _page(pod, vertex, replica=0):
+    """Return the page that a vertex keeps in its pod, as the ledger's reader would see it."""
+    page = json.loads((pod.sockets / f"charon-page-{vertex}.{replica}.json").read_text())
+    return {**page, "vertex": vertex}
+
+
+def _run_embedded(environment, tmp_path, *detector):
+    """Return the image that the embedded engine makes of a detector's frames."""
+    output = tmp_path / "embedded"
+    charonctl = [sys.executable, "-m", "charon.cli.main"]
+    env = environment | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    log = (tmp_path / "embedded.log").open("wb")
+    run = subprocess.Popen(
+        [*charonctl, "run", str(MANIFEST), "--local", "--quiet", "--output", str(output)],
+        env=env,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        subprocess.run([*charonctl, "detector", "--wait-for-client", *detector], env=env, check=True, timeout=60)
+        run.send_signal(signal.SIGTERM)
+        run.wait(60)
+    finally:
+        if run.poll() is None:
+            run.kill()
+        run.wait()
+        log.close()
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["reconstructed"] == FRAMES, (tmp_path / "embedded.log").read_text()
+    return read_image(output / "scan-1.h5")
+
+
+def test_the_image_is_the_embedded_engines_and_every_frame_is_there_once(environment, pods, detector, tmp_path):
+    expected = _run_embedded(environment, tmp_path, *SCAN)
+    output = tmp_path / "numaflow"
+    source = pods("in", "source")
+    inference = pods("cat", "inference", "--threads", "1")
+    image = pods("image", "image-sink", "--model", "ptychonn2-sim", "--output", output)
+    log = pods("out", "log-sink", "--quiet")
+
+    async def run():
+        async with (
+            SourceClient(source.sockets) as reader,
+            MapClient(inference.sockets) as mapper,
+            SinkClient(image.sockets) as image_sink,
+            SinkClient(log.sockets) as log_sink,
+            Pipeline([reader], [mapper], [image_sink, log_sink]) as pipeline,
+        ):
+            assert reader.info["protocol"] == "uds"
+            assert reader.info["minimum_numaflow_version"].startswith("1.4.")
+            assert mapper.info["metadata"]["MAP_MODE"] == "batch-map"
+            report = detector("--wait-for-client", *SCAN)
+            await pipeline.until(lambda: pipeline.sunk == 2 * FRAMES)
+            assert await reader.pending() == 0
+            assert await reader.partitions() == [0]
+            assert (pipeline.dropped, pipeline.frames.repeats) == (0, 0)
+            for pod in (source, inference, image, log):
+                pod.terminate()
+            for pod in (source, inference, image, log):
+                assert await asyncio.to_thread(pod.wait) == 0, pod.log()
+            return report
+
+    report = json.loads(asyncio.run(run()).read_text())
+    assert report["published"] == FRAMES
+    pages = [_page(source, "in"), _page(inference, "cat"), _page(image, "image"), _page(log, "out")]
+    assert [page["state"] for page in pages] == ["finished"] * 4
+    account = settle(pages, ended=True)
+    assert (account.published, account.missed, account.accepted, account.lost) == (FRAMES, 0, FRAMES, 0)
+    assert (account.reconstructed, account.duplicates) == (FRAMES, 0)
+    stitched = read_image(output / "scan-1.h5")
+    assert stitched is not None
+    assert expected is not None
+    assert stitched.phase.shape == expected.phase.shape
+    assert stitched.origin_m == pytest.approx(expected.origin_m)
+    np.testing.assert_allclose(stitched.weight, expected.weight, rtol=1e-4, atol=1e-5)
+    inside = expected.weight > 1e-3 * expected.weight.max()
+    np.testing.assert_allclose(stitched.transmission[inside], expected.transmission[inside], atol=1e-4)
