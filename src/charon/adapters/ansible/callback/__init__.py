@@ -1,0 +1,1 @@
+"""A folder that Ansible looks for plugins in. Charon imports nothing from it."""
