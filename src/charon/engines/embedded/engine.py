@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import psutil
 
 from charon.adapters.nats import Bus, NatsServer
+from charon.adapters.prometheus.exporter import serve_text
 from charon.engines.embedded.processes import Process, die_with_parent
 from charon.engines.embedded.runfile import RunFile, RunInfo
 from charon.engines.embedded.settings import BEGIN, VertexSettings
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
+from charon.engines.embedded.telemetry import metrics_text
 from charon.frames import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class Options:
         After this long a message that nobody acknowledged is handed out again.
     environment
         Added to every vertex's environment.
+    metrics_port
+        Where to serve the run's metrics on loopback, 0 for a free port; None serves none.
     """
 
     output: Path
@@ -63,6 +67,7 @@ class Options:
     ack_wait_s: float = 3.0
     nats_port: int = 0
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    metrics_port: int | None = None
 
 
 class EngineError(RuntimeError):
@@ -97,12 +102,14 @@ class EmbeddedEngine:
         self._room: int | None = None
         self._run_file: RunFile | None = None
         self._bus: Bus | None = None
+        self._exporter = AsyncExitStack()
         self._tending: asyncio.Task[None] | None = None
         self._minding: asyncio.Task[None] | None = None
         self.processes: dict[str, list[Process]] = {}
         self.messages: list[str] = []
         self.failure: str | None = None
         self.server_restarts = 0
+        self.metrics_port: int | None = None
 
     async def start(self, timeout_s: float = 60.0) -> None:
         """Start everything, sinks first, and return when every vertex is ready.
@@ -121,6 +128,7 @@ class EmbeddedEngine:
         self._server.start()
         self._bus = await Bus.connect(self._server.address, "supervisor")
         await self._make_buffers()
+        await self._serve_metrics()
         self._run_file.write(self._info())
         self._tending = asyncio.create_task(self._tend())
         if self.options.storage == "file":
@@ -174,6 +182,7 @@ class EmbeddedEngine:
 
     async def stop(self) -> None:
         """End every process that was started and leave nothing behind."""
+        await self._exporter.aclose()
         for task in filter(None, (self._tending, self._minding)):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -188,6 +197,16 @@ class EmbeddedEngine:
             self._run_file = None
 
     # Starting
+
+    async def _serve_metrics(self) -> None:
+        if self.options.metrics_port is None:
+            return
+
+        async def text() -> str:
+            restarts = {process.name: process.restarts for group in self.processes.values() for process in group}
+            return metrics_text(self.pipeline.name, await self.snapshot(), restarts, self.server_restarts)
+
+        self.metrics_port = await self._exporter.enter_async_context(serve_text(text, port=self.options.metrics_port))
 
     def _processes_for_all(self) -> None:
         for vertex in self.pipeline.spec.vertices:
@@ -206,7 +225,7 @@ class EmbeddedEngine:
             read_batch_size=limits.read_batch_size or 8,
             signal=self._signal if vertex.source is not None else "",
         )
-        given = {e.name: e.value for e in vertex.container.env} if vertex.container else {}
+        given = vertex.container.environment() if vertex.container else {}
         environment = {
             **os.environ,
             "CHARON_OUTPUT": str(self.options.output),
