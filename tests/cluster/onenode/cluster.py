@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from onenode import parts, pki
 from onenode.layout import Layout
+from onenode.supervisor import CONTROLLERS, remove_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +48,7 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """This process's environment with the cluster's kubeconfig and kubectl."""
+        """The environment of this process with the cluster's kubeconfig and kubectl."""
         path = f"{Path(self.kubectl).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
@@ -158,24 +159,5 @@ def _end(process: subprocess.Popen[bytes], layout: Layout) -> None:
         # --kill-child ends the first process inside with it, and the kernel all the others.
         process.kill()
         process.wait(10)
-    for controller in Path("/sys/fs/cgroup").iterdir():
-        _remove_groups(controller / layout.name)
-
-
-def _remove_groups(group: Path) -> None:
-    """Remove a folder of control groups from its leaves up; the kernel takes a moment after the last process."""
-    if not group.is_dir():
-        return
-    deadline = time.monotonic() + 5
-    for folder, _, _ in os.walk(group, topdown=False):
-        while True:
-            try:
-                Path(folder).rmdir()
-            except FileNotFoundError:
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.05)
-            else:
-                break
+    for controller in CONTROLLERS.iterdir():
+        remove_groups(controller / layout.name)

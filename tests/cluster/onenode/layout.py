@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - the dataclass reads its annotations
 
 NODE = "node-1"
 # RFC 2544's range for tests of network devices: no machine of anybody's network has such an address.

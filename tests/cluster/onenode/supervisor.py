@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import ssl
@@ -19,9 +20,13 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onenode import components
 from onenode.layout import API_PORT, NODE, NODE_ADDRESS, NODE_NETWORK, Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What the kubelet sets for the whole machine.
 MACHINE_WIDE = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
@@ -98,6 +103,24 @@ class Supervisor:
                 except subprocess.TimeoutExpired:
                     process.kill()
         self._running.clear()
+        self._clear()
+
+    def _clear(self) -> None:
+        """Leave nothing behind, also where nobody outside is left to see to it."""
+        with contextlib.suppress(ProcessLookupError):
+            # To process 1 this is everybody else in here: shims, and what runs in pods.
+            os.kill(-1, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        own = [mount for mount in mounts if mount.startswith(f"{self._layout.root}/")]
+        for mount in [*reversed(own), "/var/lib", "/var/log"]:
+            subprocess.run(["umount", "--lazy", mount], stderr=subprocess.DEVNULL, check=False)
+        for controller in CONTROLLERS.iterdir():
+            remove_groups(controller / self._layout.name)
+        if not (self._layout.root / "failed").exists():
+            shutil.rmtree(self._layout.root, ignore_errors=True)
 
     def _await_end(self) -> None:
         while sys.stdin.buffer.read(4096):
@@ -168,12 +191,14 @@ class Supervisor:
 
         self._until(ready, "kubelet")
 
-    def _until(self, holds: object, name: str) -> None:
+    def _until(self, holds: Callable[[], bool], name: str) -> None:
         deadline = time.monotonic() + START_S
         while not holds():
             for running, process in self._running:
                 if process.poll() is not None:
-                    raise RuntimeError(f"{running} ended with {process.returncode}, see {self._layout.logs}/{running}.log")
+                    raise RuntimeError(
+                        f"{running} ended with {process.returncode}, see {self._layout.logs}/{running}.log"
+                    )
             if self._ends or time.monotonic() > deadline:
                 raise RuntimeError(f"{name} is not ready after {START_S:.0f} s, see {self._layout.logs}/{name}.log")
             time.sleep(0.1)
@@ -204,6 +229,23 @@ class Supervisor:
         while True:
             outside, _ = self._listener.accept()
             threading.Thread(target=_join, args=(outside,), daemon=True).start()
+
+
+def remove_groups(group: Path) -> None:
+    """Remove a folder of control groups from its leaves up; the kernel takes a moment after the last process."""
+    deadline = time.monotonic() + 5
+    for folder, _, _ in os.walk(group, topdown=False):
+        while True:
+            try:
+                Path(folder).rmdir()
+            except FileNotFoundError:
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
+            else:
+                break
 
 
 def _join(outside: socket.socket) -> None:
