@@ -1,80 +1,190 @@
-"""``charonctl run``: run a pipeline here."""
+"""``charonctl run``: run a pipeline, on a cluster or here."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from charon.frames.errors import UsageError
 
+if TYPE_CHECKING:
+    from charon.engines.manifest import Pipeline
 
-@click.command()
-@click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("--local", is_flag=True, help="On this machine, on the embedded engine.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for results [out/PIPELINE/TIME].")
+
+# What follows FILE on a cluster is for kubectl: its options are not ours to know.
+_FOR_KUBECTL = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@click.command(context_settings=_FOR_KUBECTL)
+@click.argument("manifest", metavar="FILE-OR-URL")
+@click.option("--local", is_flag=True, help="On this machine, on the embedded engine; without, on a cluster.")
+@click.option("--no-wait", is_flag=True, help="On a cluster: apply it and return at once.")
+@click.option("--timeout", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds to wait for it.")
+@click.option("--output", type=click.Path(path_type=Path), help="With --local: results go here [out/PIPELINE/TIME].")
 @click.option(
     "--storage",
     type=click.Choice(["memory", "file"]),
     default="memory",
     show_default=True,
-    help="Where buffers live; file survives the death of the nats-server.",
+    help="With --local: where buffers live; file survives the death of the nats-server.",
 )
-@click.option("--buffer-mib", default=2048, show_default=True, help="Bound of each buffer.")
-@click.option("--nats-port", default=0, help="Port of the nats-server on loopback; 0 takes a free one.")
-@click.option("--resume", is_flag=True, help="Go on in a folder that holds an earlier run's results.")
-@click.option("--frames", type=int, help="Drain and end after so many frames.")
+@click.option("--buffer-mib", default=2048, show_default=True, help="With --local: bound of each buffer.")
+@click.option("--nats-port", default=0, help="With --local: the nats-server's port on loopback; 0 takes a free one.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="With --local: serve the run's metrics on loopback; 0 takes a free port and names it.",
+)
+@click.option("--resume", is_flag=True, help="With --local: go on in a folder that holds an earlier run's results.")
+@click.option("--frames", type=int, help="With --local: drain and end after so many frames.")
 @click.option("--quiet", is_flag=True, help="Show nothing until the end.")
+@click.pass_context
 def run(
-    manifest: Path,
+    ctx: click.Context,
+    manifest: str,
     local: bool,
+    no_wait: bool,
+    timeout: float,
     output: Path | None,
     storage: str,
     buffer_mib: int,
     nats_port: int,
+    metrics_port: int | None,
     resume: bool,
     frames: int | None,
     quiet: bool,
 ) -> int:
-    """Run the pipeline of a manifest until Ctrl-C, which finishes what was accepted."""
+    """Run the pipeline of a manifest.
+
+    On a cluster: apply it (what follows FILE goes to `kubectl apply`, such as -n NAMESPACE) and wait until every
+    vertex runs, or say why one does not. With --local: run it here until Ctrl-C, which finishes what was accepted.
+    """
+    if not local:
+        given = [name for name in _LOCAL_ONLY if _was_given(ctx, name)]
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} is for runs on this machine: add --local")
+        return run_on_cluster(manifest, ctx.args, wait=not no_wait, timeout_s=timeout, quiet=quiet)
+    if ctx.args:
+        raise click.UsageError(f"--local takes no arguments for kubectl: {' '.join(ctx.args)}")
+    options = LocalOptions(output, storage, buffer_mib, nats_port, resume, frames, quiet, metrics_port)
+    return run_here(manifest, options)
+
+
+_LOCAL_ONLY = ("output", "storage", "buffer_mib", "nats_port", "metrics_port", "resume", "frames")
+
+
+def _was_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """Options of a run on this machine; see ``charonctl run --help``."""
+
+    output: Path | None
+    storage: str
+    buffer_mib: int
+    nats_port: int
+    resume: bool
+    frames: int | None
+    quiet: bool
+    metrics_port: int | None = None
+
+
+def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s: float, quiet: bool = False) -> int:
+    """Apply a manifest and wait until its pipeline runs."""
+    from charon.adapters.kubernetes import Kubectl
+    from charon.cli import records
+    from charon.cli.fetch import read_manifest
+    from charon.engines.cluster import ClusterPipeline, NotRunningError, wait_until_running
+    from charon.engines.manifest import parse_pipeline
+
+    try:
+        kubectl = Kubectl(arguments)
+    except UsageError as error:
+        raise UsageError(f"{error}; to run on this machine add --local") from error
+    text = read_manifest(manifest)
+    pipeline = parse_pipeline(text, manifest)
+    namespace = pipeline.namespace or kubectl.namespace()
+    on_cluster = ClusterPipeline(kubectl, pipeline.name, namespace)
+    click.echo(on_cluster.apply(text, arguments), nl=False)
+    if any(argument.startswith("--dry-run") for argument in arguments):
+        return 0
+    records.begin(pipeline.name, namespace=namespace, engine="numaflow", manifest=manifest)
+    if not wait:
+        return 0
+
+    def tell(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
+    try:
+        view = wait_until_running(kubectl, pipeline.name, namespace, timeout_s=timeout_s, tell=tell)
+    except NotRunningError as error:
+        click.echo(f"error: {error}", err=True)
+        return 1
+    pods = sum(vertex.ready for vertex in view.vertices)
+    click.echo(f"{pipeline.name} runs in namespace {namespace}: {len(view.vertices)} vertices, {pods} pods")
+    return 0
+
+
+def run_here(name: str, given: LocalOptions) -> int:
+    """Run a manifest's pipeline on the embedded engine."""
+    from charon.cli import records
+    from charon.cli.fetch import local_file
     from charon.cli.session import Session, Stillness, write_json
     from charon.engines.embedded import EngineError, Options, Snapshot
     from charon.engines.manifest import read_pipeline
 
-    if not local:
-        raise UsageError("running on a cluster is not built yet; add --local to run on this machine")
-    pipeline = read_pipeline(manifest)
-    passed_over = sorted(pipeline.passed_over(""))
-    if passed_over:
-        click.echo(f"warning: not honoured by the embedded engine: {', '.join(passed_over)}", err=True)
-    folder = output or Path("out") / pipeline.name / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    claim_output(folder, resume=resume)
-    options = Options(
-        output=folder,
-        storage="file" if storage == "file" else "memory",
-        buffer_bytes=buffer_mib * 2**20,
-        nats_port=nats_port,
-    )
+    with local_file(name) as manifest:
+        pipeline = read_pipeline(manifest)
+        warn_of_what_is_passed_over(pipeline)
+        folder = given.output or Path("out") / pipeline.name / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        claim_output(folder, resume=given.resume)
+        options = Options(
+            output=folder,
+            storage="file" if given.storage == "file" else "memory",
+            buffer_bytes=given.buffer_mib * 2**20,
+            nats_port=given.nats_port,
+            metrics_port=given.metrics_port,
+        )
+        still = Stillness()
 
-    still = Stillness()
+        def enough(snapshot: Snapshot) -> bool:
+            return given.frames is not None and still(snapshot) and snapshot.account.published >= given.frames
 
-    def enough(snapshot: Snapshot) -> bool:
-        return frames is not None and still(snapshot) and snapshot.account.published >= frames
+        session = Session(pipeline, manifest, options, finished=enough, expected=given.frames, quiet=given.quiet)
 
-    session = Session(pipeline, manifest, options, finished=enough, expected=frames, quiet=quiet)
-    try:
-        asyncio.run(session.run(lambda: click.echo(f"{pipeline.name} runs; results go to {folder}", err=True)))
-    except EngineError as error:
-        click.echo(f"error: {error}", err=True)
-        return 1
-    finally:
-        if session.final is not None:
-            write_json(folder / "summary.json", session.summary())
+        def on_ready() -> None:
+            records.begin(pipeline.name, engine="embedded", manifest=name)
+            click.echo(f"{pipeline.name} runs; results go to {folder}", err=True)
+            if session.engine.metrics_port is not None:
+                click.echo(f"metrics: http://127.0.0.1:{session.engine.metrics_port}/metrics", err=True)
+
+        try:
+            asyncio.run(session.run(on_ready))
+        except EngineError as error:
+            click.echo(f"error: {error}", err=True)
+            return 1
+        finally:
+            if session.final is not None:
+                records.end(pipeline.name, namespace="")
+                write_json(folder / "summary.json", session.summary())
     session.say_summary()
     click.echo(f"results: {folder}")
     return 0 if session.complete and session.final is not None and session.final.account.lost == 0 else 1
+
+
+def warn_of_what_is_passed_over(pipeline: Pipeline) -> None:
+    """Name the fields that the embedded engine does not act on, other than those that only a cluster can."""
+    passed_over = sorted(pipeline.passed_over(""))
+    if passed_over:
+        click.echo(f"warning: not honoured by the embedded engine: {', '.join(passed_over)}", err=True)
 
 
 def claim_output(folder: Path, *, resume: bool) -> None:

@@ -15,21 +15,49 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pipeline", required=False)
-@click.option("--local/--cluster", default=True, help="Where it runs.")
+@click.argument("namespace", required=False)
+@click.option("--local/--cluster", default=None, help="Where it runs [here, if one of the name does].")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(pipeline: str | None, local: bool, as_json: bool) -> int:
-    """Show the state of a pipeline that runs here: vertices, buffers, and the account of frames."""
-    from charon.engines.embedded import find_run
-    from charon.frames.errors import UsageError
+def status(pipeline: str | None, namespace: str | None, local: bool | None, as_json: bool) -> int:
+    """Show the state of a pipeline: vertices, pods or buffers, and the account of frames."""
+    from charon.cli.whereabouts import runs_here
 
-    if not local:
-        raise UsageError("a cluster's pipelines cannot be asked yet; see: charonctl status --local")
+    here = runs_here(pipeline, local) if namespace is None else bool(local)
+    return _status_here(pipeline, as_json) if here else _status_on_cluster(pipeline, namespace, as_json)
+
+
+def _status_here(pipeline: str | None, as_json: bool) -> int:
+    from charon.engines.embedded import find_run
+
     info = find_run(pipeline)
     before, now = asyncio.run(_look_twice(info, apart_s=0.0 if as_json else 0.6))
     if as_json:
         click.echo(json.dumps({"run": info.run, "pipeline": info.pipeline, "output": info.output, **now.to_json()}))
         return 0
     _show(info, before, now)
+    return 0
+
+
+def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: bool) -> int:
+    from charon.adapters.kubernetes import Kubectl
+    from charon.cli.cluster_view import cluster_lines
+    from charon.cli.whereabouts import pipeline_on_cluster
+    from charon.engines.cluster import read_account
+    from charon.frames.errors import UnavailableError
+
+    kubectl = Kubectl()
+    view = pipeline_on_cluster(kubectl, pipeline, namespace).observe()
+    snapshot, why = None, ""
+    try:
+        snapshot = asyncio.run(read_account(kubectl, view, ended=view.phase == "Paused" and view.drained))
+    except UnavailableError as error:
+        why = str(error)
+    if as_json:
+        told = {"ledger_error": why} if snapshot is None else snapshot.to_json()
+        click.echo(json.dumps({"pipeline": view.name, "cluster": view.to_json(), **told}))
+        return 0
+    for line in cluster_lines(view, snapshot, why):
+        click.echo(line)
     return 0
 
 

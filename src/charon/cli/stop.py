@@ -11,15 +11,31 @@ import click
 
 @click.command()
 @click.argument("pipeline")
-@click.option("--local/--cluster", default=True, help="Where it runs.")
+@click.argument("namespace", required=False)
+@click.option("--local/--cluster", default=None, help="Where it runs [here, if one of the name does].")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait for the end.")
-def stop(pipeline: str, local: bool, timeout: float) -> int:
-    """Drain a pipeline that runs here: the source ends, everything accepted is finished, then the rest ends."""
+@click.option("--no-drain", is_flag=True, help="On a cluster: delete it at once, with what is in its buffers.")
+def stop(pipeline: str, namespace: str | None, local: bool | None, timeout: float, no_drain: bool) -> int:
+    """Drain a pipeline: its source ends, everything accepted is finished, then the rest ends.
+
+    On a cluster it is paused first, which drains it, and deleted when it is empty.
+    """
+    from charon.cli.whereabouts import runs_here
+
+    here = runs_here(pipeline, local) if namespace is None else bool(local)
+    if here:
+        return _stop_here(pipeline, timeout, namespace=namespace, no_drain=no_drain)
+    return _stop_on_cluster(pipeline, namespace, timeout, no_drain=no_drain)
+
+
+def _stop_here(pipeline: str, timeout: float, *, namespace: str | None, no_drain: bool) -> int:
     from charon.engines.embedded import find_run
     from charon.frames.errors import UsageError
 
-    if not local:
-        raise UsageError("a cluster's pipelines cannot be stopped yet; see: charonctl stop PIPELINE --local")
+    if namespace is not None:
+        raise UsageError(f"a pipeline that runs here has no namespace; leave out {namespace!r}")
+    if no_drain:
+        raise UsageError("--no-drain is for a cluster; press Ctrl-C twice where the pipeline runs")
     info = find_run(pipeline)
     os.kill(info.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout
@@ -30,3 +46,31 @@ def stop(pipeline: str, local: bool, timeout: float) -> int:
         time.sleep(0.05)
     click.echo(f"{pipeline} has ended; results: {info.output}")
     return 0
+
+
+def _stop_on_cluster(pipeline: str, namespace: str | None, timeout: float, *, no_drain: bool) -> int:
+    import asyncio
+
+    from charon.adapters.kubernetes import Kubectl
+    from charon.cli import records
+    from charon.cli.view import account_line, latency_line
+    from charon.cli.whereabouts import pipeline_on_cluster
+    from charon.engines.cluster import read_account
+    from charon.frames.errors import UnavailableError
+
+    kubectl = Kubectl()
+    found = pipeline_on_cluster(kubectl, pipeline, namespace)
+    stopped = found.stop(timeout, lambda line: click.echo(line, err=True), drain=not no_drain)
+    records.end(found.name, namespace=found.namespace)
+    click.echo(f"{found.name} in namespace {found.namespace} has ended")
+    try:
+        snapshot = asyncio.run(read_account(kubectl, stopped.last, ended=bool(stopped.drained)))
+    except UnavailableError as error:
+        click.echo(f"the account of frames cannot be read: {error}", err=True)
+        return 0
+    if not snapshot.pages:
+        click.echo("no vertex has written an account of frames", err=True)
+        return 0
+    click.echo(account_line(snapshot.account))
+    click.echo(latency_line(snapshot.latency()))
+    return 1 if snapshot.account.lost else 0

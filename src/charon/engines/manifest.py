@@ -1,8 +1,8 @@
 """The Pipeline manifest: Numaflow's own form, read strictly.
 
-One manifest drives the embedded engine and a cluster. Fields that Numaflow v1.4 knows and an engine does
-not honour are named in a warning; fields that nobody knows are an error, because a mistyped limit that is
-passed over is worse than one that is refused.
+One manifest drives the embedded engine and a cluster. Fields that say how a cluster is to run it are left to the
+cluster; others that Numaflow v1.4 knows and the embedded engine does not honour are named in a warning; fields that
+nobody knows are an error, because a mistyped limit that is passed over is worse than one that is refused.
 
 References
 ----------
@@ -29,15 +29,20 @@ _UNIT_S = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0
 
 
 class _Part(BaseModel):
-    """A part of the manifest; `honoured` names the fields that the embedded engine acts on."""
+    """A part of the manifest.
+
+    `honoured` names the fields that the embedded engine acts on, `cluster_only` those that say how a cluster is to
+    run what the embedded engine runs in any case.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
     honoured: ClassVar[frozenset[str]] = frozenset()
+    cluster_only: ClassVar[frozenset[str]] = frozenset()
 
     def passed_over(self, path: str) -> Iterator[str]:
-        """Yield the path of every field that is set and not honoured."""
+        """Yield the path of every field that is set, not honoured, and not a cluster's own affair."""
         for name, info in type(self).model_fields.items():
-            if name not in self.model_fields_set:
+            if name not in self.model_fields_set or name in self.cluster_only:
                 continue
             here = f"{path}.{info.alias}" if path else str(info.alias)
             value = getattr(self, name)
@@ -52,9 +57,10 @@ class _Part(BaseModel):
 
 
 class EnvVar(_Part):
-    """An environment variable of a container."""
+    """An environment variable of a container; what comes from a cluster's objects is not set here."""
 
     honoured = frozenset({"name", "value"})
+    cluster_only = frozenset({"value_from"})
     name: str
     value: str = ""
     value_from: Any = None
@@ -64,6 +70,10 @@ class Container(_Part):
     """What runs in a vertex; the embedded engine runs its command's arguments with the program installed here."""
 
     honoured = frozenset({"command", "args", "env"})
+    cluster_only = frozenset(
+        {"image", "env_from", "volume_mounts", "resources", "security_context", "image_pull_policy"}
+        | {"readiness_probe", "liveness_probe", "ports"}
+    )
     image: str = ""
     command: list[str] = []
     args: list[str] = []
@@ -76,6 +86,10 @@ class Container(_Part):
     readiness_probe: Any = None
     liveness_probe: Any = None
     ports: Any = None
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that have a value in the manifest itself."""
+        return {variable.name: variable.value for variable in self.env if variable.value_from is None}
 
 
 class UserDefined(_Part):
@@ -94,9 +108,8 @@ class Source(_Part):
 
 
 class Builtin(_Part):
-    """A function that Numaflow brings along."""
+    """A function that Numaflow brings along; the embedded engine has none, and refuses it when it starts."""
 
-    honoured = frozenset({"name"})
     name: Literal["cat"]
     args: list[str] = []
     kwargs: dict[str, str] = {}
@@ -105,7 +118,7 @@ class Builtin(_Part):
 class Udf(_Part):
     """A map vertex."""
 
-    honoured = frozenset({"container", "builtin"})
+    honoured = frozenset({"container"})
     container: Container | None = None
     builtin: Builtin | None = None
     group_by: Any = None
@@ -135,9 +148,10 @@ class Sink(_Part):
 
 
 class Limits(_Part):
-    """How much is read at once and how much a buffer holds."""
+    """How much is read at once and how much a buffer holds; the embedded engine's readers do not wait for more."""
 
     honoured = frozenset({"read_batch_size", "buffer_max_length", "buffer_usage_limit"})
+    cluster_only = frozenset({"read_timeout"})
     read_batch_size: Annotated[int, Field(ge=1)] | None = None
     buffer_max_length: Annotated[int, Field(ge=1)] | None = None
     buffer_usage_limit: Annotated[int, Field(ge=1, le=100)] | None = None
@@ -160,6 +174,12 @@ class Scale(_Part):
     """How many replicas; the embedded engine runs the least number and does not scale by itself."""
 
     honoured = frozenset({"min", "disabled"})
+
+    def passed_over(self, path: str) -> Iterator[str]:
+        """Yield what is not honoured; a most that is the least asks for no scaling."""
+        fixed = self.max is not None and self.max == (self.min if self.min is not None else 1)
+        yield from (field for field in super().passed_over(path) if not (fixed and field.endswith(".max")))
+
     disabled: bool = False
     min: Annotated[int, Field(ge=0)] | None = None
     max: Annotated[int, Field(ge=1)] | None = None
@@ -178,6 +198,12 @@ class Vertex(_Part):
     """One computing step."""
 
     honoured = frozenset({"name", "source", "udf", "sink", "scale", "limits"})
+    cluster_only = frozenset(
+        {"metadata", "volumes", "container_template", "init_container_template", "update_strategy", "node_selector"}
+        | {"tolerations", "security_context", "image_pull_secrets", "priority_class_name", "priority", "affinity"}
+        | {"service_account_name", "runtime_class_name", "automount_service_account_token", "dns_policy"}
+        | {"dns_config", "resource_claims"}
+    )
     name: str = Field(pattern=_NAME)
     source: Source | None = None
     udf: Udf | None = None
@@ -243,6 +269,7 @@ class Spec(_Part):
     """Vertices and edges."""
 
     honoured = frozenset({"vertices", "edges", "limits"})
+    cluster_only = frozenset({"inter_step_buffer_service_name", "lifecycle", "templates"})
     vertices: list[Vertex] = Field(min_length=1)
     edges: list[Edge] = []
     limits: Limits = Limits()
@@ -301,7 +328,7 @@ class Metadata(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str = Field(pattern=_NAME)
-    namespace: str = "default"
+    namespace: str = ""
 
 
 class Pipeline(_Part):
@@ -317,6 +344,11 @@ class Pipeline(_Part):
     def name(self) -> str:
         """Name of the pipeline."""
         return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """Namespace on a cluster; empty where the manifest leaves it open."""
+        return self.metadata.namespace
 
     def edge_name(self, edge: Edge) -> str:
         """Name of an edge's buffer."""
@@ -337,19 +369,41 @@ def read_pipeline(path: Path) -> Pipeline:
         If the file is missing, no YAML, no Pipeline, or has a field that Numaflow does not know.
     """
     try:
-        documents = [document for document in yaml.safe_load_all(path.read_text()) if document is not None]
+        text = path.read_text()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    return parse_pipeline(text, str(path))
+
+
+def parse_pipeline(text: str, where: str) -> Pipeline:
+    """Return the Pipeline that a manifest's text holds, among other objects or alone.
+
+    Parameters
+    ----------
+    text
+        YAML.
+    where
+        Where it was read from, for messages.
+
+    Raises
+    ------
+    UsageError
+        If it is no YAML, holds no Pipeline or several, or has a field that Numaflow does not know.
+    """
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
     found = [d for d in documents if isinstance(d, dict) and d.get("kind") == "Pipeline"]
     if len(found) != 1:
         kinds = ", ".join(str(d.get("kind")) for d in documents if isinstance(d, dict)) or "nothing"
-        raise UsageError(f"{path} holds {kinds}; one Pipeline is needed")
+        raise UsageError(f"{where} holds {kinds}; one Pipeline is needed")
     try:
         return Pipeline.model_validate(found[0])
     except ValidationError as error:
-        raise UsageError(f"{path}: {_first_error(error, found[0])}") from error
+        raise UsageError(f"{where}: {_first_error(error, found[0])}") from error
 
 
 def _first_error(error: ValidationError, document: dict[str, Any]) -> str:

@@ -54,8 +54,7 @@ def test_the_pipelines_that_are_shipped_are_read_whole(name, vertices):
     assert set(order) == vertices
     assert order[:2] == ["in", "cat"]
     assert pipeline.spec.limits.read_batch_size == 8
-    # The image of a container is the cluster's; nothing else is passed over.
-    assert {field.rpartition(".")[2] for field in pipeline.passed_over("")} == {"image"}
+    assert list(pipeline.passed_over("")) == []
     for vertex in pipeline.spec.vertices:
         assert vertex_command(vertex)[1:3] == ["-m", "charon.cli.vertex"]
 
@@ -135,12 +134,12 @@ def test_durations_are_go_s(read, text, seconds):
 
 def test_fields_that_are_known_and_not_honoured_are_named(read):
     def change(document):
-        vertex(document, 1).update(volumes=[{}], scale={"min": 2, "max": 5})
+        vertex(document, 1).update(sidecars=[{}], scale={"min": 2, "max": 5})
         document["spec"]["watermark"] = {}
         document["spec"]["edges"][0]["conditions"] = {}
 
     passed_over = set(read(change).passed_over(""))
-    assert {"spec.vertices[cat].volumes", "spec.vertices[cat].scale.max", "spec.watermark"} <= passed_over
+    assert {"spec.vertices[cat].sidecars", "spec.vertices[cat].scale.max", "spec.watermark"} <= passed_over
     assert any(field.endswith("conditions") for field in passed_over)
     assert "spec.vertices[cat].scale.min" not in passed_over
 

@@ -1,0 +1,53 @@
+"""How a pipeline on a cluster looks: stable lines, for people and pipes alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from charon.cli.view import account_line, count_done, latency_line
+
+if TYPE_CHECKING:
+    from charon.engines.cluster import ClusterView, VertexView
+    from charon.engines.embedded import Snapshot
+
+
+def cluster_lines(view: ClusterView, snapshot: Snapshot | None, why_no_account: str = "") -> list[str]:
+    """Return the state of a pipeline on a cluster, line by line.
+
+    Parameters
+    ----------
+    view
+        Vertices and pods.
+    snapshot
+        What the ledger holds; None where it cannot be read.
+    why_no_account
+        Why not.
+    """
+    state = view.phase or "not acted on yet"
+    lines = [f"{view.name}  namespace {view.namespace}  {state}" + (f": {view.message}" if view.message else "")]
+    lines += [f"! {name}: {message}" for name, message in view.conditions.items() if message]
+    pages = {} if snapshot is None else snapshot.by_vertex()
+    for vertex in (*view.vertices, view.daemon):
+        done = f", {count_done(pages[vertex.name])} frames" if vertex.name in pages else ""
+        lines.append(f"{vertex.name}: {vertex.ready} of {vertex.desired} replicas ready{done}")
+        lines += _pods(vertex)
+    for pod in view.buffers:
+        lines.append(f"! buffers: {pod.name}: {pod.reason.text if pod.reason else 'failed'}")
+    if snapshot is None:
+        lines.append(f"account: cannot be read: {why_no_account}")
+    elif not snapshot.pages:
+        lines.append("account: no vertex has written a page yet")
+    else:
+        lines += [account_line(snapshot.account), latency_line(snapshot.latency())]
+        lines += [f"! {line}" for group in pages.values() for page in group for line in page.get("said", [])]
+    return lines
+
+
+def _pods(vertex: VertexView) -> list[str]:
+    lines: list[str] = []
+    for pod in vertex.pods:
+        state = "runs" if pod.reason is None else pod.reason.text
+        restarts = f" (restarts: {pod.restarts})" if pod.restarts else ""
+        lines.append(f"  {pod.name}: {state}{restarts}")
+        lines += [f"      {line}" for line in (pod.reason.detail if pod.reason else ())]
+    return lines

@@ -1,0 +1,59 @@
+"""The account of frames of a pipeline on a cluster, read from its ledger."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, PortForward
+from charon.adapters.nats import Address, Bus
+from charon.engines.cluster import names
+from charon.engines.embedded.snapshot import Snapshot, take_snapshot
+from charon.engines.numaflow.settings import bucket_of
+from charon.frames.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from charon.engines.cluster.observe import ClusterView
+
+
+async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = False) -> Snapshot:
+    """Read the pages of a pipeline's ledger; what waits in the buffers is not among them.
+
+    Parameters
+    ----------
+    kubectl
+        For which cluster.
+    view
+        The pipeline's state.
+    ended
+        Whether it has drained.
+
+    Raises
+    ------
+    UnavailableError
+        If the inter-step buffer service or its secret is not there, may not be read, or does not answer.
+    """
+    user, password = _credentials(kubectl, view)
+    service = f"service/{names.nats_service(view.buffer_service)}"
+    with PortForward(kubectl, view.namespace, service, names.NATS_PORT) as forward:
+        address = Address(forward.port, user=user, password=password)
+        bucket = bucket_of(view.namespace, view.name)
+        bus = await Bus.connect(address, "charonctl", patient=False, bucket=bucket)
+        try:
+            return await take_snapshot(bus, [], ended=ended)
+        finally:
+            await bus.close()
+
+
+def _credentials(kubectl: Kubectl, view: ClusterView) -> tuple[str, str]:
+    name = names.nats_secret(view.buffer_service)
+    try:
+        data = kubectl.json("get", "secret", name, f"--namespace={view.namespace}").get("data", {})
+    except NotFoundOnClusterError as error:
+        raise UnavailableError(f"there is no secret {name} in namespace {view.namespace}") from error
+    try:
+        user, password = (base64.b64decode(data[key]).decode() for key in (names.SECRET_USER, names.SECRET_PASSWORD))
+    except (KeyError, binascii.Error, UnicodeDecodeError) as error:
+        raise UnavailableError(f"the secret {name} holds no user and password of NATS") from error
+    return user, password

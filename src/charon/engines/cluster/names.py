@@ -1,0 +1,35 @@
+"""The names that Numaflow 1.4 gives to what it makes.
+
+References
+----------
+https://github.com/numaproj/numaflow, pkg/apis/numaflow/v1alpha1/const.go and
+pkg/reconciler/isbsvc/installer/jetstream.go
+"""
+
+from __future__ import annotations
+
+PIPELINES = "pipelines.numaflow.numaproj.io"
+VERTICES = "vertices.numaflow.numaproj.io"
+BUFFER_SERVICES = "interstepbufferservices.numaflow.numaproj.io"
+
+LABEL_PIPELINE = "numaflow.numaproj.io/pipeline-name"
+LABEL_VERTEX = "numaflow.numaproj.io/vertex-name"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+COMPONENT_VERTEX = "vertex"
+COMPONENT_DAEMON = "daemon"
+COMPONENT_JOB = "job"
+
+DEFAULT_BUFFER_SERVICE = "default"
+NATS_PORT = 4222
+SECRET_USER = "client-auth-user"  # noqa: S105 - the key's name, not its value
+SECRET_PASSWORD = "client-auth-password"  # noqa: S105 - likewise
+
+
+def nats_service(buffer_service: str) -> str:
+    """Return the name of the Service of an inter-step buffer service's NATS."""
+    return f"isbsvc-{buffer_service}-js-svc"
+
+
+def nats_secret(buffer_service: str) -> str:
+    """Return the name of the Secret with the user and password of an inter-step buffer service's NATS."""
+    return f"isbsvc-{buffer_service}-js-client-auth"

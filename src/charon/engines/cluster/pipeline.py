@@ -1,0 +1,169 @@
+"""Applying a pipeline to a cluster, and ending it so that what was accepted is finished."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from charon.adapters.kubernetes import NotFoundOnClusterError
+from charon.engines.cluster import names
+from charon.engines.cluster.observe import ClusterView, observe
+from charon.frames.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from charon.adapters.kubernetes import Kubectl
+
+_LOOK_S = 1.0
+# Numaflow looks every 10 s, and looks twice.
+_SLACK_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a pipeline ended.
+
+    Parameters
+    ----------
+    drained
+        Whether its buffers were empty before it was deleted; None where nobody was asked to drain it.
+    last
+        The state before it was deleted.
+    """
+
+    drained: bool | None
+    last: ClusterView
+
+
+class ClusterPipeline:
+    """A pipeline on a cluster, by name.
+
+    Parameters
+    ----------
+    kubectl
+        For which cluster.
+    name, namespace
+        Of the pipeline.
+    """
+
+    def __init__(self, kubectl: Kubectl, name: str, namespace: str) -> None:
+        self._kubectl = kubectl
+        self.name = name
+        self.namespace = namespace
+
+    def apply(self, manifest: str, options: Sequence[str]) -> str:
+        """Apply the manifest's text with kubectl's own options; return what kubectl says.
+
+        Raises
+        ------
+        UnavailableError
+            If the cluster does not take it.
+        """
+        rest = _without(options, self._kubectl.options)
+        return self._kubectl.text("apply", "--filename=-", *rest, stdin=manifest)
+
+    def observe(self) -> ClusterView:
+        """Return its state.
+
+        Raises
+        ------
+        UsageError
+            If there is no such pipeline.
+        UnavailableError
+            If the cluster does not answer.
+        """
+        try:
+            return observe(self._kubectl, self.name, self.namespace)
+        except NotFoundOnClusterError as error:
+            raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
+
+    def stop(self, timeout_s: float, tell: Callable[[str], None], *, drain: bool = True) -> Stopped:
+        """Let the sources end, wait until every buffer is empty, and delete the pipeline.
+
+        Parameters
+        ----------
+        timeout_s
+            How long draining may take, in s.
+        tell
+            Called with a line when something happens.
+        drain
+            Whether to wait for what was accepted; without, it is deleted at once.
+
+        Raises
+        ------
+        UsageError
+            If there is no such pipeline.
+        UnavailableError
+            If it does not drain in time (it is left paused then), or cannot be deleted.
+        """
+        view = self.observe()
+        drained = None
+        if drain:
+            view = self._drain(timeout_s, tell)
+            drained = True
+        self._delete(timeout_s, tell)
+        return Stopped(drained, view)
+
+    def _drain(self, timeout_s: float, tell: Callable[[str], None]) -> ClusterView:
+        """Pause the pipeline: Numaflow ends the sources first, and the rest when the buffers are empty."""
+        # The grace period is the longest that Numaflow waits before it ends what is not empty.
+        lifecycle = {"desiredPhase": "Paused", "pauseGracePeriodSeconds": max(1, round(timeout_s))}
+        self._patch({"spec": {"lifecycle": lifecycle}})
+        tell(f"{self.name}: its sources end, and what was accepted is finished")
+        deadline = time.monotonic() + timeout_s + _SLACK_S
+        while True:
+            view = self.observe()
+            if view.phase == "Paused":
+                break
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"{self.name} is still {view.phase or 'unknown'} after {timeout_s + _SLACK_S:.0f} s;"
+                    " is the Numaflow controller running? delete it as it is with --no-drain"
+                )
+            time.sleep(_LOOK_S)
+        if not view.drained:
+            raise UnavailableError(
+                f"{self.name} was not empty after {timeout_s:.0f} s: it is paused, its buffers keep what is left;"
+                f" go on with a longer --timeout, or throw that away with --no-drain"
+            )
+        return view
+
+    def _delete(self, timeout_s: float, tell: Callable[[str], None]) -> None:
+        tell(f"{self.name}: deleting it")
+        limit = max(60, round(timeout_s))
+        self._kubectl.text(
+            "delete",
+            names.PIPELINES,
+            self.name,
+            f"--namespace={self.namespace}",
+            "--ignore-not-found",
+            "--wait=true",
+            f"--timeout={limit}s",
+            timeout_s=limit + 30.0,
+        )
+
+    def _patch(self, patch: dict[str, object]) -> None:
+        try:
+            self._kubectl.text(
+                "patch",
+                names.PIPELINES,
+                self.name,
+                f"--namespace={self.namespace}",
+                "--type=merge",
+                f"--patch={json.dumps(patch)}",
+            )
+        except NotFoundOnClusterError as error:
+            raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
+
+
+def _without(options: Sequence[str], placing: Sequence[str]) -> list[str]:
+    """Return kubectl's options without those that every question gets in any case."""
+    left = list(options)
+    for option in placing:
+        if option in left:
+            left.remove(option)
+    # `-nNAME` is kept as two words.
+    return [o for o in left if not (o.startswith("-n") and not o.startswith("--") and o[2:] in placing)]
