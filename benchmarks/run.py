@@ -3,7 +3,7 @@
     make bench                     everything, about a quarter of an hour
     .venv/bin/python benchmarks/run.py rate latency        only these
 
-Parts: start, inference, latency, rate, burst, memory, simulated, measured. Figures depend on what else the
+Parts: start, inference, latency, rate, burst, memory, metrics, simulated, measured. Figures depend on what else the
 machine does: the load before and after is printed beside them.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -271,6 +272,15 @@ def measure_measured() -> Figures:
     return {**figures, **compare_held_out(OUT / "measured" / "scan-1.h5", scan.parent)}
 
 
+def measure_metrics() -> Figures:
+    """Time `charonctl metrics` against a real Prometheus: 80 queries over an hour, 500 series."""
+    import metrics
+
+    if shutil.which("promtool") is None:
+        return {"skipped": "promtool is not here: install the package prometheus"}
+    return metrics.measure_metrics(OUT / "metrics")
+
+
 PARTS: dict[str, Callable[[], Figures]] = {
     "start": measure_start,
     "inference": measure_inference,
@@ -280,6 +290,7 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "simulated": measure_simulated,
     "measured": measure_measured,
     "memory": measure_memory,
+    "metrics": measure_metrics,
 }
 
 
