@@ -65,16 +65,13 @@ def save_json(export: Export, about: Mapping[str, Any], output: IO[bytes]) -> No
 def save_csv(export: Export, about: Mapping[str, Any], output: IO[bytes]) -> None:  # noqa: ARG001 - CSV has no place
     """Write a row for each sample: query, metric, labels, time in UTC, value as Prometheus writes it."""
     labels, headings = _columns(export)
-    text = io.TextIOWrapper(output, encoding="utf-8", newline="", write_through=True)
-    try:
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(["query", "metric", *headings, "time", "value"])
-        for outcome in export.outcomes:
-            for metric, values in _series(export, outcome):
-                head = [outcome.query, metric.get(_NAME, ""), *(metric.get(label, "") for label in labels)]
-                rows.writerows([*head, _time(round(at * 1000)), value] for at, value in values)
-    finally:
-        text.detach()
+    output.write(_row(["query", "metric", *headings, "time", "value"]).encode() + b"\n")
+    for outcome in export.outcomes:
+        for metric, values in _series(export, outcome):
+            head = _row([outcome.query, metric.get(_NAME, ""), *(metric.get(label, "") for label in labels)])
+            # Neither a time nor a value needs quotes.
+            rows = "".join(f"{head},{_time(round(at * 1000))},{value}\n" for at, value in values)
+            output.write(rows.encode())
 
 
 def save_parquet(export: Export, about: Mapping[str, Any], output: IO[bytes]) -> None:
@@ -194,6 +191,12 @@ def _series(export: Export, outcome: Outcome) -> Iterator[tuple[dict[str, str], 
     for line in export.lines(outcome):
         entry = json.loads(line)
         yield entry["metric"], entry.get("values", [])
+
+
+def _row(cells: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    return text.getvalue()
 
 
 def _repeated(pa: Any, words: list[str | None], sizes: list[int]) -> Any:  # noqa: ANN401 - pyarrow has no types
