@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
-.PHONY: demo test test-cluster check bench setup setup-dev lock test-train format clean
+.PHONY: demo test test-cluster check bench setup setup-dev lock test-train format clean images images-import
 
 ## Simulate a scan and reconstruct it live; the image lands in out/demo.
 demo: $(STAMP)
@@ -36,6 +36,14 @@ bench: $(STAMP)-dev
 test-train: $(STAMP)-dev
 	$(BIN)/pip install --quiet --require-hashes -r requirements/train.txt
 	$(BIN)/pytest -q -m train tests
+
+## Build the container image with docker or buildah: charon:latest; with VARIANT=cuda charon:latest-cuda.
+images:
+	images/build.sh
+
+## Hand the built image to K3s's containerd, or to that of another Kubernetes.
+images-import:
+	images/import.sh
 
 setup: $(STAMP)
 setup-dev: $(STAMP)-dev

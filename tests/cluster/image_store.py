@@ -1,0 +1,138 @@
+"""The store in which the tests' images are built: buildah's, in the user's cache, with a base to begin from."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+BASE_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+# The store holds layers of former builds; beyond this it is emptied.
+STORE_BYTES = 15e9
+
+_MMDEBSTRAP = (
+    "mmdebstrap",
+    *("--variant=minbase", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", "--format=tar"),
+    "--include=python3.11,python3.11-venv,ca-certificates,usr-is-merged",
+    '--aptopt=APT::Install-Recommends "false"',
+    *(f"--dpkgopt=path-exclude=/usr/share/{path}" for path in ("man/*", "locale/*/LC_MESSAGES/*.mo", "doc/*")),
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    # The names under which the official image has its Python.
+    '--customize-hook=ln -s /usr/bin/python3.11 "$1/usr/local/bin/python3"',
+    '--customize-hook=ln -s /usr/bin/python3.11 "$1/usr/local/bin/python"',
+    "bookworm",
+)
+_BASE_PATH = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def cache() -> Path:
+    """Return the folder where images are kept."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "charon" / "cluster" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def make_base() -> None:
+    """Put the stand-in of the Dockerfile's base into the store, where it is not there yet."""
+    key = hashlib.sha256("\0".join(_MMDEBSTRAP).encode()).hexdigest()[:16]
+    name = f"localhost/charon-tests/base:{key}"
+    known = buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
+    if name in known and BASE_IMAGE in known:
+        return
+    tree = cache() / f"base-{key}.tar"
+    if not tree.exists():
+        forget("base-*.tar")
+        part = tree.with_suffix(".part")
+        run([*_MMDEBSTRAP, str(part)])
+        part.rename(tree)
+    container = buildah("from", "scratch").strip()
+    buildah("add", "--quiet", container, str(tree), "/")
+    buildah("config", "--env", _BASE_PATH, "--cmd", "python3", container)
+    buildah("commit", "--quiet", "--rm", container, name)
+    buildah("tag", name, BASE_IMAGE)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which buildah works in the store of these tests."""
+    store = cache() / "store"
+    store.mkdir(exist_ok=True)
+    configuration = store / "storage.conf"
+    if not configuration.exists():
+        driver = "overlay" if _overlay_works(store) else "vfs"
+        lines = ["[storage]", f'driver = "{driver}"', f'graphroot = "{store}/root"', f'runroot = "{store}/run"', ""]
+        configuration.write_text("\n".join(lines))
+    return os.environ | {"CONTAINERS_STORAGE_CONF": str(configuration), "BUILDAH_ISOLATION": "chroot"}
+
+
+def buildah(*arguments: str) -> str:
+    """Run buildah in the store of these tests and return what it says.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails.
+    """
+    return run(["buildah", *arguments], env=environment())
+
+
+def make_room() -> None:
+    """Empty the store when former builds have filled it."""
+    if (cache() / "store").exists() and _used(cache() / "store") > STORE_BYTES:
+        buildah("rmi", "--all", "--force")
+
+
+def forget(pattern: str) -> None:
+    for path in cache().glob(pattern):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked() -> Generator[None]:
+    """Let one process at a time make images."""
+    with (cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def run(command: list[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a program and return what it says.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails; the text ends with its last lines.
+    """
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=env, timeout=1800)
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise RuntimeError(f"{' '.join(command[:2])} ended with {done.returncode}:\n{last}")
+    return done.stdout
+
+
+def _overlay_works(folder: Path) -> bool:
+    """Return whether the kernel takes the folder's file system for layers; one that is itself layered it does not."""
+    with tempfile.TemporaryDirectory(dir=folder) as trial:
+        paths = {name: Path(trial, name) for name in ("lower", "upper", "work", "merged")}
+        for path in paths.values():
+            path.mkdir()
+        options = f"lowerdir={paths['lower']},upperdir={paths['upper']},workdir={paths['work']}"
+        command = ["mount", "-t", "overlay", "overlay", "-o", options, str(paths["merged"])]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            return False
+        subprocess.run(["umount", str(paths["merged"])], check=True)
+    return True
+
+
+def _used(folder: Path) -> int:
+    # File names in a store with a layer under way come and go.
+    shown = subprocess.run(["du", "-sxB1", str(folder)], check=False, capture_output=True, text=True).stdout
+    return int(shown.split()[0]) if shown else 0
