@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": ("charon.cli.demo:demo", "simulate a scan and reconstruct it live, on this machine"),
     "detector": ("charon.cli.detector:detector", "publish simulated or recorded frames over pvAccess"),
+    "kubectl": ("charon.cli.kubectl:kubectl", "hand arguments on to kubectl, for the cluster that is found"),
     "metrics": ("charon.cli.metrics:metrics", "save what a Prometheus has kept of a run"),
     "model": ("charon.cli.model:model", "list, show and import model bundles"),
+    "provision": ("charon.cli.provision:provision", "make a node ready with an Ansible playbook"),
+    "reclaim": ("charon.cli.reclaim:reclaim", "make released volumes available again"),
     "run": ("charon.cli.run:run", "run a pipeline"),
     "status": ("charon.cli.status:status", "show where every frame of a run is"),
     "stop": ("charon.cli.stop:stop", "finish what was accepted and end a pipeline"),
@@ -44,19 +47,57 @@ class Charonctl(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with.
+
+        Raises
+        ------
+        click.UsageError
+            If there is none; it names the nearest.
+        """
+        name = args[0]
+        if name not in self.list_commands(ctx) and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(unknown_command(name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without loading any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-@click.group(cls=Charonctl, context_settings={"help_option_names": ["-h", "--help"]})
+def unknown_command(name: str, known: Sequence[str]) -> str:
+    """Return what to say of a name that no command has, with the nearest that one has."""
+    # Imported only now: nearly no call needs it.
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, known, n=1)
+    meant = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"no command is called {name!r}; {meant}see: charonctl help"
+
+
+@click.group(
+    cls=Charonctl,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="charonctl")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
-def cli(verbose: bool) -> None:
-    """Live X-ray ptychography, from the detector to the image, every frame accounted for."""
+@click.pass_context
+def cli(ctx: click.Context, verbose: bool) -> int | None:
+    """Live X-ray ptychography, from the detector to the image, every frame accounted for.
+
+    Without a command: a shell on a terminal; otherwise the lines of standard input are run one by one.
+    """
+    if ctx.invoked_subcommand is None:
+        from charon.cli.shell import start
+
+        return start(verbose=verbose)
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    return None
 
 
 @click.command("help")
@@ -72,20 +113,29 @@ def help_command(ctx: click.Context, command: str | None) -> None:
         return
     found = cli.get_command(parent, command)
     if found is None:
-        raise click.UsageError(f"no command is called {command!r}; see: charonctl help")
+        raise click.UsageError(unknown_command(command, cli.list_commands(parent)))
     with click.Context(found, info_name=command, parent=parent) as inner:
         click.echo(found.get_help(inner))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run charonctl; exit with 0, 1 for what failed, 2 for a wrong call."""
-    sys.exit(run_command(cli, arguments))
+    sys.exit(run_command(cli, arguments, name="charonctl"))
 
 
-def run_command(command: click.Command, arguments: Sequence[str] | None) -> int:
-    """Run a command and return its exit status; errors become one line on stderr."""
+def run_command(command: click.Command, arguments: Sequence[str] | None, name: str | None = None) -> int:
+    """Run a command and return its exit status; errors become one line on stderr.
+
+    Parameters
+    ----------
+    command, arguments
+        What to run, on what; None takes the arguments of this process.
+    name
+        What help calls the program; None takes the name that it was started under.
+    """
     try:
-        result = command.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        given = None if arguments is None else list(arguments)
+        result = command.main(args=given, prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.Abort:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,8 +55,7 @@ class Suggestions:
             self._closed = True
             running = list(self._running)
         for process in running:
-            process.kill()
-            process.wait()
+            _kill(process)
 
     def after(self, words: Sequence[str], begun: str) -> Next:
         """Return what may come next.
@@ -102,7 +104,7 @@ class Suggestions:
                     stderr=subprocess.DEVNULL,
                     text=True,
                     errors="replace",
-                    # It is no part of what the user's Ctrl-C is for, and a plug-in that asks for a password finds no terminal.
+                    # The user's Ctrl-C is not for it, and a plug-in that asks for a password finds no terminal.
                     start_new_session=True,
                 )
                 self._running.add(process)
@@ -111,13 +113,19 @@ class Suggestions:
         try:
             told = process.communicate(timeout=_TIMEOUT_S)[0]
         except subprocess.TimeoutExpired:
-            process.kill()
+            _kill(process)
             process.communicate()
             return None
         finally:
             with self._lock:
                 self._running.discard(process)
         return told if process.returncode == 0 else None
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End a process and its plug-ins."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _read(answer: str) -> Next:
