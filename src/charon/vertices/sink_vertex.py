@@ -95,6 +95,8 @@ class SinkVertex:
                 for delivery in deliveries:
                     await delivery.in_progress()
                 if stop.is_set():
+                    for delivery in deliveries:
+                        await delivery.release()
                     return
                 await asyncio.sleep(_RETRY_S)
                 continue

@@ -59,8 +59,7 @@ class _Client:
         self.info = await server_info(self._folder, self.info_file)
         self._channel = grpc.aio.insecure_channel(f"unix://{self._folder / self.socket}", options=_OPTIONS)
         self.stub = type(self).stub_class(self._channel)
-        while not (await self.stub.IsReady(Empty(), wait_for_ready=True, timeout=10)).ready:
-            await asyncio.sleep(0.1)
+        assert (await self.stub.IsReady(Empty(), wait_for_ready=True, timeout=10)).ready
         await self._open_streams()
 
     async def vanish(self):

@@ -136,9 +136,9 @@ class Exchange:
         return True
 
     async def close(self) -> None:
-        """Hand out nothing more; what waits is given back."""
+        """Hand out nothing more; what is not dealt with is given back."""
         self._closed = True
-        self.withdraw(list(self._waiting))
+        self.withdraw(list(self._open))
 
     def end(self, question: Question, *, dealt_with: bool) -> None:
         """Resolve a question once."""

@@ -1,0 +1,227 @@
+"""The ledger beside Numaflow's buffers: user and password, pages for all to read, and a vertex that needs none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from numaflow_client import MapClient, SinkClient
+
+from charon.adapters.nats import Address, Bus
+from charon.adapters.nats.server import find_program
+from charon.engines.numaflow import bucket_of
+from charon.frames import FrameId, Patch, UnavailableError, encode
+from charon.frames.account import settle
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+USER = "isbsvc"
+
+
+class Server:
+    """A nats-server with a user and a password, as Numaflow's inter-step buffer service has."""
+
+    def __init__(self, folder):
+        self.password = secrets.token_urlsafe(12)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._config = folder / "nats.conf"
+        self._config.touch(0o600)
+        self._config.write_text(
+            f'listen: "127.0.0.1:{self.port}"\n'
+            f'authorization {{ user: "{USER}", password: "{self.password}" }}\n'
+            f'jetstream {{ store_dir: "{folder / "js"}" }}\n'
+        )
+        self._process = None
+
+    def start(self):
+        """Start it and wait until it serves."""
+        self._process = subprocess.Popen(
+            [find_program(), "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 0.5) as connection:
+                    if connection.recv(4) == b"INFO":
+                        return
+            except OSError:
+                time.sleep(0.02)
+        pytest.fail("no nats-server")
+
+    def stop(self):
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def environment(self):
+        """Return what a manifest gives a vertex."""
+        return {
+            "CHARON_LEDGER": f"nats://127.0.0.1:{self.port}",
+            "CHARON_LEDGER_USER": USER,
+            "CHARON_LEDGER_PASSWORD": self.password,
+        }
+
+    async def pages(self):
+        """Return the pages of the pipeline's ledger."""
+        address = Address.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
+        bus = await Bus.connect(address, "reader", patient=False, bucket=bucket_of("default", "aps"))
+        try:
+            return await bus.documents()
+        finally:
+            await bus.close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Return a server that is not started; it ends with the test."""
+    found = Server(tmp_path)
+    yield found
+    found.stop()
+
+
+def _batch(first, count):
+    found = []
+    for n in range(first, first + count):
+        frame_id = FrameId("ad:image", n, 1_700_000_000_000_000_000 + n, 1_700_000_000_000_000_000)
+        patch = Patch(frame_id, "aps", np.zeros((8, 8), np.float32), 1e-8, "net@1", position_m=(0.0, 0.0))
+        found.append((f"cat-{n}-0-0", encode(patch)))
+    return found
+
+
+async def _sink(pod, first, count):
+    async with SinkClient(pod.sockets) as client:
+        answers = await client.sink(_batch(first, count))
+        assert len(answers) == count
+
+
+def _reconstructed(pages):
+    return settle(({"vertex": key.partition(".")[0], **page} for key, page in pages.items()), ended=False).reconstructed
+
+
+def test_the_page_is_in_the_pipelines_bucket_and_a_new_pod_goes_on_with_it(pods, server):
+    server.start()
+    first = pods("out", "log-sink", "--quiet", **server.environment())
+
+    async def run():
+        await _sink(first, 1, 10)
+        # Written before the answer: a pod that is gone the next moment has left its account.
+        first.kill()
+        pages = await server.pages()
+        assert list(pages) == ["out.0"]
+        assert _reconstructed(pages) == 10
+        second = pods("out", "log-sink", "--quiet", **server.environment())
+        await _sink(second, 11, 5)
+        assert _reconstructed(await server.pages()) == 15
+        second.terminate()
+        assert await asyncio.to_thread(second.wait) == 0, second.log()
+        pages = await server.pages()
+        assert pages["out.0"]["state"] == "finished"
+        assert server.password not in first.log() + second.log()
+
+    asyncio.run(run())
+
+
+def test_a_wrong_password_opens_nothing(server):
+    server.start()
+
+    async def run():
+        address = Address.from_url(f"nats://127.0.0.1:{server.port}", USER, "wrong")
+        with pytest.raises(UnavailableError, match="no inter-step buffer answers"):
+            await Bus.connect(address, "stranger", patient=False)
+
+    asyncio.run(run())
+
+
+def test_a_vertex_works_without_a_ledger_and_catches_up_when_it_comes(pods, server):
+    pod = pods("out", "log-sink", "--quiet", **server.environment())
+
+    async def run():
+        await _sink(pod, 1, 4)
+        assert "the ledger at nats://127.0.0.1:" in pod.log()
+        assert pod.log().count("is away") == 1
+        server.start()
+        end = time.monotonic() + 20
+        while not (pages := await _pages_or_none(server)):
+            assert time.monotonic() < end, pod.log()
+            await asyncio.sleep(0.2)
+        assert _reconstructed(pages) == 4
+        server.stop()
+        await _sink(pod, 5, 4)
+        server.start()
+        while _reconstructed(await _pages_or_none(server)) != 8:
+            assert time.monotonic() < end, pod.log()
+            await asyncio.sleep(0.2)
+
+    asyncio.run(run())
+    pod.terminate()
+    assert pod.wait() == 0, pod.log()
+
+
+async def _pages_or_none(server):
+    try:
+        return await server.pages()
+    except UnavailableError:
+        return {}
+
+
+def test_a_predecessors_page_that_could_not_be_read_is_not_written_over(pods, server):
+    server.start()
+
+    async def run():
+        first = pods("out", "log-sink", "--quiet", **server.environment())
+        await _sink(first, 1, 6)
+        first.kill()
+        server.stop()
+        second = pods("out", "log-sink", "--quiet", **server.environment())
+        await _sink(second, 7, 3)
+        server.start()
+        end = time.monotonic() + 20
+        while _reconstructed(pages := await _pages_or_none(server)) != 9:
+            assert time.monotonic() < end, (second.log(), pages)
+            await asyncio.sleep(0.2)
+        assert len(pages) == 2
+
+    asyncio.run(run())
+
+
+def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
+    pod = pods("cat", "inference", "--threads", "1")
+
+    async def run():
+        async with MapClient(pod.sockets) as client:
+            await client.map(_batch(1, 2))
+
+    asyncio.run(run())
+    pod.terminate()
+    assert pod.wait() == 0, pod.log()
+    assert pod.log().count("no ledger is configured (CHARON_LEDGER)") == 1
+    page = json.loads((pod.sockets / "charon-page-cat.0.json").read_text())
+    assert page["counts"]["done"] == 2
+    assert any("no ledger" in said for said in page["said"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"CHARON_LEDGER": "http://somewhere:1"}, "is no address of a nats-server"),
+        ({"CHARON_LEDGER": "nats://me:secret-word@host:4222"}, "do not belong in the address"),
+        ({"CHARON_METRICS_PORT": "metrics"}, "CHARON_METRICS_PORT is 'metrics'"),
+        ({"NUMAFLOW_REPLICA": "one"}, "NUMAFLOW_REPLICA is 'one'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(pods, variables, words):
+    pod = pods("out", "log-sink", **variables)
+    assert pod.wait() == 2
+    (line,) = [line for line in pod.log().splitlines() if line.startswith("error: ")]
+    assert words in line
+    assert "Traceback" not in pod.log()
+    assert "secret-word" not in pod.log()
