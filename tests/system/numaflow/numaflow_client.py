@@ -139,7 +139,8 @@ class MapClient(_Client):
         answers = []
         while True:
             response = await self._stream.read()
-            assert response is not grpc.aio.EOF
+            if response is grpc.aio.EOF:
+                raise EOFError
             if response.HasField("status") and response.status.eot:
                 return answers
             answers.append((response.id, list(response.results)))
@@ -170,7 +171,8 @@ class SinkClient(_Client):
         answers = []
         while True:
             response = await self._stream.read()
-            assert response is not grpc.aio.EOF
+            if response is grpc.aio.EOF:
+                raise EOFError
             if response.HasField("status") and response.status.eot:
                 return answers
             answers += [(result.id, result.status) for result in response.results]
@@ -213,6 +215,7 @@ class Pipeline:
         self.frames = Buffer()
         self.patches = [Buffer() for _ in sinks]
         self.sunk = 0
+        self.gone = 0
         self.dropped = 0
         self._tasks = []
 
@@ -251,7 +254,14 @@ class Pipeline:
     async def _map(self, client):
         while True:
             batch = await self.frames.take(self._batch)
-            answers = await client.map(batch)
+            try:
+                answers = await client.map(batch)
+            except (grpc.RpcError, EOFError, asyncio.InvalidStateError):
+                # Nothing of it is acknowledged: another replica gets it, and this container has ended.
+                self.frames.waiting.extendleft(reversed(batch))
+                self.frames.arrived.set()
+                self.gone += 1
+                return
             assert sorted(number for number, _ in answers) == sorted(number for number, _ in batch)
             for number, results in answers:
                 for index, result in enumerate(results):

@@ -100,3 +100,62 @@ def test_the_image_is_the_embedded_engines_and_every_frame_is_there_once(environ
     np.testing.assert_allclose(stitched.weight, expected.weight, rtol=1e-4, atol=1e-5)
     inside = expected.weight > 1e-3 * expected.weight.max()
     np.testing.assert_allclose(stitched.transmission[inside], expected.transmission[inside], atol=1e-4)
+
+
+def test_two_sources_count_nothing_twice_and_a_bad_frame_is_set_aside(pods, detector, tmp_path):
+    sources = [pods("in", "source", replica=n) for n in range(2)]
+    inference = pods("cat", "inference", "--threads", "1")
+    image = pods("image", "image-sink", "--model", "ptychonn2-sim", "--output", tmp_path / "out")
+
+    async def run():
+        async with (
+            SourceClient(sources[0].sockets) as one,
+            SourceClient(sources[1].sockets) as other,
+            MapClient(inference.sockets) as mapper,
+            SinkClient(image.sockets) as sink,
+            Pipeline([one, other], [mapper], [sink]) as pipeline,
+        ):
+            bad = ("--bad", "shape@11", "--bad", "truncated@23,24")
+            report = detector("--frame-rate", "60", "--start-delay", "3", "--shape", "10x6", *SCAN[4:], *bad)
+            await pipeline.until(lambda: pipeline.sunk == pipeline.frames.repeats == 60)
+            for pod in (*sources, inference, image):
+                pod.terminate()
+                assert await asyncio.to_thread(pod.wait) == 0, pod.log()
+            return report
+
+    report = json.loads(asyncio.run(run()).read_text())
+    pages = [_page(sources[0], "in"), _page(sources[1], "in", 1), _page(inference, "cat"), _page(image, "image")]
+    account = settle(pages, ended=True)
+    assert report["published"] == account.published == account.accepted == 60
+    assert (account.reconstructed, account.missed, account.lost, account.duplicates) == (57, 0, 0, 0)
+    assert dict(account.rejected) == {"shape": 1, "truncated": 2}
+
+
+def test_inference_told_to_end_or_killed_in_mid_run_loses_nothing(pods, detector, tmp_path):
+    source = pods("in", "source")
+    inference = [pods("cat", "inference", "--threads", "1", "--slow-ms", "40", replica=n) for n in range(3)]
+    image = pods("image", "image-sink", "--model", "ptychonn2-sim", "--output", tmp_path / "out")
+
+    async def run():
+        async with (
+            SourceClient(source.sockets) as reader,
+            MapClient(inference[0].sockets) as first,
+            MapClient(inference[1].sockets) as second,
+            MapClient(inference[2].sockets) as third,
+            SinkClient(image.sockets) as sink,
+            Pipeline([reader], [first, second, third], [sink]) as pipeline,
+        ):
+            detector("--wait-for-client", *SCAN)
+            await pipeline.until(lambda: pipeline.sunk >= 20)
+            inference[1].terminate()
+            await pipeline.until(lambda: pipeline.sunk >= 50)
+            inference[2].kill()
+            await pipeline.until(lambda: pipeline.sunk >= FRAMES)
+            assert pipeline.gone >= 1
+            assert pipeline.patches[0].sequence == FRAMES
+            image.terminate()
+            assert await asyncio.to_thread(image.wait) == 0, image.log()
+
+    asyncio.run(run())
+    account = settle([_page(source, "in"), _page(image, "image")], ended=True)
+    assert (account.published, account.reconstructed, account.lost, account.duplicates) == (FRAMES, FRAMES, 0, 0)

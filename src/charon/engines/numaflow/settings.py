@@ -29,8 +29,9 @@ class NumaflowSettings:
         not its pod.
     ledger
         The nats-server that keeps the pages of the account; None where there is none.
-    metrics_port
-        TCP port to serve the vertex's page at for Prometheus; None serves none.
+    metrics_host, metrics_port
+        Where to serve the vertex's page for Prometheus; a port of None serves none. A scrape comes from another
+        pod, so the default is every address of this one.
     drain_s
         Most seconds to go on after SIGTERM. Kubernetes gives 30 by default.
     """
@@ -41,6 +42,7 @@ class NumaflowSettings:
     replica: int
     sockets: Path = Path(_SOCKETS)
     ledger: Address | None = None
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - a pod's own addresses
     metrics_port: int | None = None
     drain_s: float = 20.0
 
@@ -76,6 +78,7 @@ class NumaflowSettings:
             replica=int(_number("NUMAFLOW_REPLICA", environment.get("NUMAFLOW_REPLICA", "0"))),
             sockets=Path(environment.get("CHARON_NUMAFLOW_SOCKETS", _SOCKETS)),
             ledger=_address(url, environment) if url else None,
+            metrics_host=environment.get("CHARON_METRICS_HOST", "0.0.0.0"),  # noqa: S104 - as above
             metrics_port=int(_number("CHARON_METRICS_PORT", port)) if port else None,
             drain_s=_number("CHARON_DRAIN_S", environment.get("CHARON_DRAIN_S", "20")),
         )

@@ -6,17 +6,20 @@ import asyncio
 import logging
 import signal
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from charon.adapters.prometheus.exporter import serve_metrics
 from charon.engines.numaflow.exchange import Exchange
 from charon.engines.numaflow.inhand import InHand
 from charon.engines.numaflow.ledger import PodLedger
 from charon.engines.numaflow.outbox import Outbox
-from charon.frames import UsageError
+from charon.frames import UnavailableError, UsageError
 from charon.vertices.roles import InferenceRole, SinkRole, SourceRole, Surroundings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from charon.engines.numaflow.servers import Server
     from charon.engines.numaflow.settings import NumaflowSettings
     from charon.vertices.roles import Role
@@ -43,13 +46,32 @@ async def work(role: Role, settings: NumaflowSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     ledger = PodLedger(settings, role.vertex.stats.say)
-    try:
-        if isinstance(role, SourceRole):
-            await _run_source(role, settings, ledger, told)
-        else:
-            await _run_asked(role, settings, ledger, told)
-    finally:
-        await ledger.close()
+    async with _metrics(role, settings):
+        try:
+            if isinstance(role, SourceRole):
+                await _run_source(role, settings, ledger, told)
+            else:
+                await _run_asked(role, settings, ledger, told)
+        finally:
+            await ledger.close()
+
+
+@asynccontextmanager
+async def _metrics(role: SourceRole | InferenceRole | SinkRole, settings: NumaflowSettings) -> AsyncGenerator[None]:
+    """Serve the vertex's page for Prometheus while it runs, where a port is named for it."""
+    async with AsyncExitStack() as stack:
+        if settings.metrics_port is not None:
+            labels = {"vertex": settings.vertex, "replica": str(settings.replica)}
+            try:
+                await stack.enter_async_context(
+                    serve_metrics(
+                        role.vertex.document, host=settings.metrics_host, port=settings.metrics_port, labels=labels
+                    )
+                )
+            except UnavailableError as error:
+                # Frames go through without anybody who counts them for a graph.
+                role.vertex.stats.say(str(error))
+        yield
 
 
 async def _run_source(role: SourceRole, settings: NumaflowSettings, ledger: PodLedger, told: asyncio.Event) -> None:
