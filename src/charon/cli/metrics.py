@@ -136,14 +136,14 @@ def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, ou
             about |= asyncio.run(_collect(url, export))
             save(export, about, kind, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-            return _tell(export, "")
+            return _tell(export, kind, "")
     # A folder is made only for a Prometheus that answers.
     asyncio.run(_version(url))
     folder = None if is_device(output) else output.resolve().parent
     with replacing(output) as file, Export(queries, span, folder) as export:
         about |= asyncio.run(_collect(url, export))
         save(export, about, kind, file)
-    return _tell(export, f" in {output}")
+    return _tell(export, kind, f" in {output}")
 
 
 async def _version(url: str) -> str:
@@ -184,12 +184,14 @@ def _progress(requests: int) -> Generator[Callable[[], None] | None]:
         yield lambda: progress.advance(task)
 
 
-def _tell(export: Export, where: str) -> int:
+def _tell(export: Export, kind: str, where: str) -> int:
     """Say what was found and what was not; return the exit status."""
     counts = export.counts()
     for outcome in export.outcomes:
         if outcome.empty:
             click.echo(f"empty: {outcome.query}", err=True)
+        if outcome.histograms and kind != "json":
+            click.echo(f"left out: {outcome.histograms} native histograms of {outcome.query}; json has them", err=True)
     for warning in sorted({warning for outcome in export.outcomes for warning in outcome.warnings}):
         click.echo(f"warning: {warning}", err=True)
     for outcome in export.failed:

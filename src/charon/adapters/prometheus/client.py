@@ -221,6 +221,8 @@ def _checked(url: str) -> httpx.URL:
         raise UsageError(f"{url!r} is no URL: {error}; give one as http://localhost:9090") from error
     if base.scheme not in {"http", "https"} or not base.host:
         raise UsageError(f"{url!r} is no HTTP(S) URL: give one as http://localhost:9090")
+    if base.port is not None and not 0 < base.port < 65_536:
+        raise UsageError(f"{url!r} has no port that there can be: {base.port}; give one from 1 to 65535")
     if base.query or base.fragment:
         raise UsageError(f"{url!r} has more than the address: give the Prometheus as http://localhost:9090")
     return base

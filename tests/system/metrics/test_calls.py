@@ -1,0 +1,253 @@
+"""Wrong calls, servers that are none, and interrupts: one line, the right status, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from charon.adapters.prometheus import saving
+from charon.cli.main import cli, run_command
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+CHARONCTL = (sys.executable, "-m", "charon.cli.main")
+HERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    """Keep run records in a folder of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def call(capsys, *arguments):
+    """Return (status, stdout, stderr) of charonctl metrics."""
+    status = run_command(cli, ["metrics", *map(str, arguments)])
+    return (status, *capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "URL"),
+        ([HERE], "--queries-file"),
+        ([HERE, "--query", " "], "empty"),
+        ([HERE, "--queries-file", "/nowhere/q.txt"], "/nowhere/q.txt"),
+        (["localhost:9090", "--query", "up"], "HTTP(S)"),
+        (["ftp://localhost/x", "--query", "up"], "HTTP(S)"),
+        (["http://", "--query", "up"], "HTTP(S)"),
+        (["http://[::1", "--query", "up"], "http://[::1"),
+        (["http://localhost:99999", "--query", "up"], "99999"),
+        (["http://localhost:9090/graph?g0.expr=up", "--query", "up"], "more than the address"),
+        ([HERE, "--query", "up", "--start", "yesterday"], "yesterday"),
+        ([HERE, "--query", "up", "--start", "2025-08-18T14:47:57"], "zone"),
+        (
+            [HERE, "--query", "up", "--start", "2025-08-18T14:47:57Z", "--end", "2025-08-18T14:40:00Z"],
+            "before the start",
+        ),
+        ([HERE, "--query", "up", "--step", "0"], "step"),
+        ([HERE, "--query", "up", "--step", "-5s"], "step"),
+        ([HERE, "--query", "up", "--format", "xml"], "xml"),
+        ([HERE, "--query", "up", "--run", "nobody"], "nobody"),
+        ([HERE, "--query", "up", "--namespace", 'a"}'], "Kubernetes name"),
+        ([HERE, "--query", "up", "--list-metrics"], "--list-metrics"),
+        ([HERE, "--colour"], "--colour"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments, words):
+    status, out, err = call(capsys, *arguments)
+    assert (status, out, len(err.splitlines())) == (2, "", 1), err
+    assert words in err
+
+
+def answers(body, kind="application/json", status=200):
+    return lambda _: (status, kind, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (answers(b"<html><h1>Grafana</h1></html>", "text/html; charset=utf-8"), "no Prometheus: it sent text/html"),
+        (answers(b"Unauthorized", "text/plain", 401), "HTTP status 401"),
+        (answers({"message": "not found"}, status=404), "no Prometheus"),
+        (answers([1, 2]), "no Prometheus"),
+        (answers(b""), "no Prometheus"),
+        (answers({"status": "error", "errorType": "unavailable", "error": "starting up"}, status=503), "starting up"),
+    ],
+)
+def test_what_is_no_prometheus_is_named(capsys, tmp_path, answering, answer, words):
+    url = answering(answer)
+    for more in (["--query", "up", "--output", tmp_path / "new" / "x.json"], ["--list-metrics"]):
+        status, out, err = call(capsys, url, *more)
+        assert (status, out, len(err.splitlines())) == (1, "", 1), err
+        assert words in err
+        assert url in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_address_at_which_nothing_answers_is_named(capsys, tmp_path):
+    status, out, err = call(capsys, HERE, "--query", "up", "--output", tmp_path / "new" / "x.json")
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert HERE in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_password_in_the_url_is_not_told(capsys, tmp_path, answering):
+    asked = []
+
+    def answer(path):
+        asked.append(path)
+        if path.startswith("/prom/api/v1/status/buildinfo"):
+            return 404, "application/json", b'{"status":"error","errorType":"not_found","error":"old"}'
+        data = {"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "1"]]}]}
+        return 200, "application/json", json.dumps({"status": "success", "data": data, "warnings": ["w"]}).encode()
+
+    url = answering(answer).replace("http://", "http://user:secret-word@") + "/prom/"
+    output = tmp_path / "x.json"
+    status, out, err = call(capsys, url, "--query", "up", "--output", output)
+    assert status == 0, err
+    assert "secret-word" not in out + err + output.read_text()
+    metadata = json.loads(output.read_text())["metadata"]
+    assert metadata["prometheus"]["version"] == ""
+    assert metadata["warnings"] == ["w"]
+    assert "warning: w" in err
+    assert all(path.startswith("/prom/api/v1/") for path in asked)
+    status, out, err = call(capsys, "http://user:secret-word@127.0.0.1:9", "--query", "up")
+    assert status == 1
+    assert "secret-word" not in out + err
+
+
+def sound(body=None):
+    """Return answers of a Prometheus to any query."""
+    result = [{"metric": {"__name__": "up"}, "values": [[1, "1"]]}] if body is None else body
+    found = {"version": "2.42.0", "resultType": "matrix", "result": result}
+    return answers({"status": "success", "data": found})
+
+
+@pytest.mark.parametrize("where", ["folder", "below a file", "/proc/nothing/x.json"])
+def test_an_output_that_cannot_be_is_named(capsys, tmp_path, answering, where):
+    (tmp_path / "file").write_text("kept")
+    output = {"folder": tmp_path, "below a file": tmp_path / "file" / "x.json"}.get(where, where)
+    status, out, err = call(capsys, answering(sound()), "--query", "up", "--output", output)
+    assert (status, out, len(err.splitlines())) == (2, "", 1), err
+    assert str(output) in err
+    assert (tmp_path / "file").read_text() == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_leaves_nothing_half_written(capsys, tmp_path, answering, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    output = tmp_path / "x.json"
+    output.write_text("before")
+    monkeypatch.setattr(saving, "save_json", full)
+    status, _, err = call(capsys, answering(sound()), "--query", "up", "--output", output)
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert "No space left" in err
+    assert output.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_device_is_written_to_and_not_replaced(capsys, answering):
+    before = Path("/dev/null").stat()
+    status, _, err = call(capsys, answering(sound()), "--query", "up", "--output", "/dev/null")
+    assert status == 0, err
+    assert os.path.samestat(Path("/dev/null").stat(), before)
+
+
+def test_a_link_leads_to_the_file_that_is_replaced(capsys, tmp_path, answering):
+    (tmp_path / "target.json").write_text("before")
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    assert call(capsys, answering(sound()), "--query", "up", "--output", tmp_path / "link.json")[0] == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert '"up"' in (tmp_path / "target.json").read_text()
+
+
+@pytest.mark.parametrize("body", [{"a": 1}, [{"values": []}], [1], None])
+def test_an_answer_of_another_form_fails_that_query(capsys, answering, body):
+    bad = {"status": "success", "data": {"version": "9", "result": body}}
+    status, out, err = call(capsys, answering(answers(bad)), "--query", "up")
+    assert (status, out) == (1, "")
+    assert "another form" in err
+
+
+def test_native_histograms_are_kept_in_json_and_named_otherwise(capsys, answering):
+    series = {"metric": {"__name__": "h"}, "histograms": [[1, {"count": "3", "sum": "4.5", "buckets": []}]]}
+    status, out, _ = call(capsys, answering(sound([series])), "--query", "h")
+    assert status == 0
+    assert json.loads(out)["queries"][0]["data"]["result"] == [series]
+    status, out, err = call(capsys, answering(sound([series])), "--query", "h", "--format", "csv")
+    assert status == 0
+    assert out.splitlines() == ["query,metric,time,value"]
+    assert "native histograms" in err
+
+
+def test_parquet_without_pyarrow_is_one_line(capsys, tmp_path, monkeypatch, answering):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    status, out, err = call(capsys, answering(sound()), "--query", "up", "--output", tmp_path / "x.parquet")
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert "charon[parquet]" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_nothing_half_written(tmp_path, answering, number, expected):
+    asked = []
+
+    def answer(path):
+        if path.startswith("/api/v1/query_range"):
+            asked.append(path)
+            time.sleep(30)
+        return sound()(path)
+
+    output = tmp_path / "out" / "x.json"
+    output.parent.mkdir()
+    output.write_text("before")
+    command = [*CHARONCTL, "metrics", answering(answer), "--query", "up", "--query", "b", "--output", str(output)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + 30
+        while len(asked) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(asked) == 2, "both are asked at once"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == expected, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert output.read_text() == "before"
+    assert [path.name for path in output.parent.iterdir()] == ["x.json"]
+
+
+def test_a_person_sees_how_far_it_is(tmp_path, answering):
+    def answer(path):
+        time.sleep(0.1)
+        return sound()(path)
+
+    main, side = pty.openpty()
+    command = [*CHARONCTL, "metrics", answering(answer), "--output", str(tmp_path / "x.json")]
+    queries = [word for k in range(20) for word in ("--query", f"up + {k}")]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen([*command, *queries], stderr=side, env=environment) as process:
+        os.close(side)
+        shown = b""
+        try:
+            while piece := os.read(main, 4096):
+                shown += piece
+        except OSError:
+            pass  # the terminal's other end is closed
+        os.close(main)
+        assert process.wait(30) == 0
+    assert b"asking" in shown
+    assert b"20 samples" in shown

@@ -1,0 +1,121 @@
+"""A vertex's page becomes metrics that add up; text is escaped; buckets are cumulative."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from charon.adapters.prometheus.pages import Pages
+from charon.adapters.prometheus.text import Family, render
+from charon.science.latency import LatencyRecorder
+from charon.vertices.runner import Stats
+
+LINE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)')
+
+
+def samples(text):
+    """Return {(name, labels): value} of an exposition."""
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, labels, value = LINE.fullmatch(line).groups()
+            found[name, tuple(sorted(re.findall(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"', labels or "")))] = float(value)
+    return found
+
+
+def page():
+    stats = Stats(state="running", busy_s=1.5)
+    stats.count("done", 12)
+    stats.count("again", 2)
+    stats.batches[3] = 4
+    stats.batches[200] = 1
+    latency = LatencyRecorder()
+    for ms in (0.5, 12, 12, 400_000):
+        latency.add(round(ms * 1e6))
+    latency.add(-1)
+    epochs = [
+        {"sets": {"reconstructed": [[1, 10], [12, 12]], "rejected:shape": [[11, 11]]}, "counts": {"duplicates": 3}},
+        {"sets": {"reconstructed": [[1, 5]]}, "counts": {}},
+    ]
+    return {
+        "kind": "sink",
+        **stats.document(),
+        "ledger": {"epochs": epochs},
+        "unreadable": 0,
+        "latency_histograms": {"detector": latency.histogram()},
+    }
+
+
+def exposition(*pages):
+    found = Pages()
+    for k, one in enumerate(pages):
+        found.add(one, {"vertex": 'a"\\\n', "replica": str(k)})
+    return render(found.families())
+
+
+def test_a_page_becomes_metrics():
+    text = exposition(page())
+    found = samples(text)
+    here = (("replica", "0"), ("vertex", r"a\"\\\n"))
+
+    def value(name, **labels):
+        return found[name, tuple(sorted((*here, *labels.items())))]
+
+    assert value("charon_messages_total") == 12
+    assert value("charon_events_total", event="again") == 2
+    assert value("charon_busy_seconds_total") == 1.5
+    assert value("charon_frames_total", state="reconstructed") == 16
+    assert value("charon_rejected_total", reason="shape") == 1
+    assert value("charon_duplicates_total") == 3
+    assert value("charon_vertex_ready") == 1
+    assert value("charon_resident_memory_bytes") > 1e6
+    assert value("charon_batch_size_bucket", le="2") == 0
+    assert value("charon_batch_size_bucket", le="4") == value("charon_batch_size_bucket", le="128") == 4
+    assert value("charon_batch_size_bucket", le="+Inf") == value("charon_batch_size_count") == 5
+    assert value("charon_batch_size_sum") == 3 * 4 + 200
+    since = {"since": "detector"}
+    assert value("charon_latency_seconds_bucket", le="0.001", **since) == 1
+    assert value("charon_latency_seconds_bucket", le="0.015", **since) == 3
+    assert value("charon_latency_seconds_bucket", le="300", **since) == 3
+    assert value("charon_latency_seconds_count", **since) == 4
+    assert value("charon_latency_seconds_sum", **since) == pytest.approx(400.0245)
+    assert value("charon_clock_disagreements_total", **since) == 1
+
+
+def test_each_metric_is_described_once_whatever_the_number_of_pages():
+    text = exposition(page(), page(), {"state": "starting"})
+    for kind in ("HELP", "TYPE"):
+        names = re.findall(rf"^# {kind} (\S+)", text, re.MULTILINE)
+        assert len(names) == len(set(names)) > 10
+    ready = [value for (name, _), value in samples(text).items() if name == "charon_vertex_ready"]
+    assert ready == [1, 1, 0]
+    # A family's samples stand together, as the format asks for.
+    order = [name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name, _ in samples(text)]
+    assert [k for k, name in enumerate(order) if k and name != order[k - 1] and name in order[:k]] == []
+
+
+def test_promtool_takes_the_text():
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not here: install the package prometheus")
+    source = {"kind": "source", "channel": "ad:image", "waiting": 3, "restarts": 1, "last": None, "state": "running"}
+    text = exposition(page(), source)
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    spoilt = text.replace("# TYPE charon_frames_total counter", "# TYPE charon_frames_total histogram")
+    refused = subprocess.run([promtool, "check", "metrics"], input=spoilt, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3, "3"), (True, "1"), (0.25, "0.25"), (1e20, "1e+20"), (float("nan"), "NaN"), (float("-inf"), "-Inf")],
+)
+def test_numbers_as_prometheus_writes_them(value, text):
+    family = Family("x", "gauge", "two\nlines \\")
+    family.add(value, {})
+    assert render([family]) == f"# HELP x two\\nlines \\\\\n# TYPE x gauge\nx {text}\n"
+    assert render([Family("empty", "gauge", "none")]) == ""

@@ -1,0 +1,106 @@
+"""Runs are written down whole, kept apart, and found again by name and time."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from charon.cli import records
+from charon.cli.main import cli, run_command
+from charon.frames import UnavailableError, UsageError
+
+S = 1_000_000_000
+T0 = 1_755_528_477 * S
+
+
+@pytest.fixture(autouse=True)
+def clock(tmp_path, monkeypatch):
+    """Return a function that sets the time of day; records go to a folder of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    now = {"ns": T0}
+    monkeypatch.setattr(records.time, "time_ns", lambda: now["ns"])
+
+    def at(seconds):
+        now["ns"] = T0 + round(seconds * S)
+
+    return at
+
+
+def test_a_run_is_found_with_its_times(clock, tmp_path):
+    begun = records.begin("ptychography", namespace="aps", engine="numaflow", manifest="x.yaml")
+    assert records.find("ptychography") == begun
+    assert begun.ended_ns is None
+    clock(90)
+    ended = records.end("ptychography", namespace="aps")
+    assert records.find("ptychography") == ended
+    assert (ended.started_ns, ended.ended_ns) == (T0, T0 + 90 * S)
+    assert records.end("ptychography") is None
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 1
+    document = json.loads(files[0].read_text())
+    assert (document["start"], document["end"]) == ("2025-08-18T14:47:57Z", "2025-08-18T14:49:27Z")
+
+
+def test_runs_of_one_name_are_kept_apart(clock):
+    for start in (0, 100, 200):
+        clock(start)
+        records.begin("p", namespace="a" if start < 200 else "b", engine="numaflow")
+        clock(start + 50)
+        if start != 100:
+            records.end("p")
+    assert records.find("p").started_ns == T0 + 200 * S
+    assert records.find("a/p").started_ns == T0 + 100 * S
+    assert records.find("p@2025-08-18T14:48:00Z").started_ns == T0
+    # The name as it is listed says the run.
+    for record in records.records("p"):
+        assert records.find(f"p@{record.at}").started_ns == record.started_ns
+    # Nobody saw the second one end; it is still on as far as is known, in its namespace.
+    assert records.find("p@2025-08-18T14:49:50Z").ended_ns is None
+    with pytest.raises(UsageError, match="was on at"):
+        records.find("b/p@2025-08-18T14:48:00Z")
+
+
+def test_a_run_that_nobody_saw_end_ends_where_the_next_begins(clock):
+    records.begin("p", engine="embedded")
+    clock(60.5)
+    records.begin("p", engine="embedded")
+    clock(70)
+    assert records.find("p@2025-08-18T14:48:10Z").ended_ns == T0 + round(60.5 * S)
+    assert records.end("p").started_ns == T0 + round(60.5 * S)
+
+
+def test_what_is_not_known_is_named(clock, tmp_path):
+    with pytest.raises(UsageError, match="no run was written down yet"):
+        records.find("p")
+    records.begin("other", engine="embedded")
+    (tmp_path / "charon/runs/other/rubbish.json").write_text('{"name": 1')
+    (tmp_path / "charon/runs/other/list.json").write_text("[1]")
+    with pytest.raises(UsageError, match="runs are known of: other"):
+        records.find("p")
+    with pytest.raises(UsageError):
+        records.find("../../etc")
+    for name in ("", "a/b", "..", ".x", "a\n"):
+        with pytest.raises(UsageError):
+            records.begin(name, engine="embedded")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UnavailableError, match="file"):
+        records.begin("p", engine="embedded")
+
+
+def test_runs_are_listed(clock, capsys):
+    records.begin("p", namespace="a", engine="numaflow")
+    clock(10)
+    records.end("p")
+    records.begin("q", engine="embedded")
+    assert run_command(cli, ["metrics", "--list-runs"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "a/p@2025-08-18T14:47:57Z  numaflow  ended 2025-08-18T14:48:07Z",
+        "q@2025-08-18T14:48:07Z  embedded  ended not yet",
+    ]
+    assert run_command(cli, ["metrics", "--list-runs", "--format", "json"]) == 0
+    assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["p", "q"]
