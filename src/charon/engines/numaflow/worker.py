@@ -61,7 +61,7 @@ async def _metrics(role: SourceRole | InferenceRole | SinkRole, settings: Numafl
     """Serve the vertex's page for Prometheus while it runs, where a port is named for it."""
     async with AsyncExitStack() as stack:
         if settings.metrics_port is not None:
-            labels = {"vertex": settings.vertex, "replica": str(settings.replica)}
+            labels = {"pipeline": settings.pipeline, "vertex": settings.vertex, "replica": str(settings.replica)}
             try:
                 await stack.enter_async_context(
                     serve_metrics(
