@@ -3,8 +3,8 @@
     make bench                     everything, about a quarter of an hour
     .venv/bin/python benchmarks/run.py rate latency        only these
 
-Parts: start, inference, latency, rate, burst, memory, metrics, simulated, measured. Figures depend on what else the
-machine does: the load before and after is printed beside them.
+Parts: start, inference, latency, rate, burst, memory, metrics, simulated, measured, numaflow-sdk. Figures depend on what else
+the machine does: the load before and after is printed beside them.
 """
 
 from __future__ import annotations
@@ -281,6 +281,13 @@ def measure_metrics() -> Figures:
     return metrics.measure_metrics(OUT / "metrics")
 
 
+def measure_numaflow_sdk() -> Figures:
+    """Run the vertices behind pynumaflow's servers; Numaflow's own data plane is not in it."""
+    from numaflow_sdk import measure_numaflow_sdk
+
+    return measure_numaflow_sdk(OUT / "numaflow-sdk")
+
+
 PARTS: dict[str, Callable[[], Figures]] = {
     "start": measure_start,
     "inference": measure_inference,
@@ -291,6 +298,7 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "measured": measure_measured,
     "memory": measure_memory,
     "metrics": measure_metrics,
+    "numaflow-sdk": measure_numaflow_sdk,
 }
 
 
