@@ -69,6 +69,7 @@ def test_nothing_is_left_behind_when_its_owner_is_killed(cluster):
     assert Path(f"/proc/{pid}").exists()
     process.kill()
     process.wait(10)
+    process.stdout.close()
     until(lambda: not Path(f"/proc/{pid}").exists(), 60)
     time.sleep(0.5)
     commands = [p.read_bytes().decode(errors="replace") for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
