@@ -3,8 +3,8 @@
     make bench                     everything, about a quarter of an hour
     .venv/bin/python benchmarks/run.py rate latency        only these
 
-Parts: start, inference, latency, rate, burst, memory, metrics, simulated, measured, numaflow-sdk. Figures depend on what else
-the machine does: the load before and after is printed beside them.
+Parts: start, inference, latency, rate, burst, memory, metrics, simulated, measured, numaflow-sdk. Figures depend
+on what else the machine does: the load before and after is printed beside them.
 """
 
 from __future__ import annotations

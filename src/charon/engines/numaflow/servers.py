@@ -27,7 +27,7 @@ from pynumaflow.sinker.servicer.async_servicer import AsyncSinkServicer
 from pynumaflow.sourcer.servicer.async_servicer import AsyncSourceServicer
 
 from charon.engines.numaflow.outbox import PARTITION
-from charon.frames import named_time_ns
+from charon.frames import UnavailableError, named_time_ns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable
@@ -82,7 +82,13 @@ class Server:
         (folder / service.info_file).unlink(missing_ok=True)
 
     async def start(self) -> None:
-        """Serve, and say so: Numaflow's container waits for the information file."""
+        """Serve, and say so: Numaflow's container waits for the information file.
+
+        Raises
+        ------
+        UnavailableError
+            If the socket or the file cannot be made.
+        """
         _quieten()
         limits = [
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -90,10 +96,14 @@ class Server:
         ]
         self._server = grpc.aio.server(options=limits)
         socket = self._folder / self._service.socket
-        self._server.add_insecure_port(f"unix://{socket}")
-        self._service.register(self._server)
-        await self._server.start()
-        write_server_info(server_info=self._service.info, info_file=str(self._folder / self._service.info_file))
+        try:
+            self._server.add_insecure_port(f"unix://{socket}")
+            self._service.register(self._server)
+            await self._server.start()
+            write_server_info(server_info=self._service.info, info_file=str(self._folder / self._service.info_file))
+        except (RuntimeError, OSError) as error:
+            # gRPC says of a socket that it could not bind it, and no more.
+            raise UnavailableError(f"cannot serve at {socket}: {error}") from error
         _log.info("ready at %s", socket)
 
     async def stop(self, grace_s: float) -> None:

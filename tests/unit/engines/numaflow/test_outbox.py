@@ -1,0 +1,148 @@
+"""The outbox: an invariant in words: what is sent is handed out until it is acknowledged, and then never again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charon.engines.numaflow.outbox import Outbox
+
+
+async def _send(outbox, *names):
+    tasks = [asyncio.create_task(outbox.send(name.encode(), name)) for name in names]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def _names(entries):
+    return [entry.name for entry in entries]
+
+
+def test_send_returns_with_the_acknowledgement():
+    async def run():
+        outbox = Outbox()
+        reader = outbox.open_reader()
+        one, other = await _send(outbox, "a", "b")
+        assert _names(await outbox.take(reader, 8, 0.0)) == ["a", "b"]
+        outbox.acknowledge([b"b"])
+        assert await other is True
+        assert not one.done()
+        assert outbox.unacknowledged == 1
+        outbox.acknowledge([b"a", b"b", b"never sent"])
+        assert await one is True
+        assert outbox.unacknowledged == 0
+
+    asyncio.run(run())
+
+
+def test_one_name_sent_twice_is_one_message_and_both_hear_of_it():
+    async def run():
+        outbox = Outbox()
+        reader = outbox.open_reader()
+        one, other = await _send(outbox, "a", "a")
+        assert _names(await outbox.take(reader, 8, 0.0)) == ["a"]
+        one.cancel()
+        await asyncio.sleep(0)
+        outbox.acknowledge([b"a"])
+        assert await other is True
+
+    asyncio.run(run())
+
+
+def test_a_reader_that_is_gone_gets_nothing_and_the_next_gets_what_it_had_in_order():
+    async def run():
+        outbox = Outbox()
+        first = outbox.open_reader()
+        tasks = await _send(outbox, "a", "b", "c", "d")
+        assert _names(await outbox.take(first, 3, 0.0)) == ["a", "b", "c"]
+        outbox.acknowledge([b"b"])
+        waiting = asyncio.create_task(outbox.take(first, 0, 5.0))
+        assert await waiting == []
+        second = outbox.open_reader()
+        assert outbox.readers == 1
+        assert await outbox.take(first, 8, 5.0) == []
+        assert _names(await outbox.take(second, 8, 0.0)) == ["a", "c", "d"]
+        outbox.close_reader(first)
+        assert await outbox.take(second, 8, 0.0) == [], "closing the earlier one takes nothing from the later one"
+        outbox.acknowledge([b"a", b"c", b"d"])
+        assert all(await asyncio.gather(*tasks))
+
+    asyncio.run(run())
+
+
+def test_a_read_that_waits_is_answered_at_once_and_ends_with_its_reader():
+    async def run():
+        outbox = Outbox()
+        reader = outbox.open_reader()
+        reading = asyncio.create_task(outbox.take(reader, 8, 20.0))
+        await asyncio.sleep(0.01)
+        await _send(outbox, "a")
+        assert _names(await asyncio.wait_for(reading, 1)) == ["a"]
+        reading = asyncio.create_task(outbox.take(reader, 8, 20.0))
+        await asyncio.sleep(0.01)
+        outbox.close_reader(reader)
+        assert await asyncio.wait_for(reading, 1) == []
+
+    asyncio.run(run())
+
+
+def test_an_acknowledgement_that_comes_after_the_reader_is_gone_counts():
+    async def run():
+        outbox = Outbox()
+        reader = outbox.open_reader()
+        (task,) = await _send(outbox, "a")
+        await outbox.take(reader, 1, 0.0)
+        outbox.close_reader(reader)
+        outbox.acknowledge([b"a"])
+        assert await task is True
+        assert await outbox.take(outbox.open_reader(), 8, 0.0) == []
+
+    asyncio.run(run())
+
+
+@given(st.lists(st.tuples(st.sampled_from(["send", "take", "ack", "nack", "reader"]), st.integers(0, 7)), max_size=60))
+def test_nothing_is_lost_and_nothing_comes_again_whatever_happens(steps):
+    async def run():
+        outbox, tasks, acknowledged = Outbox(), {}, set()
+        reader, held = outbox.open_reader(), []
+        for what, n in steps:
+            if what == "send":
+                name = f"m{len(tasks)}"
+                (tasks[name],) = await _send(outbox, name)
+            elif what == "take":
+                held += _names(await outbox.take(reader, n, 0.0))
+                assert not acknowledged & set(held)
+            elif what == "reader":
+                reader, held = outbox.open_reader(), []
+            else:
+                some, held = held[:n], held[n:]
+                if what == "ack":
+                    outbox.acknowledge(name.encode() for name in some)
+                    acknowledged |= set(some)
+                else:
+                    outbox.refuse(name.encode() for name in some)
+            assert len(held) == len(set(held))
+            assert outbox.unacknowledged == len(tasks) - len(acknowledged)
+        rest = _names(await outbox.take(outbox.open_reader(), 1000, 0.0))
+        assert sorted(rest) == sorted(set(tasks) - acknowledged)
+        outbox.acknowledge(name.encode() for name in rest)
+        assert all(await asyncio.gather(*tasks.values()))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("maximum", [0, 1, 3])
+def test_no_more_than_asked_for(maximum):
+    async def run():
+        outbox = Outbox()
+        reader = outbox.open_reader()
+        tasks = await _send(outbox, "a", "b")
+        taken = await outbox.take(reader, maximum, 0.0)
+        assert _names(taken) == ["a", "b"][:maximum]
+        outbox.acknowledge([b"a", b"b"])
+        await asyncio.gather(*tasks)
+
+    asyncio.run(run())
