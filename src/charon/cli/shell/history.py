@@ -82,6 +82,8 @@ class FileHistory(History):
             return
         try:
             _prepare(path)
+        except FileExistsError as error:
+            self._break(f"{error.filename} is no folder")
         except OSError as error:
             self._break(f"{path}: {error.strerror}")
 

@@ -1,0 +1,98 @@
+"""The shell on a pseudo-terminal, in a home of its own, and a cluster that it can ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+
+import pytest
+from kubernetes_api import Api
+from shell_terminal import READY, ROOT, Terminal
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """Give an environment with a home of its own and pvAccess on loopback."""
+    for name in list(os.environ):
+        if name.startswith(("EPICS_", "CHARON_", "KUBE", "XDG_", "PYTHONUNBUFFERED", "NO_COLOR", "PROMPT_TOOLKIT")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
+        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
+        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
+        "EPICS_PVA_BROADCAST_PORT": str(_free_udp_port()),
+        "EPICS_PVAS_BROADCAST_PORT": str(_free_udp_port()),
+    }
+
+
+def _free_udp_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Give a folder to work in, with workflows like a checkout's."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "workflows").symlink_to(ROOT / "workflows")
+    return folder
+
+
+@pytest.fixture
+def shell(environment, work):
+    """Return what starts a shell; its prompt is there when it returns."""
+    started = []
+
+    def start(more=None, *, without=(), command=None, ready=READY, first=True):
+        wanted = {name: value for name, value in {**environment, **(more or {})}.items() if name not in without}
+        terminal = Terminal(wanted, work, command, ready)
+        started.append(terminal)
+        terminal.greeting = terminal.prompt() if first else ""
+        return terminal
+
+    yield start
+    for terminal in started:
+        terminal.close()
+
+
+@pytest.fixture
+def api(tmp_path):
+    """Return what starts an API server; it comes with a kubeconfig that names it."""
+    started = []
+
+    def start(delay_s=0.0):
+        server = Api(delay_s)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        started.append((server, thread))
+        server.kubeconfig = tmp_path / "kubeconfig"
+        server.kubeconfig.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "here",
+                    "clusters": [{"name": "here", "cluster": {"server": server.url}}],
+                    "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+                    "users": [{"name": "me", "user": {}}],
+                }
+            )
+        )
+        return server
+
+    yield start
+    for server, thread in started:
+        server.going.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

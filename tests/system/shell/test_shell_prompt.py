@@ -1,0 +1,211 @@
+"""The shell as one types into it: nothing that is typed ends it but what is meant to."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+from pathlib import Path
+
+import pexpect
+import pytest
+from shell_terminal import CHARONCTL, READY, plain
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+COOKED = re.compile(rb"charon> ")
+
+
+def history_of(environment):
+    return Path(environment["HOME"]) / ".local/state/charon/history"
+
+
+def test_help_exit_and_quit(shell):
+    first = shell()
+    assert first.greeting.startswith("charonctl ")
+    said = first.run("help")
+    assert "Usage: charonctl [OPTIONS] [COMMAND]" in said
+    assert "Ctrl-C" in said
+    assert "publish simulated or recorded frames" in said
+    assert "Usage: charonctl status" in first.run("help status")
+    assert first.leave("exit\r")[1] == 0
+    assert shell().leave("exit 7\r")[1] == 7
+    assert shell().leave("quit\r")[1] == 0
+
+
+def test_ctrl_d_leaves_and_not_in_the_middle_of_a_line(shell):
+    terminal = shell()
+    terminal.send("hel\x04p\r")
+    assert "Usage: charonctl" in terminal.wait_for("In the shell")
+    terminal.prompt()
+    assert terminal.leave()[1] == 0
+
+
+def test_the_same_words_mean_the_same_as_from_the_system_s_shell(shell):
+    terminal = shell()
+    plainly = terminal.run("help status")
+    for line in ("charonctl help status", "./charonctl help status", "charon> help status", "status --help"):
+        assert terminal.run(line).splitlines()[1:] == plainly.splitlines()[1:]
+    assert "shell already" in terminal.run("charonctl")
+    assert "wants a command" in terminal.run("-v")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("kubctl get pod", "did you mean kubectl?"),
+        ("exti", "did you mean exit?"),
+        ("status | cat", "'|' is not supported"),
+        ("status && stop x", "'&&' is not supported"),
+        ("status > file", "'>' is not supported"),
+        ("!ls", "'!' is not supported"),
+        ("run 'x.yaml", "the quote ' is not closed"),
+        ('run "x.yaml', 'the quote " is not closed'),
+        ("exit now", "exit takes an exit status"),
+        ("run 'no such file.yaml' --local", "no such file.yaml"),
+        (r"run no\ such\ file.yaml --local", "no such file.yaml"),
+        ("status --colour", "--colour"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_the_shell_goes_on(shell, work, line, words):
+    terminal = shell()
+    errors = [said for said in terminal.run(line).splitlines() if said.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+    assert terminal.run("exit now").count("error: ") == 1
+    assert [path.name for path in work.iterdir()] == ["workflows"]
+    assert terminal.leave()[1] == 0
+
+
+def test_a_line_that_is_not_utf_8(shell, environment):
+    terminal = shell()
+    said = terminal.run(b"run caf\xe9.yaml --local")
+    assert "error: " in said
+    assert "caf" in said
+    assert terminal.run("help").count("Usage: charonctl") == 1
+    assert terminal.leave()[1] == 0
+    assert history_of(environment).read_bytes() == b"run caf\xe9.yaml --local\nhelp\n"
+
+
+def test_a_very_long_line(shell):
+    terminal = shell()
+    said = terminal.run("run " + "x" * 6000 + " --local", timeout_s=60)
+    assert "File name too long" in said
+    assert "Usage: charonctl status" in terminal.run("help status")
+
+
+def test_ctrl_c_at_the_prompt_drops_the_line(shell):
+    terminal = shell()
+    terminal.send("exit 5\x03")
+    terminal.prompt()
+    assert terminal.leave()[1] == 0
+
+
+def test_what_is_pasted_runs_line_by_line(shell):
+    terminal = shell()
+    block = "charon> help status\n# if you want to leave it,\nfly\nhelp \\\n  stop\nexit 4\nhelp\n"
+    terminal.send(f"\x1b[200~{block}\x1b[201~\r")
+    said, status = terminal.leave("")
+    assert status == 4
+    assert "Usage: charonctl status" in said
+    assert "no command is called 'fly'" in said
+    assert "Usage: charonctl stop" in said
+    assert "In the shell" not in said
+
+
+# History
+
+
+def test_history_is_there_at_the_next_start(shell, environment):
+    first = shell()
+    first.run("help status")
+    first.run("kubectl --token hunter2 --kubeconfig nowhere get pod")
+    first.run("hunter3")
+    first.leave()
+    assert stat.S_IMODE(history_of(environment).stat().st_mode) == 0o600
+    assert history_of(environment).read_text() == "help status\n"
+    second = shell()
+    second.send("\x1b[A")
+    assert "help status" in second.wait_for("help status")
+    second.send("\r")
+    second.wait_for("Usage: charonctl status")
+    second.prompt()
+    # Ctrl-R looks for it.
+    second.send("\x12stat\r\r")
+    assert "Usage: charonctl status" in second.wait_for("Usage: charonctl status")
+
+
+def test_a_history_that_cannot_be_written_is_said_once_and_no_error(shell, tmp_path):
+    (tmp_path / "file").write_text("")
+    terminal = shell({"HOME": str(tmp_path / "file")})
+    assert terminal.greeting.count("warning: the history is not kept") == 1
+    assert "Usage" in terminal.run("help status")
+    assert "warning" not in terminal.run("help stop")
+    terminal.send("\x1b[A")
+    terminal.wait_for("help stop")
+    terminal.send("\x03")
+    terminal.prompt()
+    assert terminal.leave()[1] == 0
+
+
+def test_without_a_home(shell):
+    terminal = shell(without=("HOME", "XDG_STATE_HOME"))
+    assert terminal.greeting.count("warning: the history is not kept") == 1
+    assert "warning" not in terminal.run("help status")
+    assert terminal.leave()[1] == 0
+
+
+# Terminals
+
+
+def test_a_dumb_terminal_gets_no_control_sequences(shell, environment):
+    terminal = shell({"TERM": "dumb"}, ready=COOKED)
+    terminal.send("help status\r")
+    said = terminal.wait_for("Usage: charonctl status") + terminal.prompt()
+    assert "\x1b" not in said
+    terminal.send("fly\r")
+    terminal.wait_for("no command is called 'fly'")
+    terminal.prompt()
+    terminal.send("exit 5\x03")
+    terminal.prompt()
+    raw = terminal.child.before
+    assert b"\x1b" not in raw
+    assert terminal.leave()[1] == 0
+    assert history_of(environment).read_text() == "help status\n"
+
+
+@pytest.mark.parametrize(("more", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color(shell, more, coloured):
+    terminal = shell(more)
+    terminal.send("st\t")
+    terminal.wait_for("status")
+    terminal.wait_for("stop")
+    terminal.send("\x03")
+    terminal.child.expect(READY)
+    drawn = terminal.child.before
+    terminal.send("st\t")
+    terminal.child.expect(b"finish what")
+    drawn += terminal.child.before
+    assert bool(re.search(rb"\x1b\[[0-9;]*[34]8;", drawn)) is coloured, plain(drawn)
+
+
+def test_results_go_to_a_file_and_the_prompt_to_the_terminal(shell, work):
+    command = ["/bin/sh", "-c", f"{CHARONCTL[0]} -m charon.cli.main >out"]
+    terminal = shell(command=command)
+    assert "Usage" not in terminal.run("help status")
+    assert "no command" in terminal.run("fly")
+    assert terminal.leave()[1] == 0
+    written = (work / "out").read_text()
+    assert written.startswith("Usage: charonctl status")
+    assert "\x1b" not in written
+    assert "charon>" not in written
+
+
+def test_sigterm_at_the_prompt_gives_the_terminal_back(shell):
+    terminal = shell()
+    assert not terminal.echoes()
+    os.kill(terminal.pid, signal.SIGTERM)
+    terminal.child.expect(pexpect.EOF)
+    assert terminal.echoes()
+    terminal.child.close()
+    assert terminal.child.exitstatus == 128 + signal.SIGTERM

@@ -1,0 +1,164 @@
+"""The history is its owner's alone, holds no secret, and its failure stops nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import threading
+from contextlib import suppress
+
+import pytest
+
+from charon.cli.shell.history import KEPT, FileHistory, history_path, keeps
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "charon" / "history"
+
+
+def typed_before(path):
+    """Return what the next start knows, the oldest first."""
+    history = FileHistory(path)
+
+    async def load():
+        return [line async for line in history.load()]
+
+    return asyncio.run(load())[::-1]
+
+
+def test_lines_are_there_at_the_next_start(path):
+    history = FileHistory(path)
+    for line in ("status", "run 'a b.yaml'", "run caf\udce9.yaml", "run é.yaml"):
+        history.append_string(line)
+    assert typed_before(path) == ["status", "run 'a b.yaml'", "run caf\udce9.yaml", "run é.yaml"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path):
+    path.parent.mkdir(parents=True)
+    path.write_text("status\n")
+    path.chmod(0o644)
+    FileHistory(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert typed_before(path) == ["status"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "provision x.yaml -e ansible_become_pass=hunter2",
+        'provision x.yaml -e \'{"ansible_become_password": "hunter2"}\'',
+        "provision x.yaml -e grafana_password=hunter2",
+        "kubectl --token hunter2 get pod",
+        "kubectl --password=hunter2 get pod",
+        "kubectl create secret generic x --from-literal=a=hunter2",
+        "kubectl create -n there secret docker-registry x",
+        "metrics https://me:hunter2@example.org/",
+        "metrics https://:hunter2@example.org/",
+        "metrics http://localhost --header 'Authorization: Bearer hunter2'",
+        "kubectl config set-credentials me --client-key-password hunter2",
+        "kubectl get pod --as x --api-key hunter2",
+        " status",
+        "hunter2",
+        "'hunter2",
+        "charonctl hunter2",
+    ],
+)
+def test_what_may_be_a_secret_is_not_written_down(path, line):
+    assert not keeps(line)
+    history = FileHistory(path)
+    history.append_string("status")
+    history.append_string(line)
+    assert path.read_text() == "status\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "status",
+        "./charonctl status",
+        "charon> kubectl get pod",
+        "kubectl get secrets",
+        "kubectl describe secret grafana",
+        "kubectl auth can-i get pods",
+        "kubectl apply -f workflows/aps/numaflow-storage-class.yaml",
+        "metrics http://localhost:9090 --queries-file ./workflows/aps/metrics.txt --start 2025-08-18T14:47:57Z",
+        "run https://example.org/a.yaml",
+        "help run",
+        "--version",
+    ],
+)
+def test_what_is_none_is_written_down(line):
+    assert keeps(line)
+
+
+def test_a_secret_is_not_recalled_in_the_same_shell_either(path):
+    history = FileHistory(path)
+    history.append_string("kubectl --token hunter2 get pod")
+    history.append_string("mistyped")
+    assert history.get_strings() == ["mistyped"]
+
+
+def test_pasted_lines_are_kept_one_by_one_and_repeats_once(path):
+    history = FileHistory(path)
+    history.append_string("status\nstop x\n")
+    history.append_string("stop x")
+    assert path.read_text() == "status\nstop x\n"
+
+
+def test_the_file_does_not_grow_for_ever(path):
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"help {n}\n" for n in range(2 * KEPT + 1)))
+    kept = typed_before(path)
+    assert len(kept) == KEPT
+    assert kept[-1] == f"help {2 * KEPT}"
+    assert len(path.read_text().splitlines()) == KEPT
+
+
+def test_two_shells_write_into_one_file(path):
+    shells = [FileHistory(path) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda s=s, n=n: [s.append_string(f"help {n}-{i}") for i in range(100)])
+        for n, s in enumerate(shells)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(path.read_text().splitlines()) == sorted(f"help {n}-{i}" for n in range(2) for i in range(100))
+
+
+def test_a_file_that_cannot_be_written_is_said_once(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    history = FileHistory(tmp_path / "file" / "history")
+    history.append_string("status")
+    history.append_string("help")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [f"warning: the history is not kept: {tmp_path / 'file'} is no folder"]
+    assert history.get_strings() == ["status", "help"]
+
+
+def test_a_disk_that_fills_up_is_said_once(path, capsys, small_disk):
+    disk = small_disk(1)
+    history = FileHistory(disk / "history")
+    (disk / "rest").write_bytes(b"x" * (1 << 19))
+    with (disk / "more").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    for line in ("status", "help", "help run"):
+        history.append_string(line)
+    assert capsys.readouterr().err.count("the history is not kept") == 1
+    assert history.get_strings() == ["status", "help", "help run"]
+
+
+def test_where_the_file_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert history_path() == tmp_path / "state/charon/history"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert history_path() == tmp_path / ".local/state/charon/history"
+    monkeypatch.delenv("HOME")
+    assert history_path() is None
