@@ -1,0 +1,48 @@
+"""Runs in a pod: asks the vertices' containers what Numaflow's containers would ask, over the sockets they share.
+
+A client of the protocol, not Numaflow: its buffers are lists in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from numaflow_client import MapClient, Pipeline, SinkClient, SourceClient
+
+SOCKETS = Path("/sockets")
+
+
+async def main(frames: int, timeout_s: float) -> None:
+    """Drive until every sink has had every frame, and say so in a line of JSON."""
+    async with AsyncExitStack() as stack:
+
+        async def client(kind: type, folder: str) -> object:
+            return await stack.enter_async_context(kind(SOCKETS / folder))
+
+        sources = [await client(SourceClient, "in-0")]
+        maps = [await client(MapClient, f"cat-{replica}") for replica in range(2)]
+        sinks = [await client(SinkClient, f"{name}-0") for name in ("image", "out")]
+        print(json.dumps({"state": "driving"}), flush=True)
+        pipeline = await stack.enter_async_context(Pipeline(sources, maps, sinks))
+        await pipeline.until(lambda: pipeline.sunk >= 1, timeout_s)
+        began = time.monotonic()
+        print(json.dumps({"state": "first"}), flush=True)
+        await pipeline.until(lambda: pipeline.sunk == frames * len(sinks), timeout_s)
+        told = {
+            "state": "done",
+            "seconds": time.monotonic() - began,
+            "gone": pipeline.gone,
+            "dropped": pipeline.dropped,
+            "repeats": pipeline.frames.repeats,
+            "pending": await sources[0].pending(),
+        }
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
