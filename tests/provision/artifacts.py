@@ -52,7 +52,11 @@ def toolkit(folder: Path) -> None:
             f"Description: stands in\n{f'Depends: {needs}' + chr(10) if needs else ''}"
         )
         built = folder / f"{name}_1.0_all.deb"
-        subprocess.run(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(built)], check=True, capture_output=True)
+        subprocess.run(
+            ["/usr/bin/dpkg-deb", "--root-owner-group", "--build", str(tree), str(built)],
+            check=True,
+            capture_output=True,
+        )
 
 
 def folder(place: Path) -> Path:

@@ -32,6 +32,7 @@ class Done(NamedTuple):
     stderr: str
 
     def changed(self, host: str) -> list[str]:
+        """Return the names of the tasks that changed something."""
         return self.summary["changed"].get(host, [])
 
 

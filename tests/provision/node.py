@@ -28,7 +28,7 @@ SYSTEM = (
 )
 # What the role packages installs lies in apt's cache, so that apt needs no network for it.
 LATER = "ca-certificates conntrack curl ethtool iptables python3-yaml socat tar"
-PASSWORD = "sesame-of-the-tests"
+PASSWORD = "sesame-of-the-tests"  # noqa: S105 - of a user of a node that lives as long as a test
 PREPARE = f"""
 set -eu
 apt-get install --yes --download-only --no-install-recommends {LATER}
@@ -42,7 +42,7 @@ systemctl disable firewalld ufw ssh
 # One key pair is enough for all nodes of the tests, and making one takes a second.
 systemctl enable ssh
 """
-PROXY = f"""
+PROXY = """
 import os, socket, sys, threading
 connection = socket.create_connection(("127.0.0.1", 22))
 def inwards():
@@ -122,7 +122,7 @@ class Node:
         join = f'echo $$ >"{self.group}/cgroup.procs" && exec "$@"'
         with (self.work.parent / f"{self.name}.console").open("wb") as console:
             self._outer = subprocess.Popen(
-                ["sh", "-c", join, "sh", *command],
+                ["/bin/sh", "-c", join, "sh", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -146,12 +146,13 @@ class Node:
         return self.run("systemctl is-active ssh", check=False).stdout.strip() == "active"
 
     def _let_in(self) -> None:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
         public = Path(f"{self.key}.pub").read_text()
         self.run(
             "for user in root trusted asked; do home=$(getent passwd $user | cut -d: -f6); "
             f"mkdir -p -m 700 $home/.ssh; echo '{public.strip()}' >$home/.ssh/authorized_keys; "
-            "chown -R $user: $home/.ssh; done; mkdir -p /var/lib/apt/periodic; touch /var/lib/apt/periodic/update-success-stamp"
+            "chown -R $user: $home/.ssh; done; "
+            "mkdir -p /var/lib/apt/periodic; touch /var/lib/apt/periodic/update-success-stamp"
         )
 
     def inside(self, *command: str) -> list[str]:
@@ -161,7 +162,12 @@ class Node:
     def run(self, script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a shell script inside the node as root."""
         done = subprocess.run(
-            self.inside("sh", "-c", script), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=60
+            self.inside("sh", "-c", script),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            timeout=60,
         )
         if check and done.returncode != 0:
             raise RuntimeError(f"{script!r} failed in {self.name}: {done.stderr}{done.stdout}")

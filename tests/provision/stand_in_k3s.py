@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """Stands in for K3s: says its version, starts as a service, writes the address file, lets agents join by token."""
 
+# ruff: noqa: S104, SIM115, T201 - a program of its own, that lives in a node without a network
+
 import os
 import re
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -58,9 +61,7 @@ def agent():
             sys.exit("the server does not know this token")
         ready()
         connection.recv(1)
-    while True:
-        os.sched_yield()
-        __import__("time").sleep(3600)
+    signal.pause()
 
 
 def main():

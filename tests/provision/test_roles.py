@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import artifacts as made
 import pytest
 import yaml
+from node import LATER
+
 from conftest import ANSIBLE, charonctl, inventory
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MASTER = ANSIBLE / "provision-masternode.yaml"
 AWAY = ANSIBLE / "deprovision-masternode.yaml"
-FILES = "find /etc /usr/local /var/lib/rancher /var/lib/charon /home/trusted -xdev 2>/dev/null | grep -v '/\\.ansible' | sort"
+FILES = "find /etc /usr/local /var/lib/rancher /var/lib/charon /home/trusted 2>/dev/null | grep -v '/\\.ansible' | sort"
 
 
 def mode(path: Path) -> int:
@@ -42,7 +44,7 @@ def hosts(node: Node, artifacts: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def bare(node: Node) -> str:
     """Return the node's files before anything was provisioned, but for what packages bring."""
-    node.run("apt-get install --yes --no-install-recommends ca-certificates conntrack curl ethtool iptables python3-yaml socat tar")
+    node.run(f"apt-get install --yes --no-install-recommends {LATER}")
     files = node.run(FILES).stdout
     node.run("apt-get remove --yes conntrack socat")
     return files
@@ -52,6 +54,12 @@ def bare(node: Node) -> str:
 def first(bare: str, hosts: Path):
     """Provision the node's own parts for the first time."""
     return charonctl("--json", MASTER, "-i", hosts, "--tags", "node")
+
+
+@pytest.fixture(scope="module")
+def token(first, node: Node) -> str:
+    """Return the token that the first run made up."""
+    return (node.root / "etc/rancher/k3s/token").read_text().strip()
 
 
 def test_the_first_run_sets_the_node_up(first, node: Node) -> None:
@@ -75,7 +83,7 @@ def test_k3s_is_configured_as_the_pipeline_needs_it(first, node: Node) -> None:
         assert config[f"{program}-arg"] == ["feature-gates=InPlacePodVerticalScaling=true"]
 
 
-def test_secrets_are_for_their_owners_eyes(first, node: Node) -> None:
+def test_secrets_are_for_their_owners_eyes(first, token: str, node: Node) -> None:
     secrets = ["etc/rancher/k3s/token", "etc/rancher/k3s/config.yaml", "etc/rancher/k3s/k3s.yaml"]
     assert [mode(node.root / path) for path in secrets] == [0o600, 0o600, 0o600]
     own = node.root / "home/trusted/.kube/config"
@@ -83,8 +91,7 @@ def test_secrets_are_for_their_owners_eyes(first, node: Node) -> None:
     assert mode(own.parent) == 0o700
     owner = int(node.run("id -u trusted").stdout)
     assert (own.stat().st_uid, own.parent.stat().st_uid) == (owner, owner)
-    token = (node.root / "etc/rancher/k3s/token").read_text().strip()
-    assert len(token) >= 40
+    assert len(token) == 48
     assert token not in first.stderr + first.stdout
     assert "address-file-secret" not in first.stderr + first.stdout
     logged = node.run("journalctl --no-pager; cat /var/log/auth.log 2>/dev/null", check=False).stdout
@@ -151,15 +158,24 @@ def test_an_active_firewall_is_opened_and_closed_again(first, hosts: Path, node:
             assert all(rule in rules for rule in ("10.42.0.0/16", "10.43.0.0/16", "6443/tcp", "10250/tcp", "30080/tcp"))
         else:
             node.run("firewall-cmd --reload")
-            assert node.run("firewall-cmd --zone=trusted --list-sources").stdout.split() == ["10.42.0.0/16", "10.43.0.0/16"]
-            assert node.run("firewall-cmd --zone=public --list-ports").stdout.split() == ["6443/tcp", "10250/tcp", "30080/tcp"]
+            assert node.run("firewall-cmd --zone=trusted --list-sources").stdout.split() == [
+                "10.42.0.0/16",
+                "10.43.0.0/16",
+            ]
+            assert node.run("firewall-cmd --zone=public --list-ports").stdout.split() == [
+                "6443/tcp",
+                "10250/tcp",
+                "30080/tcp",
+            ]
         again = charonctl("--json", MASTER, "-i", hosts, "--tags", "firewall")
         assert (again.status, again.changed("node1")) == (0, [])
     finally:
         node.run("ufw --force reset" if firewall == "ufw" else "systemctl stop firewalld")
 
 
-def test_a_gpu_brings_the_toolkit_and_restarts_k3s(first, hosts: Path, node: Node, artifacts: Path, tmp_path: Path) -> None:
+def test_a_gpu_brings_the_toolkit_and_restarts_k3s(
+    first, hosts: Path, node: Node, artifacts: Path, tmp_path: Path
+) -> None:
     shutil.copytree(artifacts, tmp_path / "all")
     made.toolkit(tmp_path / "all/nvidia")
     node.run("mkdir -p /opt/driver/gpus/0000:01:00.0")
@@ -193,8 +209,15 @@ def test_deprovisioning_leaves_the_node_as_it_was(first, bare: str, hosts: Path,
     assert done.status == 0, done.stderr
     assert node.run("systemctl is-active k3s", check=False).stdout.strip() == "inactive"
     left = set(node.run(FILES).stdout.split("\n")) - set(bare.split("\n"))
-    # The firewalls' own bookkeeping of the rules that came and went, and the folder that may be there for other clusters.
-    allowed = ("/etc/ufw", "/etc/firewalld", "/home/trusted/.kube", "/var/lib/rancher", "/etc/rancher", "/etc/machine-id")
+    # The firewalls' own bookkeeping of rules that came and went, and folders that other clusters may use.
+    allowed = (
+        "/etc/ufw",
+        "/etc/firewalld",
+        "/home/trusted/.kube",
+        "/var/lib/rancher",
+        "/etc/rancher",
+        "/etc/machine-id",
+    )
     assert [path for path in sorted(left) if not path.startswith(allowed)] == []
     assert not (node.root / "etc/rancher/k3s").exists()
     assert not (node.root / "var/lib/rancher/k3s").exists()
@@ -203,7 +226,9 @@ def test_deprovisioning_leaves_the_node_as_it_was(first, bare: str, hosts: Path,
     assert (again.status, again.changed("node1")) == (0, [])
 
 
-def test_a_taken_port_and_too_little_memory_are_said_before_anything_changes(boot, artifacts: Path, tmp_path: Path) -> None:
+def test_a_taken_port_and_too_little_memory_are_said_before_anything_changes(
+    boot, artifacts: Path, tmp_path: Path
+) -> None:
     node = boot("node2")
     listener = "import socket,time; s=socket.create_server((chr(49)+'27.0.0.1',30080)); time.sleep(300)"
     taken = subprocess.Popen(node.inside("python3", "-c", listener))
@@ -220,3 +245,13 @@ def test_a_taken_port_and_too_little_memory_are_said_before_anything_changes(boo
         taken.kill()
         taken.wait()
     assert not (node.root / "usr/local/bin/k3s").exists()
+
+
+def test_every_server_makes_up_a_token_of_its_own(token: str, boot, artifacts: Path, tmp_path: Path) -> None:
+    node = boot("node6")
+    hosts = inventory(tmp_path / "hosts.yaml", node, charon_artifacts=str(artifacts), charon_images="")
+    done = charonctl("--json", MASTER, "-i", hosts, "--tags", "k3s")
+    assert done.status == 0, done.stderr
+    other = (node.root / "etc/rancher/k3s/token").read_text().strip()
+    assert len(other) == len(token) == 48
+    assert other != token

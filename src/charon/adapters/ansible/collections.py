@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import yaml
@@ -13,8 +15,7 @@ from charon.adapters.ansible.tools import find_tool
 from charon.frames.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
 
 def missing_collections(requirements: Path, environment: Mapping[str, str]) -> list[str]:
@@ -28,18 +29,32 @@ def missing_collections(requirements: Path, environment: Mapping[str, str]) -> l
     wanted = _wanted(requirements)
     if not wanted:
         return []
-    command = [str(find_tool("ansible-galaxy")), "collection", "list", "--format", "json"]
-    done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)  # noqa: S603
-    try:
-        folders = cast("dict[str, dict[str, dict[str, str]]]", json.loads(done.stdout))
-    except ValueError:
-        return list(wanted)
-    # Ansible takes the first that it finds.
-    here: dict[str, str] = {}
-    for collections in folders.values():
-        for name, about in collections.items():
-            here.setdefault(name, about.get("version", ""))
-    return [name for name, lowest in wanted.items() if name not in here or _numbers(here[name]) < _numbers(lowest)]
+    here = {name: _installed(name, _folders(environment)) for name in wanted}
+    return [
+        name for name, lowest in wanted.items() if here[name] is None or _numbers(here[name] or "") < _numbers(lowest)
+    ]
+
+
+def _folders(environment: Mapping[str, str]) -> list[Path]:
+    """Return where Ansible looks for collections; asking Ansible itself would take seconds."""
+    named = environment.get("ANSIBLE_COLLECTIONS_PATH") or environment.get("ANSIBLE_COLLECTIONS_PATHS")
+    default = f"{Path.home() / '.ansible/collections'}{os.pathsep}/usr/share/ansible/collections"
+    folders = [Path(folder).expanduser() for folder in (named or default).split(os.pathsep)]
+    # Then those that came with the package ansible.
+    program = find_tool("ansible-playbook")
+    roots = {program.parent.parent, program.resolve().parent.parent}
+    folders += [found for root in sorted(roots) for found in root.glob("lib/python3*/*-packages")]
+    return folders
+
+
+def _installed(name: str, folders: Sequence[Path]) -> str | None:
+    """Return the version of a collection that Ansible finds first, or None."""
+    for folder in folders:
+        manifest = folder / "ansible_collections" / name.replace(".", "/") / "MANIFEST.json"
+        if manifest.is_file():
+            about = cast("dict[str, Any]", json.loads(manifest.read_text()))
+            return str(about.get("collection_info", {}).get("version", ""))
+    return None
 
 
 def install_missing(requirements: Path, environment: Mapping[str, str]) -> None:

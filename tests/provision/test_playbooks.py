@@ -1,0 +1,141 @@
+"""What can be said of the playbooks without running them: lint, syntax, order, secrets, what Prometheus is told."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import ANSIBLE, ROOT, clean_environment
+
+BIN = Path(sys.executable).parent
+PLAYBOOKS = sorted(ANSIBLE.glob("*.yaml"))
+INVENTORY = ANSIBLE / "inventory/cluster.yaml"
+# What a task has in it that makes up, reads or writes a secret.
+_SECRET = re.compile(
+    r"lookup\('ansible.builtin.password'|k3s_agent_token|/rancher/k3s/token|(charon_kubeconfig|kubeconfig_path) }}'?$",
+    re.MULTILINE,
+)
+
+
+def ansible(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+    program, *rest = map(str, arguments)
+    environment = clean_environment(
+        PATH=f"{BIN}:{os.environ['PATH']}", ANSIBLE_CONFIG=str(ANSIBLE / "ansible.cfg"), NO_COLOR="1"
+    )
+    return subprocess.run(
+        [str(BIN / program), *rest],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_ansible_lint_finds_nothing_at_the_production_profile() -> None:
+    # Offline: what it needs is installed, and nothing is fetched.
+    done = ansible("ansible-lint", "--offline", "--profile", "production", "--strict", "ansible", timeout=220)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"(\d+) failure\(s\), (\d+) warning\(s\) in (\d+) files", done.stdout + done.stderr)
+    assert found is not None
+    assert (int(found[1]), int(found[2])) == (0, 0)
+    assert int(found[3]) >= 40
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
+def test_syntax_is_right(playbook: Path) -> None:
+    done = ansible("ansible-playbook", "--syntax-check", "-i", INVENTORY, playbook)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+
+
+def test_the_masternodes_roles_come_in_an_order_that_works() -> None:
+    done = ansible("ansible-playbook", "--list-tasks", "-i", "localhost,", ANSIBLE / "provision-masternode.yaml")
+    assert done.returncode == 0, done.stderr
+    order = dict.fromkeys(
+        line.split("TAGS")[0].split(" : ")[0].strip() for line in done.stdout.splitlines() if "TAGS" in line
+    )
+    wanted = [
+        "preflight", "packages", "firewall", "nvidia_toolkit", "k3s_server", "kubeconfig", "images", "helm", "numaflow",
+        "monitoring", "Install Prometheus and Grafana", "gpu_resources", "Watch the GPU", "monitors", "summary",
+    ]  # fmt: skip
+    assert [step for step in order if step in wanted] == wanted
+
+
+def test_a_cluster_opens_flannels_port_besides() -> None:
+    plays = yaml.safe_load((ANSIBLE / "provision-cluster.yaml").read_text())
+    firewall = next(role for role in plays[0]["roles"] if role["role"] == "firewall")
+    assert firewall["firewall_ports"] == "{{ charon_ports + charon_cluster_ports }}"
+    settings = yaml.safe_load((ANSIBLE / "roles/charon/defaults/main.yml").read_text())
+    assert settings["charon_ports"] == ["6443/tcp", "10250/tcp", "30080/tcp"]
+    assert settings["charon_cluster_ports"] == ["8472/udp"]
+    assert settings["charon_numaflow_version"] == "v1.4.6"
+
+
+def tasks_of(path: Path):
+    """Return the tasks of a file, those in blocks too."""
+    waiting = list(yaml.safe_load(path.read_text()) or [])
+    while waiting:
+        task = waiting.pop()
+        waiting += [*task.get("block", []), *task.get("always", []), *task.get("rescue", [])]
+        yield task
+
+
+def test_no_secret_is_written_down_and_none_is_logged() -> None:
+    told = "\n".join(path.read_text() for path in ANSIBLE.rglob("*") if path.is_file())
+    assert not re.search(r"admin123|K10[0-9a-f]{10}", told)
+    assert yaml.safe_load((ANSIBLE / "roles/charon/defaults/main.yml").read_text())["charon_grafana_password"] == ""
+    silent = [
+        f"{path.parent.parent.name}: {task['name']}"
+        for path in sorted((ANSIBLE / "roles").glob("*/tasks/*.yml"))
+        for task in tasks_of(path)
+        if _SECRET.search(yaml.safe_dump({key: task[key] for key in task if key not in {"name", "when"}}))
+        and any(key.endswith((".slurp", ".copy", ".command")) for key in task)
+        and not task.get("no_log")
+    ]
+    assert silent == []
+
+
+def monitors() -> dict[str, dict]:
+    """Return what the role monitors applies, rendered by Ansible."""
+    template = ANSIBLE / "roles/monitors/templates/monitors.yaml.j2"
+    render = f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}"
+    done = ansible(
+        "ansible", "localhost", "-m", "ansible.builtin.debug", "-a", f"msg={render}",
+        "-e", "monitors_namespace=monitoring", "-e", "monitors_interval=5s", "-o",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    told = yaml.safe_load(done.stdout.partition("=>")[2])["msg"]
+    return {document["metadata"]["name"]: document for document in yaml.safe_load_all(told)}
+
+
+def test_prometheus_is_told_of_everything_that_the_pipeline_is_measured_by() -> None:
+    told = monitors()
+    assert {document["spec"]["namespaceSelector"]["any"] for document in told.values()} == {True}
+    ports = {
+        name: (document["spec"].get("endpoints") or document["spec"]["podMetricsEndpoints"])[0]
+        for name, document in told.items()
+    }
+    assert {name: port.get("targetPort") or port["port"] for name, port in ports.items()} == {
+        "numaflow-vertices": 2469, "numaflow-daemons": 4327, "numaflow-controller": "metrics",
+        "numaflow-jetstream": 7777, "dcgm-exporter": "metrics", "workload": "metrics",
+    }  # fmt: skip
+    assert {name for name, port in ports.items() if port.get("scheme") == "https"} == {
+        "numaflow-vertices",
+        "numaflow-daemons",
+    }
+    assert told["workload"]["kind"] == "PodMonitor"
+    assert told["workload"]["spec"]["selector"] == {"matchLabels": {"role": "workload"}}
+    for document in told.values():
+        field = "endpoints" if document["kind"] == "ServiceMonitor" else "podMetricsEndpoints"
+        assert field in document["spec"], "the operator reads no other field"
