@@ -20,7 +20,7 @@ _PLACE_OPTIONS = frozenset(
     | {"--certificate-authority", "--client-certificate", "--client-key", "--tls-server-name"}
 )
 _PLACE_FLAGS = frozenset({"--insecure-skip-tls-verify"})
-_AWAY = ("connection refused", "no such host", "i/o timeout", "no route to host", "deadline exceeded", "timed out")
+_AWAY = ("connection refused", "was refused", "no such host", "i/o timeout", "no route to host", "deadline exceeded", "timed out")
 
 
 class NotFoundOnClusterError(UnavailableError):
@@ -183,7 +183,11 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[UnavailableError | UsageError], str
         UnavailableError,
         "the cluster does not know this kind of object; is Numaflow installed? {text}",
     ),
-    (("context was not found", "no context exists", "error loading config file"), UsageError, "{text}"),
+    (
+        ('error: context "', "context was not found", "no context exists", "error loading config file"),
+        UsageError,
+        "{text}",
+    ),
 )
 """Words by which kubectl's complaints are known, in lower case, and what each means."""
 

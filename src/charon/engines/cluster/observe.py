@@ -88,6 +88,8 @@ class ClusterView:
         What it is to become.
     drained
         Whether it was empty when it was paused.
+    deleting
+        Whether it is being deleted.
     conditions
         Those of the pipeline's conditions that do not hold, by name, with their message.
     vertices
@@ -106,6 +108,7 @@ class ClusterView:
     message: str
     desired_phase: str
     drained: bool
+    deleting: bool
     conditions: dict[str, str]
     vertices: tuple[VertexView, ...]
     daemon: VertexView
@@ -192,6 +195,7 @@ def assemble(
         message=str(status.get("message", "")),
         desired_phase=str(spec.get("lifecycle", {}).get("desiredPhase", "Running")),
         drained=bool(status.get("drainedOnPause", False)),
+        deleting="deletionTimestamp" in meta,
         conditions={
             str(c["type"]): str(c.get("message") or c.get("reason") or "")
             for c in status.get("conditions", [])

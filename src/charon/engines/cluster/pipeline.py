@@ -57,13 +57,28 @@ class ClusterPipeline:
     def apply(self, manifest: str, options: Sequence[str]) -> str:
         """Apply the manifest's text with kubectl's own options; return what kubectl says.
 
+        A pipeline that was paused and is still there goes on.
+
         Raises
         ------
         UnavailableError
-            If the cluster does not take it.
+            If the cluster does not know pipelines, or does not take this one, or is deleting one of its name.
         """
+        # Asked first: of a file with several objects kubectl would apply those that it can.
+        before = self._if_there()
+        if before is not None and before.deleting:
+            raise UnavailableError(f"{self.name} is still being deleted; run it again when it is gone")
         rest = _without(options, self._kubectl.options)
-        return self._kubectl.text("apply", "--filename=-", *rest, stdin=manifest)
+        said = self._kubectl.text("apply", "--filename=-", *rest, stdin=manifest)
+        if before is not None and before.desired_phase == "Paused" and not _is_dry(options):
+            self._patch({"spec": {"lifecycle": {"desiredPhase": "Running"}}})
+        return said
+
+    def _if_there(self) -> ClusterView | None:
+        try:
+            return observe(self._kubectl, self.name, self.namespace)
+        except NotFoundOnClusterError:
+            return None
 
     def observe(self) -> ClusterView:
         """Return its state.
@@ -157,6 +172,10 @@ class ClusterPipeline:
             )
         except NotFoundOnClusterError as error:
             raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
+
+
+def _is_dry(options: Sequence[str]) -> bool:
+    return any(option.startswith("--dry-run") for option in options)
 
 
 def _without(options: Sequence[str], placing: Sequence[str]) -> list[str]:

@@ -1,0 +1,333 @@
+"""The manifests of workflows/ as the cluster takes them, and a detector that pods find in any order."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from charon_pods import until
+from numaflow_objects import IMAGE, kinds_known
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+APS = WORKFLOWS / "aps"
+FILES = sorted(
+    path.name for path in APS.glob("*.yaml") if path.name not in {"kustomization.yaml", "kustomize-images.yaml"}
+)
+CHARONCTL = [sys.executable, "-m", "charon.cli.main"]
+# What the source's pod does to see frames, without a buffer behind it.
+READER = """
+import time
+from charon.adapters.pvaccess import FrameMonitor
+def on_update(raw):
+    print("frame", raw.identify().unique_id, flush=True)
+monitor = FrameMonitor("ad:image", on_update, lambda connected: print("connected", connected, flush=True))
+monitor.start()
+print("reading", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _kinds(cluster):
+    with kinds_known(cluster):
+        yield
+
+
+@pytest.fixture
+def namespace(cluster):
+    """Give a namespace under a name that no other case of the same test has."""
+    name = f"t-manifests-{secrets.token_hex(4)}"
+    cluster.ask("create", "namespace", name)
+    yield name
+    cluster.run("delete", "namespace", name, "--wait=false", "--grace-period=0", "--force")
+
+
+def documents(name):
+    return [document for document in yaml.safe_load_all((APS / name).read_text()) if document]
+
+
+def containers_in(node):
+    """Yield all that is described like a container."""
+    if isinstance(node, dict):
+        if "image" in node:
+            yield node
+        for value in node.values():
+            yield from containers_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from containers_in(value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_is_taken_by_the_api_server_as_it_stands(cluster, namespace, name):
+    done = cluster.run("apply", "--dry-run=server", "-n", namespace, "-f", str(APS / name))
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(documents(name))
+    assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_container_has_more_rights_than_it_needs(name):
+    for container in (c for d in documents(name) for c in containers_in(d)):
+        assert container["image"].startswith("charon:"), "no image of anybody's private registry"
+        assert container["imagePullPolicy"] == "IfNotPresent"
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert "memory" in container["resources"]["limits"]
+        rights = container["securityContext"]
+        assert rights["readOnlyRootFilesystem"] is True
+        assert rights["allowPrivilegeEscalation"] is False
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+        assert "scratch" in [mount["name"] for mount in container["volumeMounts"]]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("numaflow-aps")])
+def test_vertices_are_accepted_as_pods_of_their_own(cluster, namespace, name):
+    """Numaflow would make such pods; the API server checks them as strictly as any."""
+    (pipeline,) = [d for d in documents(name) if d["kind"] == "Pipeline"]
+    template = pipeline["spec"]["templates"]["vertex"]
+    assert template["metadata"]["labels"] == {"role": "workload"}
+    for vertex in pipeline["spec"]["vertices"]:
+        (container,) = containers_in(vertex)
+        assert container["ports"] == [{"name": "metrics", "containerPort": 9101}]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": vertex["name"], **template["metadata"]},
+            "spec": {
+                "containers": [{"name": "main", **container}],
+                "volumes": vertex["volumes"],
+                "securityContext": template["securityContext"],
+            },
+        }
+        text = json.dumps(pod)
+        done = cluster.run("apply", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-", text=text)
+        assert done.returncode == 0, done.stderr
+
+
+def built(cluster, overlay):
+    return list(yaml.safe_load_all(cluster.ask("kustomize", str(WORKFLOWS / overlay))))
+
+
+def test_overlays_change_what_they_say_and_nothing_else(cluster, namespace):
+    base = {(d["kind"], d["metadata"]["name"]): d for d in built(cluster, "aps")}
+    gpu = {(d["kind"], d["metadata"]["name"]): d for d in built(cluster, "overlays/gpu")}
+    three = {(d["kind"], d["metadata"]["name"]): d for d in built(cluster, "overlays/three-nodes")}
+    pipeline, buffer = ("Pipeline", "ptychography"), ("InterStepBufferService", "default")
+    assert {key for key in base if base[key] != gpu[key]} == {pipeline}
+    assert {key for key in base if base[key] != three[key]} == {buffer}
+
+    cat = gpu[pipeline]["spec"]["vertices"][1]
+    container = cat["udf"]["container"]
+    assert cat["runtimeClassName"] == "nvidia"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert container["image"].endswith("-cuda")
+    assert container["args"][-2:] == ["--backend", "cuda"]
+    assert base[buffer]["spec"]["jetstream"]["replicas"] == 1
+    assert three[buffer]["spec"]["jetstream"]["replicas"] == 3
+    for overlay in ("overlays/gpu", "overlays/three-nodes"):
+        cluster.ask("apply", "--dry-run=server", "-n", namespace, "-k", str(WORKFLOWS / overlay))
+
+
+def test_the_image_is_named_in_one_place(cluster, tmp_path):
+    copy = tmp_path / "aps"
+    copy.mkdir()
+    for path in APS.glob("*.yaml"):
+        text = path.read_text()
+        if path.name == "kustomization.yaml":
+            text = text.replace("newName: charon", "newName: registry.example.org/charon")
+        (copy / path.name).write_text(text)
+    made = list(yaml.safe_load_all(cluster.ask("kustomize", str(copy))))
+    images = {container["image"] for container in containers_in(made)}
+    assert images == {"registry.example.org/charon:latest"}
+
+
+# The detector
+
+
+@pytest.fixture
+def detector(cluster, namespace):
+    """Return a function that starts the guide's detector, smaller and for less long, and one that ends it."""
+    (pod,) = documents("baseline-pvapy-sim-server.yaml")
+    container = pod["spec"]["containers"][0]
+    container["args"] = [
+        re.sub(r"^(--n-[xy]-pixels)=.*", r"\1=64", a).replace("--frame-rate=100", "--frame-rate=20")
+        for a in container["args"]
+    ]
+    container["args"] += ["--sample=noise", "--cache-size=200"]
+    container["resources"]["requests"] = {"cpu": "50m", "memory": "64Mi"}
+
+    def start():
+        cluster.apply(pod, namespace=namespace)
+
+    def end():
+        cluster.ask("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--grace-period=3", timeout=90)
+
+    return start, end
+
+
+def reader(cluster, namespace):
+    """Start a pod that reads the detector's channel with what the pipeline's source is told; return its frames."""
+    config, service = documents("numaflow-aps.yaml")[:2]
+    cluster.apply(config, service, namespace=namespace)
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "reader"},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": IMAGE,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["python3", "-u", "-c", READER],
+                    "envFrom": [{"configMapRef": {"name": config["metadata"]["name"]}}],
+                }
+            ],
+        },
+    }
+    cluster.apply(pod, namespace=namespace)
+    cluster.ask("wait", "pod/reader", "--for=condition=Ready", "--timeout=60s", "-n", namespace, timeout=90)
+
+    def frames():
+        lines = cluster.run("logs", "reader", "-n", namespace).stdout.splitlines()
+        return [int(line.split()[1]) for line in lines if line.startswith("frame ")]
+
+    return frames
+
+
+def test_the_pipeline_first_the_detector_after_and_again(cluster, namespace, detector):
+    """The guide's order: nobody answers for the name at first, and its pod is another one after a restart."""
+    start, end = detector
+    frames = reader(cluster, namespace)
+    start()
+    until(lambda: len(frames()) > 20, 90)
+    first = frames()
+    assert first[:3] == list(range(first[0], first[0] + 3))
+    end()
+    seen = len(frames())
+    start()
+    until(lambda: len(frames()) > seen + 20, 90)
+    assert min(frames()[seen + 1 :]) <= 5, "the new detector counts from the beginning, and its first frames are seen"
+
+
+def test_the_detector_first_the_pipeline_after(cluster, namespace, detector):
+    start, _ = detector
+    start()
+    cluster.ask(
+        "wait",
+        "pod",
+        "baseline-pvapy-sim-server",
+        "--for=condition=Ready",
+        "--timeout=60s",
+        "-n",
+        namespace,
+        timeout=90,
+    )
+    frames = reader(cluster, namespace)
+    until(lambda: len(frames()) > 20, 90)
+    assert frames()[0] <= 5, "it holds its first frame until a client is there"
+
+
+# Volumes
+
+
+@pytest.fixture
+def volumes(cluster, tmp_path):
+    """Give the storage class and volumes of the guide's file under names and paths of the test's own."""
+    mark = secrets.token_hex(3)
+    text = (APS / "numaflow-storage-class.yaml").read_text()
+    text = text.replace("charon-local", f"charon-{mark}").replace("/var/lib/charon", str(tmp_path / "node"))
+    cluster.ask("apply", "-f", "-", text=text)
+    yield f"charon-{mark}"
+    cluster.run("delete", "-f", "-", "--wait=false", text=text)
+
+
+def claim_and_pod(storage_class):
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "buffer"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": storage_class,
+                "resources": {"requests": {"storage": "10Gi"}},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "buffer"},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": IMAGE,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["sh", "-c", "echo kept >> /data/file; cat /data/file; sleep 3600"],
+                        "securityContext": {"runAsUser": 0},
+                        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+                    }
+                ],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "buffer"}}],
+            },
+        },
+    ]
+
+
+def phases(cluster, storage_class):
+    items = cluster.get("persistentvolumes")["items"]
+    return sorted(i["status"]["phase"] for i in items if i["spec"].get("storageClassName") == storage_class)
+
+
+def reclaim(cluster, way, storage_class):
+    command = [*CHARONCTL, "reclaim", "--storage-class", storage_class]
+    if way == "script":
+        command = [str(APS / "reclaim-pv.sh"), storage_class]
+    environment = cluster.environment | {"PATH": f"{Path(cluster.kubectl).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, env=environment, check=False)
+
+
+@pytest.mark.parametrize("way", ["command", "script"])
+def test_a_released_volume_is_made_available_again(cluster, namespace, volumes, way):
+    def use():
+        cluster.apply(*claim_and_pod(volumes), namespace=namespace)
+        cluster.ask("wait", "pod/buffer", "--for=condition=Ready", "--timeout=60s", "-n", namespace, timeout=90)
+
+    use()
+    assert phases(cluster, volumes) == ["Available", "Available", "Bound"]
+    nothing = reclaim(cluster, way, volumes)
+    assert (nothing.returncode, "nothing to do" in nothing.stderr) == (0, True), nothing.stderr
+    for name in ("pod/buffer", "pvc/buffer"):
+        cluster.ask("delete", name, "-n", namespace)
+    until(lambda: phases(cluster, volumes) == ["Available", "Available", "Released"], 60)
+
+    done = reclaim(cluster, way, volumes)
+
+    assert done.returncode == 0, done.stderr
+    before, after = done.stdout.split("after:")
+    assert len(re.findall("Released", before)) == 1
+    assert f"{namespace}/buffer" in before
+    assert "Released" not in after
+    assert len(re.findall("Available", after)) == 3
+    assert "still there" in done.stderr
+    assert phases(cluster, volumes) == ["Available"] * 3
+    use()
+    assert phases(cluster, volumes) == ["Available", "Available", "Bound"]
+
+
+@pytest.mark.parametrize("way", ["command", "script"])
+def test_a_storage_class_without_volumes_is_named(cluster, way):
+    done = reclaim(cluster, way, "no-such-class")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "no-such-class" in done.stderr
