@@ -60,15 +60,13 @@ class Terminal:
         self.child.expect(rb"\x1b\[\?2004l|charon>", timeout=timeout_s)
         return self.prompt(timeout_s)
 
-    def tab(self, line, wait_s=0.6):
-        """Type a line and Tab twice at most; return what was shown of it by then, and take the line away."""
+    def tab(self, line, words, within_s=20.0):
+        """Type a line and Tab, again until all words are shown; return what was shown, and take the line away."""
         self.send(line)
-        time.sleep(wait_s)
-        self.send("\t")
-        shown = self._quiet()
-        if not shown.strip():
+        shown, end = "", time.monotonic() + within_s
+        while not all(word in shown for word in words) and time.monotonic() < end:
             self.send("\t")
-            shown += self._quiet()
+            shown = self._quiet()
         self.send("\x03")
         self.prompt()
         return shown

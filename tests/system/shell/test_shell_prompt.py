@@ -8,7 +8,6 @@ import signal
 import stat
 from pathlib import Path
 
-import pexpect
 import pytest
 from shell_terminal import CHARONCTL, READY, plain
 
@@ -201,11 +200,12 @@ def test_results_go_to_a_file_and_the_prompt_to_the_terminal(shell, work):
     assert "charon>" not in written
 
 
-def test_sigterm_at_the_prompt_gives_the_terminal_back(shell):
-    terminal = shell()
+def test_sigterm_at_the_prompt_gives_the_terminal_back(shell, work):
+    command = ["/bin/sh", "-c", f"{CHARONCTL[0]} -m charon.cli.main; echo $? >status; stty -a >modes"]
+    terminal = shell(command=command)
     assert not terminal.echoes()
-    os.kill(terminal.pid, signal.SIGTERM)
-    terminal.child.expect(pexpect.EOF)
-    assert terminal.echoes()
-    terminal.child.close()
-    assert terminal.child.exitstatus == 128 + signal.SIGTERM
+    os.kill(terminal.children()[0].pid, signal.SIGTERM)
+    terminal.leave("")
+    assert (work / "status").read_text() == f"{128 + signal.SIGTERM}\n"
+    modes = (work / "modes").read_text().split()
+    assert {"echo", "icanon", "isig"} <= set(modes)
