@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import artifacts as made
 import pytest
-
-from conftest import ANSIBLE, charonctl, inventory
+from calls import ANSIBLE, charonctl, inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

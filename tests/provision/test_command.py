@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
+from calls import ROOT, charonctl, clean_environment, inventory
 from node import PASSWORD
-
-from conftest import ROOT, charonctl, clean_environment, inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,12 +108,13 @@ def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, content: str | No
 
 
 @pytest.mark.parametrize(
-    "argument", ["ansible_become_pass=x", '{"ansible_password": "x"}', "ansible_become_password: x"]
+    "argument",
+    ["ansible_become_pass=x", '{"ansible_password": "x"}', "ansible_become_password: x", "charon_grafana_password=x"],
 )
 def test_a_password_on_the_command_line_is_refused(tmp_path: Path, argument: str) -> None:
     done = charonctl(playbook(tmp_path / "play.yaml", GOOD), "-e", argument)
     assert done.status == 2
-    assert "set ANSIBLE_BECOME_PASS" in done.stderr
+    assert "set ANSIBLE_BECOME_PASS; others go in a file: -e @FILE" in done.stderr
 
 
 def test_without_ansible_one_line_says_what_to_install(tmp_path: Path) -> None:

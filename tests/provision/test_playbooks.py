@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from conftest import ANSIBLE, ROOT, clean_environment
+from calls import ANSIBLE, ROOT, clean_environment
 
 BIN = Path(sys.executable).parent
 PLAYBOOKS = sorted(ANSIBLE.glob("*.yaml"))

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import artifacts as made
 import pytest
 import yaml
+from calls import ANSIBLE, charonctl, inventory
 from node import LATER
-
-from conftest import ANSIBLE, charonctl, inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,9 +106,15 @@ def test_the_second_run_changes_nothing(first, hosts: Path, node: Node) -> None:
     assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout == began
 
 
-def test_another_version_replaces_the_program_and_restarts_it(first, hosts: Path, node: Node, tmp_path: Path) -> None:
+def test_another_version_is_started_and_another_clusters_address_file_is_left_alone(
+    first, hosts: Path, node: Node, tmp_path: Path
+) -> None:
     version = "v1.33.6+k3s1"
     made.k3s(tmp_path / "k3s", version)
+    own = node.root / "home/trusted/.kube/config"
+    kept = own.read_text()
+    other = kept.replace("https://127.0.0.1:6443", "https://beamline.example.org:6443")
+    own.write_text(other)
     began = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
     settings = ["-e", f"charon_artifacts={tmp_path}", "-e", f"charon_k3s_version={version}", "-e", "charon_images="]
     done = charonctl("--json", MASTER, "-i", hosts, "--tags", "k3s", *settings)
@@ -117,6 +122,9 @@ def test_another_version_replaces_the_program_and_restarts_it(first, hosts: Path
     assert "k3s_binary : Put the program in its place" in done.changed("node1")
     assert version in node.run("k3s --version").stdout
     assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout != began
+    assert own.read_text() == other
+    assert any("was left alone" in message for message in done.summary["messages"])
+    own.write_text(kept)
 
 
 def test_a_program_with_a_wrong_checksum_is_refused(first, hosts: Path, node: Node, tmp_path: Path) -> None:
@@ -188,20 +196,6 @@ def test_a_gpu_brings_the_toolkit_and_restarts_k3s(
     assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout != began
     again = charonctl(*call)
     assert (again.status, again.changed("node1")) == (0, [])
-
-
-def test_an_address_file_of_another_cluster_is_left_alone(first, hosts: Path, node: Node) -> None:
-    own = node.root / "home/trusted/.kube/config"
-    kept = own.read_text()
-    other = kept.replace("https://127.0.0.1:6443", "https://beamline.example.org:6443")
-    own.write_text(other)
-    try:
-        done = charonctl("--json", MASTER, "-i", hosts, "--tags", "k3s", "-e", "charon_k3s_version=v1.33.6+k3s1")
-        assert done.status == 0, done.stderr
-        assert own.read_text() == other
-        assert any("was left alone" in message for message in done.summary["messages"])
-    finally:
-        own.write_text(kept)
 
 
 def test_deprovisioning_leaves_the_node_as_it_was(first, bare: str, hosts: Path, node: Node) -> None:

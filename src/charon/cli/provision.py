@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # With these Ansible only shows something, and changes nothing on any host.
 _ONLY_SHOWS = {"--syntax-check", "--list-tasks", "--list-tags", "--list-hosts", "--version", "-h", "--help"}
-_PASSWORD_ON_LINE = re.compile(r"ansible_(become|sudo|ssh)?_?pass(word)?\W", re.IGNORECASE)
+_PASSWORD_ON_LINE = re.compile(r"pass(word)?[\"']?\s*[:=]", re.IGNORECASE)
 _INVENTORY = re.compile(r"^(-i.*|--inventory(-file)?(=.*)?)$")
 # Of ansible-playbook's options these say how hosts are reached, and each takes a value.
 _CONNECTION = {
@@ -78,10 +78,10 @@ def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
 def _refuse_passwords(arguments: Sequence[str]) -> None:
     from charon.frames.errors import UsageError
 
-    if any(_PASSWORD_ON_LINE.search(argument + " ") for argument in arguments):
+    if any(_PASSWORD_ON_LINE.search(argument) for argument in arguments):
         raise UsageError(
             "a password on a command line can be read by everybody on this machine: "
-            "leave it out and be asked, or set ANSIBLE_BECOME_PASS"
+            "for sudo leave it out and be asked, or set ANSIBLE_BECOME_PASS; others go in a file: -e @FILE"
         )
 
 
