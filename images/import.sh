@@ -24,9 +24,8 @@ else
   # containerd reads the archive from its beginning to its end, buildah needs a file to write it.
   archive=$(mktemp "${TMPDIR:-/var/tmp}/charon-image.XXXXXX")
   trap 'rm -f "$archive"' EXIT
-  for tag in "${tags[@]}"; do
-    rm -f "$archive"
-    buildah push --quiet "$tag" "docker-archive:$archive:$tag"
-    "${ctr[@]}" import - <"$archive"
-  done
+  rm -f "$archive"
+  buildah push --quiet "${tags[0]}" "docker-archive:$archive:${tags[0]}"
+  "${ctr[@]}" import - <"$archive"
+  for tag in "${tags[@]:1}"; do "${ctr[@]}" tag --force "${tags[0]}" "$tag"; done
 fi

@@ -90,8 +90,10 @@ def make_room() -> None:
         buildah("rmi", "--all", "--force")
 
 
-def forget(pattern: str) -> None:
-    for path in cache().glob(pattern):
+def forget(pattern: str, keep: int = 2) -> None:
+    """Take away old files of the cache; the newest stay, since another process may be reading them."""
+    found = sorted(cache().glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found[keep:]:
         path.unlink(missing_ok=True)
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -218,6 +219,11 @@ def test_the_simulator_of_pvapy_publishes(containers):
     assert 50 <= int(published[1]) <= 70
 
 
+def run(*command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Run a program of this machine in the project's folder."""
+    return subprocess.run(command, check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+
+
 def ready(folder: Path) -> bool:
     """Return whether the last vertex of a run has begun: its patch log has its head."""
     return any(log.stat().st_size for log in folder.glob("log/*/00000000.log"))
@@ -241,6 +247,67 @@ def await_condition(condition, process: subprocess.Popen, timeout_s: float) -> N
 def test_the_archive_holds_the_image_under_the_name_of_the_manifests(archive):
     shown = subprocess.run(["tar", "xOf", str(archive), "manifest.json"], capture_output=True, check=True)
     assert json.loads(shown.stdout)[0]["RepoTags"] == [images.IMAGE]
+
+
+@pytest.fixture
+def containerd(tmp_path):
+    """Start a containerd of the test's own; give the command that speaks to it."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if shutil.which("containerd", path=path) is None:
+        pytest.skip("importing needs containerd: install the package containerd")
+    # Paths of sockets are bounded.
+    with tempfile.TemporaryDirectory(prefix="cd-") as short:
+        socket = f"{short}/s"
+        configuration = tmp_path / "containerd.toml"
+        lines = [f'version = 2\nroot = "{tmp_path}/root"\nstate = "{short}/state"', f'[grpc]\naddress = "{socket}"']
+        plugins = ["grpc.v1.cri", *(f"snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs"))]
+        lines.insert(1, f"disabled_plugins = {json.dumps([f'io.containerd.{name}' for name in plugins])}")
+        configuration.write_text("\n".join(lines))
+        with (tmp_path / "containerd.log").open("w") as log:
+            process = subprocess.Popen(["containerd", "--config", str(configuration)], stdout=log, stderr=log)
+        try:
+            await_condition(lambda: Path(socket).exists(), process, 30)
+            yield ["ctr", "--address", socket]
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_make_images_import_hands_the_image_to_containerd(archive, containerd):
+    given = {"CTR": " ".join(containerd), "BUILDER": "buildah", "IMAGE": "charon", "VARIANT": "cpu"}
+    ran = run("make", "--no-print-directory", "images-import", env=image_store.environment() | given)
+    assert ran.returncode == 0, ran.stderr
+    shown = run(*containerd, "--namespace", "k8s.io", "images", "ls", "--quiet")
+    repository = images.IMAGE.partition(":")[0]
+    names = {name for name in shown.stdout.split() if name.startswith(repository)}
+    assert images.IMAGE in names
+    assert len(names) == 2, names
+    imported = run(*containerd, "--namespace", "other", "images", "import", str(images.pause_archive()))
+    assert imported.returncode == 0, imported.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "words"),
+    [
+        ({"VARIANT": "tpu"}, 2, "VARIANT=tpu"),
+        ({"BUILDER": "kaniko"}, 2, "BUILDER=kaniko"),
+        ({"PATH": "only"}, 1, "neither docker (with its daemon running) nor buildah is here"),
+    ],
+)
+@pytest.mark.parametrize("target", ["images", "images-import"])
+def test_a_build_that_cannot_be_says_so_in_one_line(tmp_path, target, given, status, words):
+    script = ROOT / "images" / {"images": "build.sh", "images-import": "import.sh"}[target]
+    for name in ("bash", "dirname", "sed", "git"):
+        program = shutil.which(name)
+        assert program is not None
+        (tmp_path / name).symlink_to(program)
+    given = given | ({"PATH": str(tmp_path)} if "PATH" in given else {})
+    kept = {name: value for name, value in os.environ.items() if name not in {"VARIANT", "BUILDER", "IMAGE", "CTR"}}
+    ran = run(str(script), env=kept | given)
+    assert ran.returncode == status
+    assert ran.stderr.startswith("error: ")
+    assert len(ran.stderr.splitlines()) == 1
+    assert words in ran.stderr
 
 
 def test_the_pause_image_is_one_static_program_that_ends_when_told(tmp_path):
