@@ -3,7 +3,7 @@
     make bench                     everything, about a quarter of an hour
     .venv/bin/python benchmarks/run.py rate latency        only these
 
-Parts: start, inference, latency, rate, burst, memory, metrics, simulated, measured, numaflow-sdk. Figures depend
+Parts: start, inference, latency, rate, burst, memory, metrics, shell, simulated, measured, numaflow-sdk. Figures depend
 on what else the machine does: the load before and after is printed beside them.
 """
 
@@ -288,6 +288,13 @@ def measure_numaflow_sdk() -> Figures:
     return measure_numaflow_sdk(OUT / "numaflow-sdk")
 
 
+def measure_shell() -> Figures:
+    """Time the shell's prompt and what Tab costs."""
+    import shell
+
+    return shell.measure_shell()
+
+
 PARTS: dict[str, Callable[[], Figures]] = {
     "start": measure_start,
     "inference": measure_inference,
@@ -299,6 +306,7 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "memory": measure_memory,
     "metrics": measure_metrics,
     "numaflow-sdk": measure_numaflow_sdk,
+    "shell": measure_shell,
 }
 
 

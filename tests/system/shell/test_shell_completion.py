@@ -277,8 +277,8 @@ def test_a_completed_line_runs(shell):
     terminal = shell()
     for keys in ("hel\t", "sto\t"):
         terminal.send(keys)
-        # What was missing of the word, and a blank, over which the cursor moves.
-        terminal.wait_for(rb"p\x1b\[C")
+        # The letter that was missing of the word.
+        terminal.wait_for(rb"\x1b\[0mp\x1b")
     terminal.send("\r")
     terminal.wait_for("Usage: charonctl stop")
     terminal.prompt()

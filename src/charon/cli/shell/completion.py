@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
-# What is not there by then is asked for in the background, and there at the next Tab.
-PATIENCE_S = 0.08
+# So long it waits for what is asked in the background; what comes later is there at the next Tab.
+PATIENCE_S = 0.06
+LIMIT_S = 0.1
 _SHOWN = 500
 
 
@@ -50,7 +51,10 @@ class ShellCompleter(Completer):
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         """Yield what the word before the cursor may become."""
         text = document.text_before_cursor
-        word, found = self._find(text, until=time.monotonic() + PATIENCE_S)
+        asked = time.monotonic()
+        word, found = self._find(text, until=asked + PATIENCE_S)
+        if time.monotonic() - asked > LIMIT_S:
+            return
         for candidate in _fitting(found, word.value):
             typed = quoted(candidate.value, word.quote, ended=candidate.whole)
             if word.value.startswith("~") and word.plain and not word.quote:
