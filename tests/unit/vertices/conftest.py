@@ -20,6 +20,7 @@ class FakeDelivery:
         self.attempt = attempt
         self.acks = 0
         self.extended = 0
+        self.released = 0
 
     async def ack(self):
         """Count."""
@@ -30,7 +31,8 @@ class FakeDelivery:
         self.extended += 1
 
     async def release(self):
-        """Do nothing: no test asks for it."""
+        """Count."""
+        self.released += 1
 
 
 class FakeInlet:
