@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import threading
@@ -134,8 +135,9 @@ def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, ou
     if output is None:
         with Export(queries, span) as export:
             about |= asyncio.run(_collect(url, export))
-            save(export, about, kind, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            with _to_stdout():
+                save(export, about, kind, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
             return _tell(export, kind, "")
     # A folder is made only for a Prometheus that answers.
     asyncio.run(_version(url))
@@ -144,6 +146,21 @@ def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, ou
         about |= asyncio.run(_collect(url, export))
         save(export, about, kind, file)
     return _tell(export, kind, f" in {output}")
+
+
+@contextmanager
+def _to_stdout() -> Generator[None]:
+    """End quietly where the reader of a pipe has had enough; name what else is wrong with stdout."""
+    from charon.frames.errors import UnavailableError
+
+    try:
+        yield
+    except BrokenPipeError:
+        # Python would try to write the rest at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        raise UnavailableError(f"stdout cannot be written: {error.strerror or error}") from error
 
 
 async def _version(url: str) -> str:

@@ -218,6 +218,8 @@ def answering():
     def start(answer):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
+                # A body that is not read would end the connection with a reset.
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status, kind, body = answer(self.path)
                 self.send_response(status)
                 self.send_header("Content-Type", kind)

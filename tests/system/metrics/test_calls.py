@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -251,3 +252,40 @@ def test_a_person_sees_how_far_it_is(tmp_path, answering):
         assert process.wait(30) == 0
     assert b"asking" in shown
     assert b"20 samples" in shown
+
+
+def test_a_reader_who_has_had_enough_ends_it_quietly(answering):
+    many = [{"metric": {"k": str(k)}, "values": [[n, "1"] for n in range(2000)]} for k in range(100)]
+    command = [*CHARONCTL, "metrics", answering(sound(many)), "--query", "up"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.read(10) == b'{"metadata', process.stderr.read()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(30) == 128 + signal.SIGPIPE
+    assert err == b""
+    with Path("/dev/full").open("wb") as stdout:
+        full = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert full.returncode == 1
+    assert "No space left" in full.stderr
+    assert "Traceback" not in full.stderr
+
+
+def test_a_port_for_a_run_s_metrics_that_is_taken_is_named(environment, tmp_path):
+    manifest = Path(__file__).parents[3] / "workflows/aps/numaflow-aps-live.yaml"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [*CHARONCTL, "run", str(manifest), "--local", "--output", str(tmp_path / "out")]
+        done = subprocess.run(
+            [*command, "--metrics-port", str(port)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"port {port} of 127.0.0.1: Address already in use" in done.stderr

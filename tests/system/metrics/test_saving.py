@@ -9,6 +9,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from datetime import datetime
 
 import pytest
@@ -51,10 +52,10 @@ def asked(queries):
 def rows_of(scraped, queries):
     """Return the rows that a CSV should have, from Prometheus's own answers: (query, labels, time, value)."""
     return [
-        (query, series["metric"], time, value)
+        (query, series["metric"], at, value)
         for query in queries
         for series in scraped.server.ask(query, scraped.start, scraped.stop, 1)["result"]
-        for time, value in series["values"]
+        for at, value in series["values"]
     ]
 
 
@@ -95,14 +96,14 @@ def test_csv_has_a_row_for_each_sample(scraped, tmp_path):
     expected = rows_of(scraped, QUERIES)
     assert len(rows) == len(expected)
     own = {"query": "label_query", "time": "label_time"}
-    for row, (query, labels, time, value) in zip(rows, expected, strict=True):
+    for row, (query, labels, at, value) in zip(rows, expected, strict=True):
         wanted = {own.get(name, name): text for name, text in labels.items() if name != "__name__"}
         assert row.pop("query") == query
         assert row.pop("metric") == labels.get("__name__", "")
         assert row.pop("value") == value
         moment = row.pop("time")
         assert moment.endswith("Z")
-        assert datetime.fromisoformat(moment).timestamp() == time
+        assert datetime.fromisoformat(moment).timestamp() == at
         assert {name: text for name, text in row.items() if text} == wanted
     assert {"NaN", "+Inf", "-Inf"} <= {value for *_, value in expected}
 
@@ -119,9 +120,9 @@ def test_parquet_has_the_rows_of_the_csv(scraped, tmp_path):
     rows = table.to_pylist()
     assert len(rows) == len(expected)
     own = {"query": "label_query", "time": "label_time"}
-    for row, (query, labels, time, value) in zip(rows, expected, strict=True):
+    for row, (query, labels, at, value) in zip(rows, expected, strict=True):
         assert (row.pop("query"), row.pop("metric")) == (query, labels.get("__name__", ""))
-        assert row.pop("time").timestamp() == time
+        assert row.pop("time").timestamp() == at
         read = row.pop("value")
         assert read == float(value) or (math.isnan(read) and value == "NaN")
         wanted = {own.get(name, name): text for name, text in labels.items() if name != "__name__"}
@@ -173,8 +174,8 @@ def test_more_points_than_prometheus_gives_at_once(scraped, tmp_path):
     done = metrics(scraped, "--query", "time()", *times, "--output", output)
     assert done.returncode == 0, done.stderr
     (series,) = json.loads(output.read_text())["queries"][0]["data"]["result"]
-    assert [time for time, _ in series["values"]] == [round(scraped.stop - 25 + k / 1000, 3) for k in range(25_001)]
-    assert all(float(value) == pytest.approx(time) for time, value in series["values"])
+    assert [at for at, _ in series["values"]] == [round(scraped.stop - 25 + k / 1000, 3) for k in range(25_001)]
+    assert all(float(value) == pytest.approx(at) for at, value in series["values"])
 
 
 def test_what_finds_nothing_is_listed_and_what_fails_is_named(scraped, tmp_path):
@@ -222,6 +223,23 @@ def test_a_run_gives_its_times_and_its_name(scraped, tmp_path):
     unknown = metrics(scraped, "--run", "nobody", "--query", "up")
     assert unknown.returncode == 2
     assert "ptychography" in unknown.stderr
+
+
+def test_relative_times_and_the_step_that_fits_them(scraped):
+    for times, span_s, step_s in (
+        ([], 900, 5),
+        (["--start", "-1h"], 3600, 5),
+        (["--start", "-1d12h", "--end", "-12h"], 86_400, 120),
+        (["--end", str(scraped.stop)], 900, 5),
+        (["--start", "-30s", "--end", "now"], 30, 1),
+    ):
+        before = int(time.time())
+        done = metrics(scraped, "--query", "time()", *times)
+        metadata = json.loads(done.stdout)["metadata"]
+        start, end = (datetime.fromisoformat(metadata[edge]).timestamp() for edge in ("start", "end"))
+        assert (end - start, metadata["step_s"]) == (span_s, step_s)
+        if "--end" not in times:
+            assert before <= end <= time.time()
 
 
 def test_metrics_are_listed(scraped):

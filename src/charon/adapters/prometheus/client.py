@@ -236,7 +236,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _why(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (str(error) or f"the connection broke ({type(error).__name__})").splitlines()[0]
 
 
 def _series(entry: dict[str, Any]) -> Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ _log = logging.getLogger(__name__)
 # A scrape is a few hundred bytes; what is more, or slower, or more of them than scrapers there are, is none.
 _MOST_HEAD_BYTES = 16_384
 _HEAD_S = 5.0
+# Prometheus itself waits 10 s by default.
+_TELL_S = 8.0
 _MOST_AT_ONCE = 32
 _PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
@@ -101,7 +104,8 @@ async def serve_text(text: Callable[[], Awaitable[str]], *, host: str = "127.0.0
     try:
         server = await asyncio.start_server(talk, host, port, limit=_MOST_HEAD_BYTES)
     except OSError as error:
-        reason = error.strerror or str(error)
+        # What asyncio says repeats the address.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise UnavailableError(f"metrics cannot be served at port {port} of {host}: {reason}") from error
     try:
         yield int(server.sockets[0].getsockname()[1])
@@ -141,7 +145,11 @@ async def _answer(
 
 async def _send_metrics(writer: asyncio.StreamWriter, text: Callable[[], Awaitable[str]], *, body: bool) -> None:
     try:
-        found = await text()
+        async with asyncio.timeout(_TELL_S):
+            found = await text()
+    except TimeoutError:
+        await _send(writer, 503, "the metrics do not come in time\n")
+        return
     except UnavailableError as error:
         await _send(writer, 503, f"{error}\n")
         return

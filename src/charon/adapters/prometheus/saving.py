@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from charon.adapters.prometheus.export import Export, Outcome
 
-FORMATS = ("json", "csv", "parquet")
 _NAME = "__name__"
 _time = lru_cache(maxsize=100_000)(rfc3339)
 
@@ -35,7 +34,7 @@ def save(export: Export, about: Mapping[str, Any], kind: str, output: IO[bytes])
     about
         Further metadata, as JSON values.
     kind
-        One of `FORMATS`.
+        ``json``, ``csv`` or ``parquet``.
     output
         Where to.
     """

@@ -111,6 +111,21 @@ def test_a_page_that_cannot_be_told_fails_the_scrape_only(caplog):
     assert "oops" in caplog.text
 
 
+def test_metrics_that_do_not_come_fail_the_scrape_in_time(monkeypatch):
+    monkeypatch.setattr(exporter, "_TELL_S", 0.2)
+
+    async def never():
+        await asyncio.sleep(60)
+        return ""
+
+    async def run():
+        async with serve_text(never, port=0) as port:
+            late = await get(port)
+            assert (late.status_code, late.text) == (503, "the metrics do not come in time\n")
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+
+
 def test_the_end_waits_for_no_scrape():
     async def never():
         await asyncio.sleep(60)
