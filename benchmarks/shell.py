@@ -93,7 +93,7 @@ LINES = {
 
 
 def tab_times() -> dict[str, Any]:
-    """Press Tab twenty times on each kind of word; return the longest time of each, in ms, and the memory at the end."""
+    """Press Tab twenty times on each kind of word; return the longest time of each in ms, and the memory after it."""
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
