@@ -15,6 +15,7 @@ import yaml
 from charon_pods import until
 from numaflow_objects import IMAGE, kinds_known
 
+pytestmark = pytest.mark.timeout(400)
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 APS = WORKFLOWS / "aps"
 FILES = sorted(

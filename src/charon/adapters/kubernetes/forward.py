@@ -31,7 +31,10 @@ class PortForward:
 
     def __init__(self, kubectl: Kubectl, namespace: str, target: str, port: int) -> None:
         self._kubectl = kubectl
-        self._arguments = ("port-forward", "--address=127.0.0.1", target, f":{port}", f"--namespace={namespace}")
+        self._arguments = (
+            *("port-forward", "--address=127.0.0.1", "--pod-running-timeout=5s"),
+            *(target, f":{port}", f"--namespace={namespace}"),
+        )
         self._target = target
         self._process: subprocess.Popen[str] | None = None
         self.port = 0

@@ -20,7 +20,10 @@ _PLACE_OPTIONS = frozenset(
     | {"--certificate-authority", "--client-certificate", "--client-key", "--tls-server-name"}
 )
 _PLACE_FLAGS = frozenset({"--insecure-skip-tls-verify"})
-_AWAY = ("connection refused", "was refused", "no such host", "i/o timeout", "no route to host", "deadline exceeded", "timed out")
+_AWAY = (
+    *("connection refused", "was refused", "no such host", "i/o timeout", "no route to host"),
+    *("deadline exceeded", "timed out"),
+)
 
 
 class NotFoundOnClusterError(UnavailableError):

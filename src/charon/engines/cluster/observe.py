@@ -121,6 +121,11 @@ class ClusterView:
         """Whether every vertex and the daemon run."""
         return all(vertex.runs for vertex in (*self.vertices, self.daemon))
 
+    @property
+    def ever_ran(self) -> bool:
+        """Whether something may have been accepted: it got beyond being set up, or has pods."""
+        return self.phase not in {"", "Failed"} or any(vertex.pods for vertex in self.vertices)
+
     def to_json(self) -> dict[str, Any]:
         """Return the view as JSON values, without the manifest."""
         document = asdict(self)

@@ -116,7 +116,8 @@ class ClusterPipeline:
         """
         view = self.observe()
         drained = None
-        if drain:
+        # What never had a pod has accepted nothing, and Numaflow pauses nothing that it could not set up.
+        if drain and view.ever_ran:
             view = self._drain(timeout_s, tell)
             drained = True
         self._delete(timeout_s, tell)
@@ -141,8 +142,8 @@ class ClusterPipeline:
             time.sleep(_LOOK_S)
         if not view.drained:
             raise UnavailableError(
-                f"{self.name} was not empty after {timeout_s:.0f} s: it is paused, its buffers keep what is left;"
-                f" go on with a longer --timeout, or throw that away with --no-drain"
+                f"{self.name} is paused and was not empty: its buffers keep what is left; let it go on with"
+                " `charonctl run FILE` and stop it with a longer --timeout, or throw that away with --no-drain"
             )
         return view
 
