@@ -75,7 +75,7 @@ def test_rubbish_holds_nobody_up(data):
 
 
 def test_those_who_say_nothing_are_let_go_and_too_many_are_refused(monkeypatch):
-    monkeypatch.setattr(exporter, "_HEAD_S", 0.5)
+    monkeypatch.setattr(exporter, "_HEAD_S", 3.0)
 
     async def run():
         async with serve_metrics(lambda: PAGE, port=0) as port:
