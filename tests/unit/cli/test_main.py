@@ -87,7 +87,8 @@ def test_status_where_nothing_runs(capsys, tmp_path, monkeypatch):
 def test_help_loads_nothing_heavy():
     code = (
         "import sys; from charon.cli.main import cli, run_command; status = run_command(cli, ['help']);"
-        "heavy = {'numpy', 'cbor2', 'pydantic', 'nats', 'openvino', 'h5py', 'rich', 'scipy'} & set(sys.modules);"
+        "heavy = {'numpy', 'cbor2', 'pydantic', 'nats', 'openvino', 'h5py', 'rich', 'scipy', 'prompt_toolkit'};"
+        "heavy &= set(sys.modules);"
         "sys.exit(status or ' '.join(heavy) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
