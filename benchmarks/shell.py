@@ -38,9 +38,10 @@ def measure_shell() -> dict[str, Any]:
                 [sys.executable, __file__], env=environment, cwd=folder, check=True, capture_output=True, text=True
             )
     return {
-        "prompt_s": round(statistics.median(seconds for seconds, _ in prompts), 3),
-        "prompt_worst_s": round(max(seconds for seconds, _ in prompts), 3),
-        "prompt_rss_mib": max(rss for _, rss in prompts),
+        "prompt_s": round(statistics.median(seconds for seconds, _, _ in prompts), 3),
+        "prompt_cpu_s": round(statistics.median(cpu for _, cpu, _ in prompts), 3),
+        "prompt_worst_s": round(max(seconds for seconds, _, _ in prompts), 3),
+        "prompt_rss_mib": max(rss for _, _, rss in prompts),
         **json.loads(tab.stdout),
     }
 
@@ -51,19 +52,20 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**kept, "HOME": str(folder), "TERM": "xterm-256color", "PYTHONPYCACHEPREFIX": bytecode}
 
 
-def _start(environment: dict[str, str], folder: Path) -> tuple[float, int]:
-    """Return how long the prompt took to come, in s, and the shell's resident memory, in MiB."""
+def _start(environment: dict[str, str], folder: Path) -> tuple[float, float, int]:
+    """Return how long the prompt took to come and the processor time of it, in s, and the shell's resident memory, in MiB."""
     started = time.perf_counter()
     child = pexpect.spawn(CHARONCTL[0], env=environment, cwd=str(folder), timeout=30)
     try:
         child.expect("charon>")
         seconds = time.perf_counter() - started
-        rss = psutil.Process(child.pid).memory_info().rss
+        shell = psutil.Process(child.pid)
+        cpu, rss = shell.cpu_times(), shell.memory_info().rss
         child.sendeof()
         child.expect(pexpect.EOF)
     finally:
         child.close(force=True)
-    return seconds, round(rss / 2**20)
+    return seconds, cpu.user + cpu.system, round(rss / 2**20)
 
 
 @contextmanager
@@ -105,6 +107,7 @@ def tab_times() -> dict[str, Any]:
     completer = ShellCompleter(list)
     longest: dict[str, float] = {}
     offered: dict[str, int] = {}
+    late = 0
     try:
         for kind, line in LINES.items():
             if kind.startswith("kubectl") and shutil.which("kubectl") is None:
@@ -113,13 +116,20 @@ def tab_times() -> dict[str, Any]:
             for _ in range(20):
                 started = time.perf_counter()
                 found = list(completer.get_completions(document, CompleteEvent(completion_requested=True)))
-                longest[kind] = max(longest.get(kind, 0.0), round((time.perf_counter() - started) * 1e3, 1))
+                took_ms = round((time.perf_counter() - started) * 1e3, 1)
+                longest[kind] = max(longest.get(kind, 0.0), took_ms)
+                late += bool(found) and took_ms > 100
                 offered[kind] = len(found)
                 time.sleep(0.05)
     finally:
         completer.close()
     rss = psutil.Process().memory_info().rss
-    return {"tab_longest_ms": longest, "tab_offered": offered, "rss_mib_after_completions": round(rss / 2**20)}
+    return {
+        "tab_longest_ms": longest,
+        "tab_offered": offered,
+        "tab_late_answers": late,
+        "rss_mib_after_completions": round(rss / 2**20),
+    }
 
 
 if __name__ == "__main__":
