@@ -53,7 +53,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _start(environment: dict[str, str], folder: Path) -> tuple[float, float, int]:
-    """Return how long the prompt took to come and the processor time of it, in s, and the shell's resident memory, in MiB."""
+    """Return how long the prompt took and its processor time, in s, and the shell's resident memory, in MiB."""
     started = time.perf_counter()
     child = pexpect.spawn(CHARONCTL[0], env=environment, cwd=str(folder), timeout=30)
     try:
