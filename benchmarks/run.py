@@ -150,7 +150,8 @@ def drain(file: Path) -> float:
 
 def without_log_sink() -> Path:
     """Write the pipeline from source to stitched image and HDF5, without the log sink beside it."""
-    document = yaml.safe_load(MANIFEST.read_text())
+    documents = yaml.safe_load_all(MANIFEST.read_text())
+    document = next(document for document in documents if document["kind"] == "Pipeline")
     spec = document["spec"]
     spec["vertices"] = [vertex for vertex in spec["vertices"] if vertex["name"] != "out"]
     spec["edges"] = [edge for edge in spec["edges"] if edge["to"] != "out"]

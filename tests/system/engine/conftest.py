@@ -143,7 +143,8 @@ def manifest(tmp_path):
     """Return a function that writes the shipped live pipeline with other arguments for its vertices."""
 
     def write(name="pipeline.yaml", sinks=("image",), **arguments):
-        document = yaml.safe_load((ROOT / "workflows/aps/numaflow-aps-live.yaml").read_text())
+        documents = yaml.safe_load_all((ROOT / "workflows/aps/numaflow-aps-live.yaml").read_text())
+        document = next(document for document in documents if document["kind"] == "Pipeline")
         spec = document["spec"]
         dropped = {"image", "out"} - set(sinks)
         spec["vertices"] = [v for v in spec["vertices"] if v["name"] not in dropped]
