@@ -14,6 +14,7 @@ import pexpect
 import pytest
 import yaml
 from charon_pods import until
+from nats.js.api import ConsumerConfig
 from numaflow_objects import (
     GROUP,
     kinds_known,
@@ -276,6 +277,12 @@ def test_status_gives_the_account_that_lies_beside_the_buffers(cluster, namespac
         await bus.make_ledger("memory")
         await bus.save("in.0", page("source", "in", seen=100, accepted=98))
         await bus.save("out.0", page("sink", "out", reconstructed=90))
+        # A buffer as Numaflow makes it: stream, subject and consumer have its name.
+        buffer = f"{namespace}-p-out-0"
+        await bus.js.add_stream(name=buffer, subjects=[buffer])
+        await bus.js.add_consumer(buffer, ConsumerConfig(durable_name=buffer, ack_policy="explicit"))
+        for _ in range(8):
+            await bus.js.publish(buffer, b"patch")
         await bus.close()
 
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
@@ -290,7 +297,8 @@ def test_status_gives_the_account_that_lies_beside_the_buffers(cluster, namespac
     assert (account["in_flight"], account["lost"]) == (10, 0)
     shown = charonctl("status", "p", namespace).stdout
     assert f"p  namespace {namespace}  Running" in shown
-    assert "in: 1 of 1 replicas ready, 100 frames" in shown
+    assert "in: 1 of 1 replicas ready, 100 frames\n" in shown
+    assert "out: 1 of 1 replicas ready, 90 frames, 8 waiting\n" in shown
     assert "published 100" in shown
     for secret in opening.values():
         assert secret not in told.stdout + told.stderr + shown

@@ -27,9 +27,12 @@ def cluster_lines(view: ClusterView, snapshot: Snapshot | None, why_no_account: 
     lines = [f"{view.name}  namespace {view.namespace}  {state}" + (f": {view.message}" if view.message else "")]
     lines += [f"! {name}: {message}" for name, message in view.conditions.items() if message]
     pages = {} if snapshot is None else snapshot.by_vertex()
+    edges = {} if snapshot is None else snapshot.edges
     for vertex in (*view.vertices, view.daemon):
         done = f", {count_done(pages[vertex.name])} frames" if vertex.name in pages else ""
-        lines.append(f"{vertex.name}: {vertex.ready} of {vertex.desired} replicas ready{done}")
+        waiting = [edges[name].waiting for name in vertex.buffers if name in edges]
+        waits = f", {sum(waiting)} waiting" if waiting else ""
+        lines.append(f"{vertex.name}: {vertex.ready} of {vertex.desired} replicas ready{done}{waits}")
         lines += _pods(vertex)
     for pod in view.buffers:
         lines.append(f"! buffers: {pod.name}: {pod.reason.text if pod.reason else 'failed'}")

@@ -224,8 +224,15 @@ class Bus:
             raise UnavailableError(f"the buffers do not answer: {error!r}") from error
         return [str(s.config.name) for s in streams if not str(s.config.name).startswith("KV_")]
 
-    async def edge_state(self, edge: str) -> EdgeState:
+    async def edge_state(self, edge: str, reader: str = "reader") -> EdgeState:
         """Return what waits in an edge.
+
+        Parameters
+        ----------
+        edge
+            Name of its stream.
+        reader
+            Name of the consumer that all its readers share.
 
         Raises
         ------
@@ -234,7 +241,7 @@ class Bus:
         """
         try:
             stream = await self.js.stream_info(edge)
-            consumer = await self.js.consumer_info(edge, "reader")
+            consumer = await self.js.consumer_info(edge, reader)
         except (NatsError, TimeoutError) as error:
             raise UnavailableError(f"the buffer of edge {edge} does not answer: {_said(error)}") from error
         return EdgeState(

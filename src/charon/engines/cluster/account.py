@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, PortForward
@@ -14,11 +16,12 @@ from charon.engines.numaflow.settings import bucket_of
 from charon.frames.errors import UnavailableError
 
 if TYPE_CHECKING:
+    from charon.adapters.nats import EdgeState
     from charon.engines.cluster.observe import ClusterView
 
 
 async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = False) -> Snapshot:
-    """Read the pages of a pipeline's ledger; what waits in the buffers is not among them.
+    """Read the pages of a pipeline's ledger, and what waits in the buffers that are there.
 
     Parameters
     ----------
@@ -41,9 +44,20 @@ async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = Fal
         bucket = bucket_of(view.namespace, view.name)
         bus = await Bus.connect(address, "charonctl", patient=False, bucket=bucket)
         try:
-            return await take_snapshot(bus, [], ended=ended)
+            snapshot = await take_snapshot(bus, [], ended=ended)
+            return replace(snapshot, edges=await _buffers(bus, view))
         finally:
             await bus.close()
+
+
+async def _buffers(bus: Bus, view: ClusterView) -> dict[str, EdgeState]:
+    """Return what waits in each buffer, by the buffer's name; one that is not there yet is left out."""
+    found: dict[str, EdgeState] = {}
+    for vertex in view.vertices:
+        for name in vertex.buffers:
+            with suppress(UnavailableError):
+                found[name] = await bus.edge_state(name, reader=name)
+    return found
 
 
 def _credentials(kubectl: Kubectl, view: ClusterView) -> tuple[str, str]:

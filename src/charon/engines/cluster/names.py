@@ -33,3 +33,8 @@ def nats_service(buffer_service: str) -> str:
 def nats_secret(buffer_service: str) -> str:
     """Return the name of the Secret with the user and password of an inter-step buffer service's NATS."""
     return f"isbsvc-{buffer_service}-js-client-auth"
+
+
+def buffer_name(namespace: str, pipeline: str, vertex: str, partition: int) -> str:
+    """Return the name of the buffer that a vertex reads; its stream and its consumer are called so."""
+    return f"{namespace}-{pipeline}-{vertex}-{partition}"

@@ -50,11 +50,14 @@ class VertexView:
         How many replicas there should be.
     pods
         Those that are there.
+    buffers
+        Names of the buffers that it reads.
     """
 
     name: str
     desired: int
     pods: tuple[PodView, ...] = ()
+    buffers: tuple[str, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -189,6 +192,7 @@ def assemble(
             str(vertex["name"]),
             replicas.get(str(vertex["name"]), _least(vertex)),
             tuple(grouped.get(f"{names.COMPONENT_VERTEX}/{vertex['name']}", [])),
+            _buffers(meta, vertex),
         )
         for vertex in spec.get("vertices", [])
     )
@@ -218,6 +222,13 @@ def _least(vertex: Mapping[str, Any]) -> int:
     """Return how many replicas of a vertex Numaflow starts with."""
     least = vertex.get("scale", {}).get("min")
     return 1 if least is None else max(1, int(least))
+
+
+def _buffers(meta: Mapping[str, Any], vertex: Mapping[str, Any]) -> tuple[str, ...]:
+    if "source" in vertex:
+        return ()
+    partitions = range(int(vertex.get("partitions") or 1))
+    return tuple(names.buffer_name(meta["namespace"], meta["name"], str(vertex["name"]), k) for k in partitions)
 
 
 def _pod_view(pod: Mapping[str, Any], ask: Asker) -> PodView:
