@@ -34,7 +34,7 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def charonctl(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 240, **environment: str) -> Done:
+def charonctl(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 550, **environment: str) -> Done:
     """Run ``charonctl provision`` as a user would, in a pipe."""
     done = subprocess.run(
         [sys.executable, "-m", "charon.cli.main", "provision", *map(str, arguments)],

@@ -40,15 +40,15 @@ def ansible(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 110) -> s
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_ansible_lint_finds_nothing_at_the_production_profile() -> None:
     # Offline: what it needs is installed, and nothing is fetched.
-    done = ansible("ansible-lint", "--offline", "--profile", "production", "--strict", "ansible", timeout=220)
+    done = ansible("ansible-lint", "--offline", "--profile", "production", "--strict", "ansible", timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"(\d+) failure\(s\), (\d+) warning\(s\) in (\d+) files", done.stdout + done.stderr)
     assert found is not None
     assert (int(found[1]), int(found[2])) == (0, 0)
-    assert int(found[3]) >= 40
+    assert int(found[3]) >= 60
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
