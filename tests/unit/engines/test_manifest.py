@@ -46,7 +46,10 @@ def read(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "vertices"),
-    [("numaflow-aps.yaml", {"in", "cat", "out"}), ("numaflow-aps-live.yaml", {"in", "cat", "out", "image"})],
+    [
+        ("numaflow-aps.yaml", {"in", "cat", "out"}),
+        ("numaflow-aps-live.yaml", {"in", "cat", "out", "image"}),
+    ],
 )
 def test_the_pipelines_that_are_shipped_are_read_whole(name, vertices):
     pipeline = read_pipeline(WORKFLOWS / name)
@@ -142,6 +145,46 @@ def test_fields_that_are_known_and_not_honoured_are_named(read):
     assert {"spec.vertices[cat].sidecars", "spec.vertices[cat].scale.max", "spec.watermark"} <= passed_over
     assert any(field.endswith("conditions") for field in passed_over)
     assert "spec.vertices[cat].scale.min" not in passed_over
+
+
+def test_what_only_a_cluster_acts_on_is_taken_in_silence(read):
+    def change(document):
+        document["metadata"]["namespace"] = "beamline"
+        document["spec"]["templates"] = {"vertex": {"metadata": {"labels": {"role": "workload"}}}}
+        document["spec"]["limits"] = {"readTimeout": "100ms"}
+        container = {**CONTAINER["container"], "resources": {}, "securityContext": {}, "ports": [], "envFrom": []}
+        container |= {"imagePullPolicy": "IfNotPresent", "volumeMounts": [], "livenessProbe": {}}
+        container["env"] = [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s"}}}]
+        vertex(document, 1).update(udf={"container": container}, volumes=[], runtimeClassName="nvidia")
+        vertex(document, 1)["scale"] = {"min": 1, "max": 1}
+
+    pipeline = read(change)
+    assert list(pipeline.passed_over("")) == []
+    assert pipeline.namespace == "beamline"
+    assert read().namespace == "", "then it is kubectl's to say"
+    # A variable from a secret is not set here at all: an empty one would be a value.
+    assert pipeline.spec.vertices[1].container.environment() == {"A": "1"}
+
+
+def test_scaling_that_is_asked_for_and_a_function_that_is_not_here_are_named(read):
+    def change(document):
+        vertex(document, 1).update(udf={"builtin": {"name": "cat"}}, scale={"max": 4, "lookbackSeconds": 30})
+
+    assert set(read(change).passed_over("")) == {
+        "spec.vertices[cat].udf.builtin",
+        "spec.vertices[cat].scale.max",
+        "spec.vertices[cat].scale.lookbackSeconds",
+    }
+
+
+def test_a_pipeline_is_found_among_other_objects(tmp_path):
+    others = [{"kind": "Service"}, PLAIN, None, {"kind": "ConfigMap"}]
+    path = tmp_path / "several.yaml"
+    path.write_text(yaml.safe_dump_all(others))
+    assert read_pipeline(path).name == "p"
+    path.write_text(yaml.safe_dump_all([PLAIN, PLAIN]))
+    with pytest.raises(UsageError, match="holds Pipeline, Pipeline; one Pipeline is needed"):
+        read_pipeline(path)
 
 
 def test_a_vertex_s_own_limits_go_before_the_pipeline_s(read):
