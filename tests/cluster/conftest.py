@@ -35,6 +35,8 @@ def cluster():
         return
     if os.geteuid() != 0:
         pytest.skip("a cluster of the tests' own needs root; or set CHARON_TEST_KUBECONFIG")
+    if not Path("/sys/fs/cgroup/memory").is_dir():
+        pytest.skip("a cluster of the tests' own needs control groups of version 1; or set CHARON_TEST_KUBECONFIG")
     missing = parts.missing_packages()
     if missing:
         pytest.skip(f"a cluster of the tests' own needs the packages {', '.join(missing)}")
