@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -53,7 +54,8 @@ def cluster():
 @pytest.fixture
 def namespace(cluster, request):
     """Give a namespace of the test's own, and take it away with all that is in it."""
-    name = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:40].strip("-")
+    test = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:40].strip("-")
+    name = f"t-{test}-{secrets.token_hex(3)}"
     cluster.ask("create", "namespace", name)
     yield name
     cluster.run("delete", "namespace", name, "--wait=false", "--grace-period=0", "--force")

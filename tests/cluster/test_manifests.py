@@ -41,15 +41,6 @@ def _kinds(cluster):
         yield
 
 
-@pytest.fixture
-def namespace(cluster):
-    """Give a namespace under a name that no other case of the same test has."""
-    name = f"t-manifests-{secrets.token_hex(4)}"
-    cluster.ask("create", "namespace", name)
-    yield name
-    cluster.run("delete", "namespace", name, "--wait=false", "--grace-period=0", "--force")
-
-
 def documents(name):
     return [document for document in yaml.safe_load_all((APS / name).read_text()) if document]
 
@@ -96,7 +87,7 @@ def test_vertices_are_accepted_as_pods_of_their_own(cluster, namespace, name):
     assert template["metadata"]["labels"] == {"role": "workload"}
     for vertex in pipeline["spec"]["vertices"]:
         (container,) = containers_in(vertex)
-        assert container["ports"] == [{"name": "metrics", "containerPort": 9101}]
+        assert container["ports"] == [{"name": "charon-metrics", "containerPort": 9101}]
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",

@@ -226,7 +226,7 @@ def test_prometheus_is_told_what_to_read_once(cluster, provision) -> None:
     workload = next(item for item in monitors if item["metadata"]["name"] == "workload")
     assert workload["spec"]["selector"]["matchLabels"] == {"role": "workload"}
     # What the operator's definitions do not know is dropped by the API server; nothing was.
-    assert workload["spec"]["podMetricsEndpoints"] == [{"port": "metrics", "interval": "5s"}]
+    assert workload["spec"]["podMetricsEndpoints"] == [{"port": "charon-metrics", "interval": "5s"}]
 
 
 def test_monitoring_is_installed_once_with_a_password_that_is_made_up(cluster, provision) -> None:

@@ -127,7 +127,7 @@ def test_prometheus_is_told_of_everything_that_the_pipeline_is_measured_by() -> 
     }
     assert {name: port.get("targetPort") or port["port"] for name, port in ports.items()} == {
         "numaflow-vertices": 2469, "numaflow-daemons": 4327, "numaflow-controller": "metrics",
-        "numaflow-jetstream": 7777, "dcgm-exporter": "metrics", "workload": "metrics",
+        "numaflow-jetstream": 7777, "dcgm-exporter": "metrics", "workload": "charon-metrics",
     }  # fmt: skip
     assert {name for name, port in ports.items() if port.get("scheme") == "https"} == {
         "numaflow-vertices",
