@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system/shell"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from onenode import parts
