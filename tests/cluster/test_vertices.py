@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -216,15 +217,18 @@ def status(stage, tmp_path):
     return json.loads(done.stdout)
 
 
-def test_the_manifests_containers_make_the_embedded_engines_image(stage, expected, tmp_path):
+def test_the_manifests_containers_make_the_embedded_engines_image(stage, expected, tmp_path, figures):
     # The guide's order: the pipeline first, the detector when it runs.
+    began = time.monotonic()
     for vertex in ("in", "cat", "image", "out"):
         stage.start(vertex)
     stage.start("cat", 1)
     stage.drive()
     stage.reached("driving", 150)
+    figures["vertices applied to all ready, s"] = round(time.monotonic() - began, 1)
     stage.detect()
     stage.reached("first", 90)
+    figures["vertices applied to first patch, detector started after them, s"] = round(time.monotonic() - began, 1)
     # A replica of inference goes in mid-run, with too little time to be asked no more.
     gone = ["delete", "pod", "ptychography-cat-1", "-n", stage.namespace, "--wait=false", "--grace-period=1"]
     stage.cluster.ask(*gone)
@@ -236,6 +240,10 @@ def test_the_manifests_containers_make_the_embedded_engines_image(stage, expecte
     assert line.endswith(f" {FRAMES}")
 
     pods = ["in-0", "cat-0", "image-0", "out-0"]
+    for pod in pods:
+        lines = stage.metrics(f"ptychography-{pod}").splitlines()
+        (resident,) = [line for line in lines if line.startswith("charon_resident_memory_bytes")]
+        figures[f"memory of {pod}, MiB"] = round(float(resident.split()[-1]) / 2**20)
     stage.cluster.ask("delete", "pod", "-n", stage.namespace, *[f"ptychography-{pod}" for pod in pods], timeout=90)
     account = status(stage, tmp_path)["account"]
     assert (account["published"], account["accepted"], account["missed"]) == (FRAMES, FRAMES, 0)
