@@ -148,7 +148,8 @@ def test_a_container_that_goes_in_the_middle_leaves_inference_ready_for_the_next
     asyncio.run(run())
     assert pod.process.poll() is None
     pod.terminate()
-    assert pod.wait() == 0, pod.log()
+    # Well before CHARON_DRAIN_S: nobody waits for what the first two had asked.
+    assert pod.wait(12) == 0, pod.log()
 
 
 def test_told_to_end_inference_answers_the_batch_it_has(inference):

@@ -141,14 +141,14 @@ class Exchange:
         self.withdraw(list(self._open))
 
     def end(self, question: Question, *, dealt_with: bool) -> None:
-        """Resolve a question once."""
+        """Resolve a question once; one that nobody waits for any more has an end too."""
+        self._open.discard(question)
+        if self._in_hand is not None and dealt_with:
+            self._in_hand.drop(question.payload)
         if question.done.done():
             return
         question.done.set_result(dealt_with)
-        self._open.discard(question)
         self._last_busy = time.monotonic()
-        if self._in_hand is not None and dealt_with:
-            self._in_hand.drop(question.payload)
 
     async def _wait(self, seconds: float, count: int) -> bool:
         deadline = time.monotonic() + seconds

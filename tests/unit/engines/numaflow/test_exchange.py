@@ -31,6 +31,26 @@ def test_a_question_is_answered_with_what_was_sent_for_it():
     asyncio.run(run())
 
 
+def test_a_question_whose_asker_is_gone_is_not_waited_for_any_more():
+    async def run():
+        exchange = Exchange()
+        question = exchange.put(b"one")
+
+        async def ask():
+            return await question.done
+
+        asking = asyncio.create_task(ask())
+        (taken,) = await exchange.batch(8, 0.0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        exchange.withdraw([question])
+        assert not exchange.busy
+        await taken.ack()
+
+    asyncio.run(run())
+
+
 def test_it_lingers_for_a_batch_that_comes_in_and_for_no_other():
     async def run():
         exchange = Exchange()
