@@ -77,9 +77,12 @@ async def keep_ledger(
     document: Callable[[], dict[str, Any]], ledger: Ledger, stop: asyncio.Event, period_s: float = 0.25
 ) -> None:
     """Write the document every so often until told to stop, and once more then."""
-    while not stop.is_set():
+    last = False
+    while not last:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), period_s)
+        # Not after it was written: what was done in the meantime would not be in it.
+        last = stop.is_set()
         try:
             await ledger.save(document())
         except UnavailableError as error:

@@ -1,0 +1,37 @@
+"""The last page that a vertex leaves holds all that it has done."""
+
+from __future__ import annotations
+
+import asyncio
+
+from charon.vertices.runner import keep_ledger
+
+
+class SlowLedger:
+    """Takes its time."""
+
+    def __init__(self):
+        self.saving = asyncio.Event()
+        self.pages = []
+
+    async def load(self):
+        """Return nothing."""
+
+    async def save(self, document):
+        """Keep a page, slowly."""
+        self.saving.set()
+        await asyncio.sleep(0.02)
+        self.pages.append(document)
+
+
+def test_what_is_done_while_a_page_is_being_written_is_on_the_last_one():
+    async def run():
+        ledger, stop, done = SlowLedger(), asyncio.Event(), 1
+        keeping = asyncio.create_task(keep_ledger(lambda: {"done": done}, ledger, stop, 0.001))
+        await ledger.saving.wait()
+        done = 2
+        stop.set()
+        await keeping
+        return ledger.pages
+
+    assert asyncio.run(run())[-1] == {"done": 2}
