@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,24 +33,30 @@ class Epoch:
 
 
 class LedgerBook:
-    """Sets of unique ids by channel, epoch and state; small however long the run, and JSON both ways."""
+    """Sets of unique ids by channel, epoch and state; small however long the run, and JSON both ways.
+
+    One thread may add and count while another makes the document.
+    """
 
     def __init__(self) -> None:
         self._epochs: dict[tuple[str, int], Epoch] = {}
+        self._lock = threading.Lock()
 
     def add(self, channel: str, epoch_ns: int, scan: str, state: str, unique_id: int) -> bool:
         """Note that a frame has reached a state; return whether that is new."""
-        epoch = self._epoch(channel, epoch_ns)
-        if not epoch.scan:
-            epoch.scan = scan
-        ids = epoch.sets.get(state)
-        if ids is None:
-            ids = epoch.sets[state] = IdSet()
-        return ids.add(unique_id)
+        with self._lock:
+            epoch = self._epoch(channel, epoch_ns)
+            if not epoch.scan:
+                epoch.scan = scan
+            ids = epoch.sets.get(state)
+            if ids is None:
+                ids = epoch.sets[state] = IdSet()
+            return ids.add(unique_id)
 
     def count(self, channel: str, epoch_ns: int, key: str, n: int = 1) -> None:
         """Count something that needs no names."""
-        self._epoch(channel, epoch_ns).counts[key] += n
+        with self._lock:
+            self._epoch(channel, epoch_ns).counts[key] += n
 
     def merge(self, other: LedgerBook) -> None:
         """Take in another book: names once however many books have them, counts added up."""
@@ -80,18 +87,19 @@ class LedgerBook:
 
     def to_json(self) -> dict[str, Any]:
         """Return the book as JSON values."""
-        return {
-            "epochs": [
-                {
-                    "channel": channel,
-                    "epoch_ns": epoch_ns,
-                    "scan": epoch.scan,
-                    "sets": {state: ids.ranges() for state, ids in epoch.sets.items()},
-                    "counts": dict(epoch.counts),
-                }
-                for (channel, epoch_ns), epoch in self._epochs.items()
-            ]
-        }
+        with self._lock:
+            return {
+                "epochs": [
+                    {
+                        "channel": channel,
+                        "epoch_ns": epoch_ns,
+                        "scan": epoch.scan,
+                        "sets": {state: ids.ranges() for state, ids in epoch.sets.items()},
+                        "counts": dict(epoch.counts),
+                    }
+                    for (channel, epoch_ns), epoch in self._epochs.items()
+                ]
+            }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LedgerBook:

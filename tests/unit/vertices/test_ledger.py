@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -57,3 +59,26 @@ def test_a_note_says_whether_it_is_new():
 def test_what_is_no_ledger_is_refused(document):
     with pytest.raises(ValueError, match="no ledger"):
         LedgerBook.from_json(document)
+
+
+def test_a_page_can_be_made_while_another_thread_adds():
+    book = LedgerBook()
+    ended = threading.Event()
+
+    def add():
+        number = 0
+        while not ended.is_set():
+            number += 2
+            book.add("ad:image", number // 40, "scan", f"rejected:{number % 14}", number)
+
+    interval = sys.getswitchinterval()
+    adding = threading.Thread(target=add)
+    try:
+        sys.setswitchinterval(1e-6)
+        adding.start()
+        for _ in range(80):
+            book.to_json()
+    finally:
+        sys.setswitchinterval(interval)
+        ended.set()
+        adding.join()
