@@ -172,7 +172,16 @@ class SourceVertex:
                     self._unsure = FrameId(self.channel, unique_id, time_ns, epoch_ns)
 
     async def work(self, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
-        """Hand frames to the buffer until told to stop and the ring is empty."""
+        """Hand frames to the buffer until told to stop and the ring is empty.
+
+        Where this ends before, what the ring holds is noted as missed.
+        """
+        try:
+            await self._hand_over(outlets, stop)
+        finally:
+            self._give_up()
+
+    async def _hand_over(self, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
         places = asyncio.Semaphore(self._in_flight)
         handing: set[asyncio.Task[None]] = set()
@@ -298,6 +307,12 @@ class SourceVertex:
         self._overflowing = False
         self._say_once(frame_id)
         return self._prepare_frame(update, frame_id, frame)
+
+    def _give_up(self) -> None:
+        """Note what nobody will prepare any more."""
+        while self._ring:
+            with suppress(BadFrameError):
+                self._missed(self._ring.popleft().identify())
 
     def _pass_over(self, error: BadFrameError) -> None:
         # What carries no name is no frame that one could account for.

@@ -214,18 +214,19 @@ def test_told_to_end_with_nobody_to_read_it_says_what_stays_and_ends(pods, detec
 
     async def run():
         async with SourceClient(pod.sockets) as reader:
-            detector("--wait-for-client", "--frame-rate", "400", "--n-frames", "15", *SMALL)
+            detector("--wait-for-client", "--frame-rate", "400", "--n-frames", "200", *SMALL)
             await reader.ack(await reader.read(1, 20_000))
 
+            # More than are prepared ahead: what is in the ring has to be named too.
             async def all_there():
-                return await reader.pending() == 14
+                return await reader.pending() == 199
 
             await _until(all_there)
 
     asyncio.run(run())
     pod.terminate()
     assert pod.wait(10) == 0, pod.log()
-    assert "ended with 14 frames that Numaflow has not acknowledged" in pod.log()
+    assert "ended with 199 frames that Numaflow has not acknowledged" in pod.log()
     page = json.loads((pod.sockets / "charon-page-in.0.json").read_text())
     account = settle([{**page, "vertex": "in"}], ended=True)
-    assert (account.published, account.accepted, account.missed) == (15, 1, 14)
+    assert (account.published, account.accepted, account.missed) == (200, 1, 199)

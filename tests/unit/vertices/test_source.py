@@ -99,6 +99,24 @@ def test_what_finds_the_ring_full_is_missed_and_nothing_else(fakes):
     assert (found.published, found.missed, found.accepted) == (300, 44, 256)
 
 
+def test_what_the_ring_holds_when_the_reader_gives_up_is_missed(fakes):
+    async def main():
+        vertex = SourceVertex(CHANNEL, in_flight=4)
+        outlet = fakes.Outlet()
+        outlet.gate.clear()
+        for n in range(1, 101):
+            vertex.on_update(fakes.Update(n))
+        work = asyncio.create_task(vertex.work([outlet], asyncio.Event()))
+        while outlet.sends < 4:  # noqa: ASYNC110 - what a fake counts sets no event
+            await asyncio.sleep(0.01)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        return vertex
+
+    found = account(asyncio.run(main()))
+    assert (found.published, found.missed, found.accepted) == (100, 100, 0)
+
+
 def test_frames_that_never_came_are_missed(fakes):
     vertex = SourceVertex(CHANNEL)
     run(vertex, fakes.Outlet, [fakes.Update(n) for n in (3, 4, 7, 8, 10)])
