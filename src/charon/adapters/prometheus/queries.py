@@ -30,12 +30,12 @@ def read_queries(path: Path) -> list[str]:
         If it cannot be read or holds none.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; name a file with one query a line") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is no text in UTF-8; name a file with one query a line") from error
-    queries = [query for line in text.splitlines() if (query := without_comment(line))]
+    queries = [query for line in text.split("\n") if (query := without_comment(line))]
     if not queries:
         raise UsageError(f"{path}: holds no query; write one PromQL expression a line")
     return queries

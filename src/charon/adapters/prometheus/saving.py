@@ -194,8 +194,9 @@ def _series(export: Export, outcome: Outcome) -> Iterator[tuple[dict[str, str], 
 
 def _row(cells: list[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(cells)
-    return text.getvalue()
+    # Only what ends a line is quoted where it stands in a cell.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def _repeated(pa: Any, words: list[str | None], sizes: list[int]) -> Any:  # noqa: ANN401 - pyarrow has no types
@@ -218,4 +219,4 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _dump(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")

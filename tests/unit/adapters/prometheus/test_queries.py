@@ -15,6 +15,12 @@ def test_a_file_has_one_query_a_line(tmp_path):
     assert read_queries(path) == ["up", 'rate(x{a="#1"}[1m])', "x{b='#\\''}"]
 
 
+def test_a_file_from_another_system_is_read_as_it_is_meant(tmp_path):
+    path = tmp_path / "q.txt"
+    path.write_bytes('\ufeffup\r\nx{a="1\u20282"}\r\n'.encode())
+    assert read_queries(path) == ["up", 'x{a="1\u20282"}']
+
+
 @pytest.mark.parametrize("content", [b"", b"# nothing\n\n", b"\xff\xfe up"])
 def test_a_file_without_queries_is_named(tmp_path, content):
     path = tmp_path / "q.txt"
