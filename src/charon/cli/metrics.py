@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from charon.adapters.prometheus.times import Span
     from charon.cli.records import RunRecord
 
+# Of one query; it is asked in parts of 11,000, one after the other.
+_MOST_POINTS = 11_000_000
 _FORMATS = ["json", "csv", "parquet"]
 
 
@@ -96,7 +98,10 @@ def _span(start: str | None, end: str | None, step: str | None, run_name: str | 
     if end_ms < start_ms:
         raise UsageError(f"the end {rfc3339(end_ms)} is before the start {rfc3339(start_ms)}")
     step_ms = default_step_ms(end_ms - start_ms) if step is None else parse_step(step)
-    return record, Span(start_ms, end_ms, step_ms)
+    span = Span(start_ms, end_ms, step_ms)
+    if span.points > _MOST_POINTS:
+        raise UsageError(f"a step of {step} gives {span.points} points from start to end: give a longer step")
+    return record, span
 
 
 def _asked(queries: tuple[str, ...], queries_file: Path | None, known: dict[str, str]) -> list[str]:
@@ -108,6 +113,8 @@ def _asked(queries: tuple[str, ...], queries_file: Path | None, known: dict[str,
         raise UsageError("a query is empty: give PromQL after --query")
     if queries_file is not None:
         asked += read_queries(queries_file)
+    if any("\udc80" <= char <= "\udcff" for query in asked for char in query):
+        raise UsageError("a query is no text in UTF-8")
     if not asked:
         raise UsageError("no query: give --queries-file or --query; --list-metrics shows what there is to ask for")
     return fill_in(asked, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -55,6 +56,9 @@ def call(capsys, *arguments):
         ),
         ([HERE, "--query", "up", "--step", "0"], "step"),
         ([HERE, "--query", "up", "--step", "-5s"], "step"),
+        ([HERE, "--query", "up", "--step", "9" * 400], "step"),
+        ([HERE, "--query", "up", "--start", "0", "--step", "1ms"], "longer step"),
+        ([HERE, "--query", "up\udcff"], "UTF-8"),
         ([HERE, "--query", "up", "--format", "xml"], "xml"),
         ([HERE, "--query", "up", "--run", "nobody"], "nobody"),
         ([HERE, "--query", "up", "--namespace", 'a"}'], "Kubernetes name"),
@@ -172,12 +176,84 @@ def test_a_link_leads_to_the_file_that_is_replaced(capsys, tmp_path, answering):
     assert '"up"' in (tmp_path / "target.json").read_text()
 
 
-@pytest.mark.parametrize("body", [{"a": 1}, [{"values": []}], [1], None])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://user:secret-word@127.0.0.1",
+        "http://user:secret-word@127.0.0.1:99999",
+        "http://user:secret-word@127.0.0.1:9/?x=1",
+        "http://user:secret-word@[::1",
+        "http://user:secret-word/more@127.0.0.1:9",
+    ],
+)
+def test_a_password_in_a_wrong_url_is_not_told(capsys, url):
+    status, out, err = call(capsys, url, "--query", "up")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "secret-word" not in err
+
+
+def test_a_password_in_the_url_is_not_logged(answering):
+    url = answering(sound()).replace("http://", "http://user:secret-word@")
+    done = subprocess.run(
+        [*CHARONCTL, "-v", "metrics", url, "--query", "up"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HTTP Request" in done.stderr
+    assert "secret-word" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"a": 1}, [{"values": []}], [1], None),
+        *([{"metric": {}, "values": values}] for values in ("abc", None, [[1, "2", "3"]], [["x", "2"]], [[1, 2]])),
+        *([{"metric": {}, "values": [[at, "2"]]}] for at in (1e30, -1, float("nan"))),
+        *([{"metric": metric, "values": [[1, "2"]]}] for metric in (["a"], {"a": 1})),
+    ],
+)
 def test_an_answer_of_another_form_fails_that_query(capsys, answering, body):
     bad = {"status": "success", "data": {"version": "9", "result": body}}
     status, out, err = call(capsys, answering(answers(bad)), "--query", "up")
     assert (status, out) == (1, "")
     assert "another form" in err
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"status": "success", "data": {"version'])
+def test_what_is_no_json_is_no_prometheus(capsys, answering, body):
+    for more in (["--query", "up"], ["--list-metrics"]):
+        status, out, err = call(capsys, answering(answers(body)), *more)
+        assert (status, out, len(err.splitlines())) == (1, "", 1)
+        assert "no Prometheus" in err
+
+
+def test_a_list_of_another_form_is_one_line(capsys, answering):
+    for data in (None, {"version": "2"}):
+        url = answering(answers({"status": "success", "data": data}))
+        for more in ([], ["--format", "json"]):
+            status, out, err = call(capsys, url, "--list-metrics", *more)
+            assert (status, out, len(err.splitlines())) == (1, "", 1)
+            assert "list of names" in err
+
+
+def test_what_a_server_says_stays_in_its_line(capsys, answering):
+    said = {"status": "error", "errorType": "bad", "error": "one\ntwo\x1b[31m"}
+    status, _, err = call(capsys, answering(answers(said, status=422)), "--query", "up")
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert "one two" in err
+    assert "\x1b" not in err
+
+
+def test_csv_quotes_whatever_stands_in_a_label(capsys, answering):
+    labels = {"a": "x\ny", "b": "x\ry", "c": 'x"y', "d": "x,y", "time": "é", "value": "\ud800"}
+    url = answering(sound([{"metric": {"__name__": "up", **labels}, "values": [[1, "NaN"], [2, "+Inf"]]}]))
+    output = Path(os.environ["XDG_STATE_HOME"]) / "x.csv"
+    assert call(capsys, url, "--query", "up", "--output", output)[0] == 0
+    with output.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["value"] for row in rows] == ["NaN", "+Inf"]
+    for row in rows:
+        assert [row[name] for name in "abcd"] == [labels[name] for name in "abcd"]
+        assert (row["label_time"], row["label_value"]) == ("é", "?")
 
 
 def test_native_histograms_are_kept_in_json_and_named_otherwise(capsys, answering):

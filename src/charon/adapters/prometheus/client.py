@@ -6,10 +6,11 @@ import asyncio
 import ipaddress
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
+from charon.adapters.addresses import without_user
 from charon.adapters.prometheus.queries import pin_edges
 from charon.adapters.prometheus.times import unix_seconds
 from charon.frames.errors import UnavailableError, UsageError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # Prometheus itself answers 20 at once, and gives up on a query after two minutes.
 _AT_ONCE = 8
 _TIMEOUT = httpx.Timeout(130.0, connect=5.0)
+# Times are between 1970 and 9999.
+_LAST_S = 253_402_300_800
 
 
 class QueryError(Exception):
@@ -83,10 +86,13 @@ class Prometheus:
 
     def __init__(self, url: str) -> None:
         base = _checked(url)
-        self.url = str(base.copy_with(username=None, password=None)).rstrip("/")
+        bare = base.copy_with(username=None, password=None)
+        self.url = str(bare).rstrip("/")
         here = _is_loopback(base.host)
         self._client = httpx.AsyncClient(
-            base_url=base,
+            # Not in the address, which httpx logs.
+            base_url=bare,
+            auth=(base.username, base.password) if base.userinfo else None,
             timeout=_TIMEOUT,
             follow_redirects=True,
             # No proxy leads to this machine, and on it compressing costs more than sending.
@@ -110,7 +116,7 @@ class Prometheus:
             If nothing answers, or something that is no Prometheus.
         """
         try:
-            return str((await self._ask("GET", "api/v1/status/buildinfo", {}))["version"])
+            return _one_line((await self._ask("GET", "api/v1/status/buildinfo", {}))["version"])
         except QueryError:
             await self._ask_or_say("GET", "api/v1/query", {"query": "1"})
             return ""
@@ -126,7 +132,10 @@ class Prometheus:
             If they cannot be had.
         """
         edges = {"start": unix_seconds(span.start_ms), "end": unix_seconds(span.end_ms)}
-        return [str(name) for name in await self._ask_or_say("GET", "api/v1/label/__name__/values", edges)]
+        found = await self._ask_or_say("GET", "api/v1/label/__name__/values", edges)
+        if not isinstance(found, list):
+            raise UnavailableError(f"Prometheus at {self.url} answers with something else than a list of names")
+        return [_one_line(name) for name in cast("list[object]", found)]
 
     async def described(self) -> dict[str, tuple[str, str]]:
         """Return (type, help) of each metric that a target describes.
@@ -137,7 +146,10 @@ class Prometheus:
             If they cannot be had.
         """
         found = await self._ask_or_say("GET", "api/v1/metadata", {})
-        return {name: (entries[0]["type"], entries[0]["help"]) for name, entries in found.items() if entries}
+        try:
+            return {n: (str(told[0]["type"]), str(told[0]["help"])) for n, told in found.items() if told}
+        except (AttributeError, LookupError, TypeError) as error:
+            raise UnavailableError(f"Prometheus at {self.url} describes its metrics in another form") from error
 
     async def range(self, query: str, span: Span, on_part: Callable[[], None] | None = None) -> Answer:
         """Evaluate a query over a span, in as many requests as Prometheus's limit of points asks for.
@@ -178,8 +190,9 @@ class Prometheus:
         except UnavailableError as error:
             raise QueryError(str(error)) from error
         try:
-            return Answer([_series(entry) for entry in document["data"]["result"]], document.get("warnings") or [])
-        except (KeyError, TypeError, AttributeError) as error:
+            warnings = [_one_line(warning) for warning in document.get("warnings") or []]
+            return Answer([_series(entry) for entry in document["data"]["result"]], warnings)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise QueryError(f"the answer has another form than a matrix: {error!r}") from error
 
     async def _ask_or_say(self, method: str, path: str, fields: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
@@ -202,7 +215,7 @@ class Prometheus:
             raise UnavailableError(f"no Prometheus answers at {self.url}: {_why(error)}") from error
         try:
             document = json.loads(response.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict) or document.get("status") not in {"success", "error"}:
             kind = response.headers.get("content-type", "something unnamed").partition(";")[0]
@@ -210,21 +223,25 @@ class Prometheus:
                 f"what answers at {self.url} is no Prometheus: it sent {kind} with HTTP status {response.status_code}"
             )
         if document["status"] == "error":
-            raise QueryError(f"{document.get('errorType', 'error')}: {document.get('error', 'no reason given')}")
+            why = f"{document.get('errorType', 'error')}: {document.get('error', 'no reason given')}"
+            raise QueryError(_one_line(why))
         return document
 
 
 def _checked(url: str) -> httpx.URL:
+    told = without_user(url)
     try:
         base = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise UsageError(f"{url!r} is no URL: {error}; give one as http://localhost:9090") from error
+        # The reason quotes what may be a part of the password.
+        why = f": {_why(error)}" if told == url else ""
+        raise UsageError(f"{told!r} is no URL{why}; give one as http://localhost:9090") from error
     if base.scheme not in {"http", "https"} or not base.host:
-        raise UsageError(f"{url!r} is no HTTP(S) URL: give one as http://localhost:9090")
+        raise UsageError(f"{told!r} is no HTTP(S) URL: give one as http://localhost:9090")
     if base.port is not None and not 0 < base.port < 65_536:
-        raise UsageError(f"{url!r} has no port that there can be: {base.port}; give one from 1 to 65535")
+        raise UsageError(f"{told!r} has no port that there can be: {base.port}; give one from 1 to 65535")
     if base.query or base.fragment:
-        raise UsageError(f"{url!r} has more than the address: give the Prometheus as http://localhost:9090")
+        raise UsageError(f"{told!r} has more than the address: give the Prometheus as http://localhost:9090")
     return base
 
 
@@ -239,9 +256,25 @@ def _why(error: Exception) -> str:
     return (str(error) or f"the connection broke ({type(error).__name__})").splitlines()[0]
 
 
+def _one_line(words: object) -> str:
+    """Return what a server says without line ends, and without what would steer a terminal."""
+    return "".join(char if char.isprintable() else " " for char in " ".join(str(words).split()))
+
+
 def _series(entry: dict[str, Any]) -> Series:
-    values, histograms = entry.get("values", []), entry.get("histograms", [])
-    return Series(entry["metric"], _dump(values)[1:-1], len(values), _dump(histograms)[1:-1])
+    """Return a series.
+
+    Raises
+    ------
+    ValueError
+        If it is none; KeyError, TypeError and AttributeError likewise.
+    """
+    metric, values, histograms = entry["metric"], entry.get("values", []), entry.get("histograms", [])
+    if not all(isinstance(text, str) for text in metric.values()):
+        raise ValueError("a label is no text")
+    if not all(type(value) is str and 0 <= at < _LAST_S for at, value in values):
+        raise ValueError("a sample is no time and text")
+    return Series(metric, _dump(values)[1:-1], len(values), _dump(histograms)[1:-1])
 
 
 def _joined(answers: list[Answer]) -> Answer:
@@ -265,4 +298,4 @@ def _joined(answers: list[Answer]) -> Answer:
 
 
 def _dump(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")

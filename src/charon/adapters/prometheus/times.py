@@ -22,9 +22,10 @@ _UNITS_MS = {
     "w": 604_800_000,
     "y": 31_536_000_000,
 }
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
+_DURATION = re.compile(r"(?:\d{1,18}(?:ms|[smhdwy]))+", re.ASCII)
 _PART = re.compile(r"(\d+)(ms|[smhdwy])")
-_NUMBER = re.compile(r"\d+(?:\.\d*)?")
+# Of so many digits that each is a number that there can be.
+_NUMBER = re.compile(r"\d{1,18}(?:\.\d{0,18})?", re.ASCII)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)?")
 _LAST_MS = 253_402_300_799_999
 _GOOD_STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)

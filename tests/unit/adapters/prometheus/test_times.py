@@ -55,6 +55,9 @@ def test_a_time(text, expected):
         ("2025-08-18T14:47:57", "zone"),
         ("1755528477000", "seconds"),
         ("-100y", "between 1970"),
+        ("9" * 400, "no time"),
+        (f"-{'9' * 5000}s", "no time"),
+        ("٣", "no time"),
     ],
 )
 def test_what_is_no_time_is_named(text, words):
