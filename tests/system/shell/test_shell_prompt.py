@@ -106,9 +106,12 @@ def test_what_is_pasted_runs_line_by_line(shell):
     terminal.send(f"\x1b[200~{block}\x1b[201~\r")
     said, status = terminal.leave("")
     assert status == 4
-    assert "Usage: charonctl status" in said
-    assert "no command is called 'fly'" in said
-    assert "Usage: charonctl stop" in said
+    # Each line is shown again before what it says.
+    shown = ["charon> help status", "Usage: charonctl status", "charon> fly", "no command is called 'fly'"]
+    shown += ["charon> help   stop", "Usage: charonctl stop", "charon> exit 4"]
+    places = [said.rfind(words) for words in shown]
+    assert -1 not in places
+    assert places == sorted(places)
     assert "In the shell" not in said
 
 

@@ -17,7 +17,7 @@ from charon.cli.shell.completion import ShellCompleter
 from charon.cli.shell.history import FileHistory, history_path
 from charon.cli.shell.lines import LeaveError
 from charon.cli.shell.process import INTERRUPTED
-from charon.cli.shell.words import LineError, lines_of
+from charon.cli.shell.words import LineError, lines_of, without_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,10 @@ def _loop(read: Callable[[], str], lines: Lines) -> int:
 
 def _run(text: str, lines: Lines) -> None:
     """Run what was typed, or pasted: then it may have several lines."""
-    for line in lines_of(text):
+    commands = [line for line in lines_of(text) if line.strip()]
+    for line in commands:
+        if len(commands) > 1:
+            _show_again(line)
         try:
             status = lines.run(line)
         except LineError as error:
@@ -65,6 +68,12 @@ def _run(text: str, lines: Lines) -> None:
             continue
         if lines.interrupted and status == INTERRUPTED:
             return
+
+
+def _show_again(line: str) -> None:
+    """Show a line of what was pasted before its output: the block above it does not tell whose output it is."""
+    shown = "".join(char if char.isprintable() else " " for char in without_prompt(line))
+    click.echo(f"{PROMPT}{shown}", err=True)
 
 
 def _reader(history: FileHistory, completer: ShellCompleter) -> Callable[[], str]:
