@@ -144,6 +144,8 @@ def run_here(name: str, given: LocalOptions) -> int:
     with local_file(name) as manifest:
         pipeline = read_pipeline(manifest)
         warn_of_what_is_passed_over(pipeline)
+        if given.resume and given.output is None:
+            raise UsageError("--resume goes on in a folder: name it with --output")
         folder = given.output or Path("out") / pipeline.name / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         claim_output(folder, resume=given.resume)
         options = Options(
@@ -200,5 +202,7 @@ def claim_output(folder: Path, *, resume: bool) -> None:
         occupied = any(folder.iterdir())
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; give another folder with --output") from error
+    if resume and not occupied:
+        click.echo(f"warning: {folder} holds no run to go on with; a new one begins", err=True)
     if occupied and not resume:
         raise UsageError(f"{folder} holds files already; give another folder with --output, or --resume to go on in it")
