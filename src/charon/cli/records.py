@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from charon.adapters.addresses import without_user
 from charon.adapters.prometheus.times import parse_time, rfc3339
 from charon.frames.errors import UnavailableError, UsageError
 
@@ -62,7 +63,7 @@ def begin(name: str, *, namespace: str = "", engine: Engine, manifest: str = "")
     UnavailableError
         If the record cannot be written.
     """
-    record = RunRecord(name, namespace, engine, manifest, time.time_ns())
+    record = RunRecord(name, namespace, engine, without_user(manifest), time.time_ns())
     _write(record)
     return record
 
@@ -127,7 +128,8 @@ def records(name: str | None = None) -> list[RunRecord]:
             record = RunRecord(**{k: v for k, v in json.loads(path.read_text()).items() if k not in {"start", "end"}})
         except (OSError, ValueError, TypeError, AttributeError):
             continue
-        found.append(record)
+        if isinstance(record.started_ns, int) and isinstance(record.ended_ns, int | None):  # pyright: ignore[reportUnnecessaryIsInstance] - a file may say anything
+            found.append(record)
     return sorted(found, key=lambda record: record.started_ns)
 
 
@@ -137,7 +139,10 @@ def records_folder() -> Path:
     The files of runs that are on lie in it too, each beside the folder with the records of its name.
     """
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "charon" / "runs"
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "state") / "charon" / "runs"
+    except RuntimeError as error:
+        raise UnavailableError("there is no home folder for the records of runs: set XDG_STATE_HOME") from error
 
 
 def _closed(record: RunRecord, found: list[RunRecord]) -> RunRecord:
@@ -153,11 +158,15 @@ def _write(record: RunRecord) -> None:
         raise UsageError(f"{record.name!r} is no name of a pipeline")
     folder = records_folder() / record.name
     path = folder / f"{record.started_ns}.json"
+    part: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as part:
-            json.dump(record.to_json(), part, indent=2)
-            part.write("\n")
-        Path(part.name).replace(path)
+        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as file:
+            part = Path(file.name)
+            json.dump(record.to_json(), file, indent=2)
+            file.write("\n")
+        part.replace(path)
     except OSError as error:
+        if part is not None:
+            part.unlink(missing_ok=True)
         raise UnavailableError(f"the run cannot be written down in {folder}: {error.strerror or error}") from error

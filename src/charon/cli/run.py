@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.cli.parameters import Seconds
 from charon.frames.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _FOR_KUBECTL = {"ignore_unknown_options": True, "allow_extra_args": True}
 @click.argument("manifest", metavar="FILE-OR-URL")
 @click.option("--local", is_flag=True, help="On this machine, on the embedded engine; without, on a cluster.")
 @click.option("--no-wait", is_flag=True, help="On a cluster: apply it and return at once.")
-@click.option("--timeout", type=click.FloatRange(1), default=300.0, show_default=True, help="Seconds to wait for it.")
+@click.option("--timeout", type=Seconds(1), default=300.0, show_default=True, help="Seconds to wait for it.")
 @click.option("--output", type=click.Path(path_type=Path), help="With --local: results go here [out/PIPELINE/TIME].")
 @click.option(
     "--storage",
@@ -33,15 +34,22 @@ _FOR_KUBECTL = {"ignore_unknown_options": True, "allow_extra_args": True}
     show_default=True,
     help="With --local: where buffers live; file survives the death of the nats-server.",
 )
-@click.option("--buffer-mib", default=2048, show_default=True, help="With --local: bound of each buffer.")
-@click.option("--nats-port", default=0, help="With --local: the nats-server's port on loopback; 0 takes a free one.")
+@click.option(
+    "--buffer-mib", type=click.IntRange(1), default=2048, show_default=True, help="With --local: bound of each buffer."
+)
+@click.option(
+    "--nats-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="With --local: the nats-server's port on loopback; 0 takes a free one.",
+)
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     help="With --local: serve the run's metrics on loopback; 0 takes a free port and names it.",
 )
 @click.option("--resume", is_flag=True, help="With --local: go on in a folder that holds an earlier run's results.")
-@click.option("--frames", type=int, help="With --local: drain and end after so many frames.")
+@click.option("--frames", type=click.IntRange(0), help="With --local: drain and end after so many frames.")
 @click.option("--quiet", is_flag=True, help="Show nothing until the end.")
 @click.pass_context
 def run(

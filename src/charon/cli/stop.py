@@ -8,12 +8,14 @@ import time
 
 import click
 
+from charon.cli.parameters import Seconds
+
 
 @click.command()
 @click.argument("pipeline")
 @click.argument("namespace", required=False)
 @click.option("--local/--cluster", default=None, help="Where it runs [here, if one of the name does].")
-@click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait for the end.")
+@click.option("--timeout", type=Seconds(), default=300.0, show_default=True, help="Seconds to wait for the end.")
 @click.option("--no-drain", is_flag=True, help="On a cluster: delete it at once, with what is in its buffers.")
 def stop(pipeline: str, namespace: str | None, local: bool | None, timeout: float, no_drain: bool) -> int:
     """Drain a pipeline: its source ends, everything accepted is finished, then the rest ends.

@@ -94,6 +94,15 @@ def test_run_without_a_cluster_names_the_other_way(capsys):
         (["run", "x.yaml"], "x.yaml: No such file"),
         (["run", "ftp://host/x.yaml"], "a manifest is read from a file, or from a URL with http"),
         (["run", "http:///x.yaml"], "a manifest is read from a file"),
+        (["run", "http://me:secret-word@[::1/x.yaml"], "http://[::1/x.yaml is no URL"),
+        (["run", "http://me:secret-word@host:port/x.yaml"], "http://host:port/x.yaml is no URL"),
+        (["run", "ftp://me:secret-word@host/x.yaml"], "ftp://host/x.yaml: a manifest is read"),
+        (["run", "/dev/zero"], "/dev/zero is larger than 16 MiB"),
+        (["run", "x.yaml", "--timeout", "nan"], "--timeout"),
+        (["run", "x.yaml", "--local", "--nats-port", "99999"], "--nats-port"),
+        (["run", "x.yaml", "--local", "--buffer-mib", "-1"], "--buffer-mib"),
+        (["stop", "p", "--timeout", "nan"], "--timeout"),
+        (["stop", "p", "--timeout", "inf"], "--timeout"),
         (["stop", "p", "space", "--local"], "has no namespace"),
         (["stop", "p", "--local", "--no-drain"], "--no-drain is for a cluster"),
     ],
@@ -104,6 +113,7 @@ def test_a_wrong_call_is_one_line_and_status_2(capsys, kubectl, arguments, words
     out, err = told(capsys)
     assert (out, len(err.splitlines())) == ("", 1)
     assert words in err
+    assert "secret-word" not in err
     assert not any(call.startswith("apply") for call in calls())
 
 
@@ -155,8 +165,23 @@ def test_a_url_that_fails_is_one_line_and_status_1(capsys, kubectl, web):
         assert len(err.splitlines()) == 1
         assert words in err
         assert address + path in err
-    assert run_command(cli, ["run", "http://127.0.0.1:1/x.yaml"]) == 1
-    assert "http://127.0.0.1:1/x.yaml cannot be read" in told(capsys)[1]
+    assert run_command(cli, ["run", "http://me:secret-word@127.0.0.1:1/x.yaml"]) == 1
+    assert "error: http://127.0.0.1:1/x.yaml cannot be read" in told(capsys)[1]
+
+
+def test_a_password_in_a_manifest_s_url_is_neither_told_nor_written_down(capsys, kubectl, web, tmp_path, caplog):
+    address, pages = web
+    pages["/a"] = (200, (APS / "numaflow-aps.yaml").read_bytes())
+    pages["/.b"] = (200, b"kind: x")
+    kubectl("case $1 in get) echo 'Error from server (NotFound): no' >&2; exit 1;; esac")
+    caplog.set_level("DEBUG")
+    url = address.replace("//", "//me:secret-word@")
+    assert run_command(cli, ["run", f"{url}/a", "--no-wait"]) == 0
+    assert run_command(cli, ["run", f"{url}/.b", "--local"]) == 2
+    kept = [path.read_text() for path in (tmp_path / "state").rglob("*.json")]
+    assert kept
+    assert "secret-word" not in "".join([*told(capsys), caplog.text, *kept])
+    assert "HTTP Request" in caplog.text
 
 
 @pytest.fixture

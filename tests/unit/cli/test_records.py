@@ -104,3 +104,34 @@ def test_runs_are_listed(clock, capsys):
     ]
     assert run_command(cli, ["metrics", "--list-runs", "--format", "json"]) == 0
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["p", "q"]
+
+
+def test_what_cannot_be_written_down_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records.json, "dump", full)
+    with pytest.raises(UnavailableError, match="No space left"):
+        records.begin("p", engine="embedded")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_record_of_another_form_is_passed_over(tmp_path):
+    records.begin("p", engine="embedded")
+    (path,) = tmp_path.rglob("*.json")
+    for key, value in (("started_ns", "x"), ("ended_ns", "x"), ("started_ns", None)):
+        changed = {**json.loads(path.read_text()), key: value}
+        path.with_name("0.json").write_text(json.dumps(changed))
+        assert len(records.records()) == 1
+
+
+def test_without_a_home_one_line_says_what_to_set(monkeypatch, capsys):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(records.Path, "home", none)
+    assert run_command(cli, ["metrics", "--list-runs"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: there is no home folder for the records of runs: set XDG_STATE_HOME"
+    ]

@@ -227,3 +227,23 @@ def test_a_command_of_ours_is_run_with_its_arguments(read):
 
     assert vertex_command(read(change).spec.vertices[1])[3:] == ["inference", "-x"]
     assert vertex_command(read().spec.vertices[2])[3:] == ["log-sink"]
+
+
+_BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(_BOMB + "kind: Pipeline", _BOMB + "kind: *a59", "&a\nkind: Pipeline\nspec: *a"),
+        *("kind: Pipeline\na: 2025-13-45", "a: !!timestamp x", f"a: {'9' * 5000}", "kind: " + "[" * 5000),
+        *('kind: "a\\nb"', "kind: Pipeline\n\ta: b", "kind: List\nitems: []", "kind: a\0b", "? {a: b}\n: c"),
+    ],
+)
+def test_whatever_the_file_holds_is_one_line(tmp_path, text):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"p\.yaml") as caught:
+        read_pipeline(path)
+    assert len(str(caught.value).splitlines()) == 1

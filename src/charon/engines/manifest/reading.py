@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MOST_CHARACTERS = 16 << 20
+"""Most that a manifest's file has, with all that stands beside the Pipeline."""
+_TOLD = 20
+
+
 def read_pipeline(path: Path) -> Pipeline:
     """Read a Pipeline manifest.
 
@@ -23,11 +28,14 @@ def read_pipeline(path: Path) -> Pipeline:
         If the file is missing, no YAML, no Pipeline, or has a field that Numaflow does not know.
     """
     try:
-        text = path.read_text()
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_CHARACTERS + 1)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(f"{path} is larger than {MOST_CHARACTERS >> 20} MiB: that is no manifest")
     return parse_pipeline(text, str(path))
 
 
@@ -50,14 +58,22 @@ def parse_pipeline(text: str, where: str) -> Pipeline:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
         raise UsageError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError) as error:
+        # A date of a 13th month, a tag that does not fit, a thousand brackets: PyYAML passes on what it meets.
+        raise UsageError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
     found = [d for d in documents if isinstance(d, dict) and d.get("kind") == "Pipeline"]
     if len(found) != 1:
-        kinds = ", ".join(str(d.get("kind")) for d in documents if isinstance(d, dict)) or "nothing"
+        kinds = ", ".join(_kind(d.get("kind")) for d in documents[:_TOLD] if isinstance(d, dict)) or "nothing"
         raise UsageError(f"{where} holds {kinds}; one Pipeline is needed")
     try:
         return Pipeline.model_validate(found[0])
     except ValidationError as error:
         raise UsageError(f"{where}: {_first_error(error, found[0])}") from error
+
+
+def _kind(named: object) -> str:
+    """Return a kind for a message: what aliases blow up is not written out."""
+    return " ".join(named.split())[:80] if isinstance(named, str) else "an object without a kind"
 
 
 def _first_error(error: ValidationError, document: dict[str, Any]) -> str:

@@ -1,0 +1,30 @@
+"""Kinds of values that options take."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+_MOST_S = 1e7
+
+
+class Seconds(click.FloatRange):
+    """A time in s that a clock can be asked to reach: neither endless nor NaN, which no range keeps out.
+
+    Parameters
+    ----------
+    least_s
+        The shortest.
+    """
+
+    def __init__(self, least_s: float = 0.0) -> None:
+        super().__init__(least_s, _MOST_S)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
+        """Return the time."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
