@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Of one query; it is asked in parts of 11,000, one after the other.
 _MOST_POINTS = 11_000_000
+# Of so many, names are lost in the list: on one machine, nearly all that ask for a cluster's parts find nothing.
+_EMPTY_LISTED = 10
 _FORMATS = ["json", "csv", "parquet"]
 
 
@@ -152,7 +154,8 @@ def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, ou
     with replacing(output) as file, Export(queries, span, folder) as export:
         about |= asyncio.run(_collect(url, export))
         save(export, about, kind, file)
-    return _tell(export, kind, f" in {output}")
+    as_what = "" if output.suffix.lower() == f".{kind}" else f" as {kind}"
+    return _tell(export, kind, f" in {output}{as_what}")
 
 
 @contextmanager
@@ -211,9 +214,8 @@ def _progress(requests: int) -> Generator[Callable[[], None] | None]:
 def _tell(export: Export, kind: str, where: str) -> int:
     """Say what was found and what was not; return the exit status."""
     counts = export.counts()
+    _tell_empty([outcome.query for outcome in export.outcomes if outcome.empty])
     for outcome in export.outcomes:
-        if outcome.empty:
-            click.echo(f"empty: {outcome.query}", err=True)
         if outcome.histograms and kind != "json":
             click.echo(f"left out: {outcome.histograms} native histograms of {outcome.query}; json has them", err=True)
     for warning in sorted({warning for outcome in export.outcomes for warning in outcome.warnings}):
@@ -225,7 +227,23 @@ def _tell(export: Export, kind: str, where: str) -> int:
         f"{where}; {counts['empty']} empty, {counts['failed']} failed",
         err=True,
     )
+    if not counts["found"]:
+        span = export.metadata({})
+        click.echo(
+            f"warning: nothing was found from {span['start']} to {span['end']}; "
+            "--list-metrics with the same --start and --end names what there is",
+            err=True,
+        )
     return 1 if export.failed else 0
+
+
+def _tell_empty(queries: list[str]) -> None:
+    """Name the queries that found nothing; where they are many, say how many, unless more is wanted on stderr."""
+    if len(queries) > _EMPTY_LISTED and not click.get_current_context().find_root().params.get("verbose"):
+        click.echo(f"empty: {len(queries)} queries; charonctl -v metrics ... names them", err=True)
+        return
+    for query in queries:
+        click.echo(f"empty: {query}", err=True)
 
 
 async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:

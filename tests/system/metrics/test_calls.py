@@ -218,6 +218,29 @@ def test_an_answer_of_another_form_fails_that_query(capsys, answering, body):
     assert "another form" in err
 
 
+@pytest.mark.parametrize(("more", "listed"), [(10, True), (11, False)])
+def test_many_empty_queries_are_counted_and_named_on_request(capsys, tmp_path, answering, more, listed):
+    (tmp_path / "queries.txt").write_text("".join(f"nothing_{k}\n" for k in range(more)))
+    arguments = ["metrics", answering(sound([])), "--queries-file", str(tmp_path / "queries.txt"), "--format", "csv"]
+    status, _, err = call(capsys, *arguments[1:])
+    lines = err.splitlines()
+    assert status == 0
+    assert ("empty: nothing_3" in lines) == listed
+    assert len(lines) == (more if listed else 1) + 2
+    assert "-v metrics" in lines[0] or listed
+    assert "nothing was found from" in lines[-1]
+    assert run_command(cli, ["-v", *arguments]) == 0
+    assert "empty: nothing_3" in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(("name", "told"), [("x.JSON", "x.JSON;"), ("x.xlsx", "x.xlsx as json;")])
+def test_a_format_that_the_suffix_does_not_say_is_named(capsys, tmp_path, answering, name, told):
+    found = [{"metric": {"__name__": "up"}, "values": [[1, "1"]]}]
+    status, _, err = call(capsys, answering(sound(found)), "--query", "up", "--output", tmp_path / name)
+    assert (status, len(err.splitlines())) == (0, 1)
+    assert told in err
+
+
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"status": "success", "data": {"version'])
 def test_what_is_no_json_is_no_prometheus(capsys, answering, body):
     for more in (["--query", "up"], ["--list-metrics"]):
@@ -271,7 +294,7 @@ def test_parquet_without_pyarrow_is_one_line(capsys, tmp_path, monkeypatch, answ
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     status, out, err = call(capsys, answering(sound()), "--query", "up", "--output", tmp_path / "x.parquet")
     assert (status, out, len(err.splitlines())) == (1, "", 1)
-    assert "charon[parquet]" in err
+    assert f"{sys.executable} -m pip install pyarrow" in err
     assert list(tmp_path.iterdir()) == []
 
 

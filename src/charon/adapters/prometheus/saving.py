@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import sys
 import tempfile
 from contextlib import contextmanager
 from functools import lru_cache
@@ -214,7 +215,8 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow as pa  # noqa: PLC0415 - few need it, and it takes long to load
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
-        raise UnavailableError("Parquet needs pyarrow: install charon[parquet], or save as json or csv") from error
+        install = f"{sys.executable} -m pip install pyarrow"
+        raise UnavailableError(f"Parquet needs pyarrow: {install}; or save as json or csv") from error
     return pa, pq
 
 
