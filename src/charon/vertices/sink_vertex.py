@@ -62,9 +62,12 @@ class SinkVertex:
     async def recall(self, ledger: Ledger) -> None:
         """Go on with the account of the replica's predecessor, where the sink itself keeps nothing."""
         self._ledger = ledger if self.forgets else None
-        document = await ledger.load() if self.forgets else None
-        if document and "ledger" in document and isinstance(self.sink, LogSink):
-            self.sink.recall(document["ledger"])
+        document = await ledger.load()
+        if self.forgets and document and "ledger" in document and isinstance(self.sink, LogSink):
+            try:
+                self.sink.recall(document["ledger"])
+            except ValueError as error:
+                self.stats.say(f"the page of a process before this one cannot be read: {error}")
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:  # noqa: ARG002 - a sink has none
         """Take, store and acknowledge until told to stop."""

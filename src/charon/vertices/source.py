@@ -163,13 +163,19 @@ class SourceVertex:
         """Go on with the account of the replica's predecessor, if there was one."""
         document = await ledger.load()
         if document and "ledger" in document:
-            self.book = LedgerBook.from_json(document["ledger"])
-            if document.get("last"):
-                self._epochs.resume(self.channel, document["last"])
-                unique_id, time_ns, epoch_ns = document["last"]
-                if unique_id not in self.book.ids(self.channel, epoch_ns, "accepted"):
-                    # The predecessor ended before the buffer had it: when the channel shows it again, it goes on.
-                    self._unsure = FrameId(self.channel, unique_id, time_ns, epoch_ns)
+            try:
+                self._go_on(LedgerBook.from_json(document["ledger"]), document.get("last"))
+            except (ValueError, TypeError) as error:
+                self.stats.say(f"the page of a process before this one cannot be read: {error}")
+
+    def _go_on(self, book: LedgerBook, last: Sequence[int] | None) -> None:
+        if last:
+            unique_id, time_ns, epoch_ns = last
+            self._epochs.resume(self.channel, [unique_id, time_ns, epoch_ns])
+            if unique_id not in book.ids(self.channel, epoch_ns, "accepted"):
+                # The predecessor ended before the buffer had it: when the channel shows it again, it goes on.
+                self._unsure = FrameId(self.channel, unique_id, time_ns, epoch_ns)
+        self.book = book
 
     async def work(self, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         """Hand frames to the buffer until told to stop and the ring is empty.

@@ -72,12 +72,16 @@ class Server:
 
     async def pages(self):
         """Return the pages of the pipeline's ledger."""
-        address = Address.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
-        bus = await Bus.connect(address, "reader", patient=False, bucket=bucket_of("default", "aps"))
+        bus = await self.bus()
         try:
             return await bus.documents()
         finally:
             await bus.close()
+
+    async def bus(self):
+        """Return a connection to the pipeline's ledger."""
+        address = Address.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
+        return await Bus.connect(address, "reader", patient=False, bucket=bucket_of("default", "aps"))
 
 
 @pytest.fixture
@@ -157,9 +161,10 @@ def test_a_vertex_works_without_a_ledger_and_catches_up_when_it_comes(pods, serv
         server.stop()
         await _sink(pod, 5, 4)
         server.start()
-        while _reconstructed(await _pages_or_none(server)) != 8:
+        while _reconstructed(pages := await _pages_or_none(server)) != 8:
             assert time.monotonic() < end, pod.log()
             await asyncio.sleep(0.2)
+        assert list(pages) == ["out.0"], "its own page is nobody else's"
 
     asyncio.run(run())
     pod.terminate()
@@ -189,6 +194,84 @@ def test_a_predecessors_page_that_could_not_be_read_is_not_written_over(pods, se
             assert time.monotonic() < end, (second.log(), pages)
             await asyncio.sleep(0.2)
         assert len(pages) == 2
+
+    asyncio.run(run())
+
+
+def test_a_pod_that_still_ends_and_the_one_in_its_place_write_over_nothing_of_each_other(pods, server):
+    server.start()
+
+    async def run():
+        old = pods("out", "log-sink", "--quiet", **server.environment())
+        await _sink(old, 1, 5)
+        new = pods("out", "log-sink", "--quiet", **server.environment())
+        await _sink(new, 6, 3)
+        await _sink(old, 9, 4)
+        await _sink(new, 13, 2)
+        await asyncio.sleep(0.6)
+        assert _reconstructed(await server.pages()) == 14
+        for pod in (old, new):
+            pod.terminate()
+            assert await asyncio.to_thread(pod.wait) == 0, pod.log()
+        assert _reconstructed(pages := await server.pages()) == 14
+        assert len(pages) == 2
+
+    asyncio.run(run())
+
+
+def test_an_image_sink_that_comes_again_leaves_one_page(pods, server, tmp_path):
+    server.start()
+
+    async def run():
+        pod = pods("image", "image-sink", "--output", tmp_path / "out", **server.environment())
+        for n in range(3):
+            await _sink(pod, 1 + 2 * n, 2)
+            end = time.monotonic() + 20
+            while _reconstructed(await _pages_or_none(server)) != 2 + 2 * n:
+                assert time.monotonic() < end, pod.log()
+                await asyncio.sleep(0.1)
+            pod.kill()
+            pod.start()
+        assert list(await server.pages()) == ["image.0"]
+
+    asyncio.run(run())
+
+
+def test_the_last_page_is_written_though_the_ledger_was_away_a_moment_ago(pods, server):
+    server.start()
+
+    async def run():
+        pod = pods("out", "log-sink", "--quiet", **server.environment())
+        await _sink(pod, 1, 4)
+        server.stop()
+        await _sink(pod, 5, 4)
+        server.start()
+        pod.terminate()
+        assert await asyncio.to_thread(pod.wait) == 0, pod.log()
+        pages = await server.pages()
+        assert _reconstructed(pages) == 8
+        assert pages["out.0"]["state"] == "finished"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("value", [b"{", b"[1]", b'{"ledger": {"epochs": [1]}, "updated_ns": "x"}'])
+@pytest.mark.parametrize("role", ["log-sink", "source"])
+def test_a_page_that_nobody_can_read_keeps_no_vertex_from_its_work(pods, server, role, value):
+    server.start()
+
+    async def run():
+        bus = await server.bus()
+        await bus.make_ledger("file")
+        bucket = await bus.js.key_value(bucket_of("default", "aps"))
+        await bucket.put("out.0", value)
+        await bus.close()
+        pod = pods("out", role, **server.environment())
+        end = time.monotonic() + 20
+        while (await server.pages()).get("out.0", {}).get("pid") != pod.process.pid:
+            assert time.monotonic() < end, pod.log()
+            assert pod.process.poll() is None, pod.log()
+            await asyncio.sleep(0.1)
 
     asyncio.run(run())
 

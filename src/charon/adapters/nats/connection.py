@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 from nats.js import api
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NoKeysError, NotFoundError, ServerError
+from nats.js.errors import (
+    BucketNotFoundError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NoKeysError,
+    NotFoundError,
+    ServerError,
+)
 
 from charon.adapters.nats.publisher import Publisher
 from charon.frames import UnavailableError, UsageError
@@ -67,6 +74,10 @@ class Address:
     def url(self) -> str:
         """URL without the secret, for messages."""
         return f"nats://{self.host}:{self.port}"
+
+
+class OvertakenError(ValueError):
+    """A document of the ledger is not the one that was to be replaced: somebody else has written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +293,25 @@ class Bus:
         UnavailableError
             If the ledger does not answer.
         """
+        return (await self.read(key))[0]
+
+    async def read(self, key: str) -> tuple[Mapping[str, Any] | None, int]:
+        """Return one document of the ledger, or None where there is none that can be read, and its revision.
+
+        Raises
+        ------
+        UnavailableError
+            If the ledger does not answer.
+        """
         try:
             entry = await (await self._ledger_bucket()).get(key)
-        except (KeyNotFoundError, BucketNotFoundError):
-            return None
+        except KeyNotFoundError as error:
+            return None, (error.entry.revision or 0) if error.entry is not None else 0
+        except BucketNotFoundError:
+            return None, 0
         except (NatsError, TimeoutError) as error:
             raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
-        return json.loads(entry.value or b"null")
+        return _document(key, entry.value), entry.revision or 0
 
     async def save(self, key: str, document: Mapping[str, Any]) -> None:
         """Write one document of the ledger.
@@ -303,6 +326,23 @@ class Bus:
         except (NatsError, TimeoutError) as error:
             raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
 
+    async def replace(self, key: str, document: Mapping[str, Any], revision: int) -> int:
+        """Write one document of the ledger in place of a revision that was read, and return its own revision.
+
+        Raises
+        ------
+        OvertakenError
+            If somebody else has written it since.
+        UnavailableError
+            If the ledger does not answer.
+        """
+        try:
+            return await (await self._ledger_bucket()).update(key, json.dumps(document).encode(), revision)
+        except KeyWrongLastSequenceError as error:
+            raise OvertakenError(f"{key} has been written by somebody else") from error
+        except (NatsError, TimeoutError) as error:
+            raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
+
     async def documents(self) -> dict[str, dict[str, Any]]:
         """Return every replica's document of the ledger by key: those whose key has a dot.
 
@@ -314,11 +354,24 @@ class Bus:
         try:
             bucket = await self._ledger_bucket()
             keys = await bucket.keys()
-            return {key: json.loads((await bucket.get(key)).value or b"null") for key in keys if "." in key}
+            found = {key: _document(key, (await bucket.get(key)).value) for key in keys if "." in key}
+            return {key: document for key, document in found.items() if document is not None}
         except (NoKeysError, NotFoundError):
             return {}
         except (NatsError, TimeoutError) as error:
             raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
+
+
+def _document(key: str, value: bytes | None) -> dict[str, Any] | None:
+    """Return what a document of the ledger says; None where it says nothing that could be read."""
+    try:
+        document = json.loads(value or b"null")
+    except ValueError as error:
+        document = error
+    if document is None or isinstance(document, dict):
+        return document
+    _log.warning("the ledger's document %s cannot be read: %s", key, document)
+    return None
 
 
 def _said(error: BaseException) -> str:

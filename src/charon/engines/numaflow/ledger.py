@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from charon.adapters.nats import Bus
+from charon.adapters.nats import Bus, OvertakenError
 from charon.frames import UnavailableError
 
 if TYPE_CHECKING:
@@ -22,12 +22,16 @@ _log = logging.getLogger(__name__)
 _RETRY_S = 3.0
 # A page that takes longer is written next time: a vertex must not wait for its account.
 _PATIENCE_S = 2.0
+_LAST_S = 3.0
+_TRIES = 5
 
 
 class PodLedger:
     """Writes each page into the pod's shared folder and, where one is configured, into the ledger's bucket.
 
     A ledger that is away keeps no vertex from its work: that is said once, and the page follows when it is back.
+    Kubernetes starts a pod in place of one that still ends, and both are the same replica: neither writes over what
+    the other has written and it has not read.
 
     Parameters
     ----------
@@ -41,11 +45,16 @@ class PodLedger:
         self._settings = settings
         self._say = say
         self._file: Path = settings.sockets / f"charon-page-{settings.page}.json"
+        self._key = settings.page
         self._bus: Bus | None = None
         self._away = False
         self._retry_at = 0.0
         self._connecting: asyncio.Task[None] | None = None
-        self._recalled: Any = None
+        self._recalled: Mapping[str, Any] = {}
+        self._left: Mapping[str, Any] | None = None
+        self._revision: int | None = None
+        self._unsent: Mapping[str, Any] | None = None
+        self._writing = asyncio.Lock()
 
     async def load(self) -> Mapping[str, Any] | None:
         """Return the page that this replica's predecessor wrote last: in this pod, or in another one."""
@@ -53,9 +62,13 @@ class PodLedger:
             self._say("no ledger is configured (CHARON_LEDGER): the account of frames stays in this pod")
         else:
             await self._connect()
-        pages = [page for page in (self._kept(), await self._remote_page()) if page]
-        newest = max(pages, key=lambda page: int(page.get("updated_ns", 0)), default=None)
-        self._recalled = None if newest is None else newest.get("started_ns")
+        kept, remote = self._kept(), await self._remote_page()
+        newest = max((page for page in (kept, remote) if page), key=_updated_ns, default=None)
+        self._recalled = newest or {}
+        if kept is not None and kept is not newest and not self._contains(kept):
+            self._left = kept
+        if remote is not None and not self._contains(remote):
+            self._revision = None
         return newest
 
     async def save(self, document: Mapping[str, Any]) -> None:
@@ -63,21 +76,28 @@ class PodLedger:
         self._keep(document)
         if self._settings.ledger is None:
             return
+        self._unsent = document
         if self._bus is None or self._away:
             self._try_again()
             return
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._bus.save(self._settings.page, document)
+                await self._write(self._bus, document)
         except (UnavailableError, TimeoutError) as error:
             self._note_away(str(error) or "no answer")
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; a page that the ledger has not got yet has one more try."""
         if self._connecting is not None:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._connecting
+        if self._unsent is not None:
+            with suppress(UnavailableError, TimeoutError):
+                async with asyncio.timeout(_LAST_S):
+                    await self._connect()
+                    if self._bus is not None and not self._away:
+                        await self._write(self._bus, self._unsent)
         if self._bus is not None:
             await self._bus.close()
 
@@ -110,6 +130,7 @@ class PodLedger:
             if self._bus is None:
                 self._bus = await Bus.connect(address, self._settings.page, bucket=self._settings.bucket)
             await self._bus.make_ledger("file")
+            self._revision = None
         except UnavailableError as error:
             self._note_away(str(error))
             return
@@ -120,30 +141,56 @@ class PodLedger:
     def _try_again(self) -> None:
         if time.monotonic() < self._retry_at or (self._connecting is not None and not self._connecting.done()):
             return
-        self._connecting = asyncio.create_task(self._come_back())
-
-    async def _come_back(self) -> None:
-        await self._connect()
-        if not self._away:
-            await self._set_aside()
-
-    async def _set_aside(self) -> None:
-        """Keep a predecessor's page that was not there to be recalled: this one would write over it."""
-        page = await self._remote_page()
-        if page is None or self._bus is None or page.get("started_ns") == self._recalled:
-            return
-        with suppress(UnavailableError):
-            await self._bus.save(f"{self._settings.page}-{page.get('started_ns', 0)}", page)
-            self._recalled = page.get("started_ns")
+        self._connecting = asyncio.create_task(self._connect())
 
     async def _remote_page(self) -> Mapping[str, Any] | None:
         if self._bus is None or self._away:
             return None
         try:
-            return await self._bus.load(self._settings.page)
+            page, self._revision = await self._bus.read(self._key)
         except UnavailableError as error:
             self._note_away(str(error))
             return None
+        return page
+
+    async def _write(self, bus: Bus, document: Mapping[str, Any]) -> None:
+        """Write the page where nobody else has written since: a pod that ends and the next one write at a time."""
+        async with self._writing:
+            for _ in range(_TRIES):
+                if self._revision is None:
+                    self._revision = await self._place(bus, document)
+                try:
+                    self._revision = await bus.replace(self._key, document, self._revision)
+                except OvertakenError:
+                    self._revision = None
+                else:
+                    if self._unsent is document:
+                        self._unsent = None
+                    return
+        raise UnavailableError("other processes write the same page")
+
+    async def _place(self, bus: Bus, document: Mapping[str, Any]) -> int:
+        """Return the revision to replace; what another process has written there is kept under a further key."""
+        if self._left is not None:
+            await bus.save(self._aside(self._left), self._left)
+            self._left = None
+        page, revision = await bus.read(self._key)
+        if page is None or page.get("started_ns") == document.get("started_ns") or self._contains(page):
+            return revision
+        if _started_ns(page) > _started_ns(document):
+            # This replica's successor is at work already: the place is its.
+            self._key = self._aside(document)
+            return (await bus.read(self._key))[1]
+        await bus.save(self._aside(page), page)
+        return revision
+
+    def _contains(self, page: Mapping[str, Any]) -> bool:
+        """Return whether this process went on from a page, or from a later one of the same process."""
+        recalled = self._recalled
+        return recalled.get("started_ns") == page.get("started_ns") and _updated_ns(recalled) >= _updated_ns(page)
+
+    def _aside(self, page: Mapping[str, Any]) -> str:
+        return f"{self._settings.page}-{_started_ns(page)}"
 
     def _note_away(self, why: str) -> None:
         self._retry_at = time.monotonic() + _RETRY_S
@@ -152,3 +199,16 @@ class PodLedger:
             address = self._settings.ledger
             where = "" if address is None else f" at {address.url}"
             self._say(f"the ledger{where} is away ({why}); the vertex goes on, its account waits")
+
+
+def _updated_ns(page: Mapping[str, Any]) -> int:
+    return _number(page, "updated_ns")
+
+
+def _started_ns(page: Mapping[str, Any]) -> int:
+    return _number(page, "started_ns")
+
+
+def _number(page: Mapping[str, Any], key: str) -> int:
+    value = page.get(key)
+    return value if isinstance(value, int) else 0
