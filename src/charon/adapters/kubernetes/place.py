@@ -54,9 +54,15 @@ def find_place(arguments: Sequence[str]) -> Place:
         If there is no kubectl, or no kubeconfig that can be read.
     """
     program = _program()
-    if _needs_no_kubeconfig(arguments):
-        return Place(program, None)
-    return Place(program, _kubeconfig())
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return Place(program, None)  # within a pod kubectl finds the cluster by itself
+    try:
+        return Place(program, _kubeconfig())
+    except UsageError:
+        # What looks as if it needed none may be the value of an option, or for a program in a container.
+        if _needs_no_kubeconfig(arguments):
+            return Place(program, None)
+        raise
 
 
 def cluster_there() -> bool:
@@ -77,8 +83,6 @@ def _program() -> tuple[str, ...]:
 
 
 def _needs_no_kubeconfig(arguments: Sequence[str]) -> bool:
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return True  # within a pod kubectl finds the cluster by itself
     given = [argument.partition("=")[0] for argument in arguments]
     if any(name in given for name in (*_ADDRESSES, "--help", "-h", "--client")):
         return True

@@ -71,6 +71,16 @@ def test_arguments_may_say_where_the_cluster_is(program, arguments):
     assert find_place(arguments).kubeconfig is None
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["exec", "p", "--", "df", "-h"], ["-n", "config", "get", "pods"], ["get", "pods", "--context", "help"]],
+)
+def test_what_only_looks_as_if_it_asked_no_cluster_gets_one(program, tmp_path, arguments):
+    program("exit 0")
+    (tmp_path / "k3s.yaml").write_text("{}")
+    assert find_place(arguments).kubeconfig == str(tmp_path / "k3s.yaml")
+
+
 def test_k3s_stands_in_for_kubectl_and_its_absence_is_named(program, tmp_path):
     (tmp_path / "k3s.yaml").write_text("{}")
     with pytest.raises(UsageError, match="no kubectl on the PATH"):
