@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.cli.ending import ended_by_signals
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -48,6 +50,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON.")
 @click.argument("playbook", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[HOST] [ANSIBLE ARGUMENTS]...")
+@ended_by_signals()
 def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
     """Run an Ansible PLAYBOOK on HOST: this machine unless one is named, else by SSH.
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.cli.ending import ended_by_signals
+
 if TYPE_CHECKING:
     from charon.engines.cluster import Volume
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--storage-class", default="charon-local", show_default=True, help="Whose volumes.")
 @click.option("--dry-run", is_flag=True, help="Only show what is released.")
+@ended_by_signals()
 def reclaim(storage_class: str, dry_run: bool) -> int:
     """Take the former claim off released volumes, so that a new inter-step buffer gets them.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.cli.ending import ended_by_signals
 from charon.cli.parameters import Seconds
 from charon.frames.errors import UsageError
 
@@ -104,6 +105,7 @@ class LocalOptions:
     metrics_port: int | None = None
 
 
+@ended_by_signals()
 def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s: float, quiet: bool = False) -> int:
     """Apply a manifest and wait until its pipeline runs."""
     from charon.adapters.kubernetes import Kubectl

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.cli.ending import ended_by_signals
+
 if TYPE_CHECKING:
     from charon.engines.embedded import RunInfo, Snapshot
 
@@ -38,6 +40,7 @@ def _status_here(pipeline: str | None, as_json: bool) -> int:
     return 0
 
 
+@ended_by_signals()
 def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: bool) -> int:
     from charon.adapters.kubernetes import Kubectl
     from charon.cli.cluster_view import cluster_lines

@@ -8,6 +8,7 @@ import time
 
 import click
 
+from charon.cli.ending import ended_by_signals
 from charon.cli.parameters import Seconds
 
 
@@ -50,6 +51,7 @@ def _stop_here(pipeline: str, timeout: float, *, namespace: str | None, no_drain
     return 0
 
 
+@ended_by_signals()
 def _stop_on_cluster(pipeline: str, namespace: str | None, timeout: float, *, no_drain: bool) -> int:
     import asyncio
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.server
+import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -226,6 +229,22 @@ VOLUMES = """cat <<'END'
  {"metadata": {"name": "v1"}, "spec": {"storageClassName": "other"}, "status": {"phase": "Released"}}]}
 END
 """
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("arguments", [["reclaim"], ["status", "p", "space"], ["kubectl", "get", "pods"]])
+def test_who_is_told_to_end_leaves_no_kubectl_behind(kubectl, number, arguments):
+    kubectl("exec sleep 60")
+    with subprocess.Popen([sys.executable, "-m", "charon.cli.main", *arguments]) as command:
+        children = []
+        deadline = time.monotonic() + 20
+        while not children and time.monotonic() < deadline:
+            time.sleep(0.05)
+            children = [child for child in psutil.Process(command.pid).children() if child.name() == "sleep"]
+        command.send_signal(number)
+        assert command.wait(10) == 128 + number
+    assert children
+    assert not psutil.wait_procs(children, timeout=5)[1]
 
 
 def test_reclaim_shows_and_touches_only_volumes_of_its_class(capsys, kubectl):

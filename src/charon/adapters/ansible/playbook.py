@@ -106,8 +106,8 @@ def _passing_on_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
         timers.append(timer)
 
     def told(number: int, _frame: object) -> None:
-        if number == signal.SIGTERM:
-            process.send_signal(number)
+        if number != signal.SIGINT:
+            process.send_signal(signal.SIGTERM)
         elif not timers:
             # A terminal sends Ctrl-C to Ansible too. Where it came to us alone, Ansible is still there.
             later(1.0, signal.SIGINT)
@@ -116,7 +116,7 @@ def _passing_on_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

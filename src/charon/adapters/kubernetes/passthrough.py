@@ -46,7 +46,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 @contextmanager
 def _signals_are_for(process: subprocess.Popen[bytes]) -> Generator[None]:
-    """Leave Ctrl-C to kubectl, which shares the terminal, and pass SIGTERM on to it."""
+    """Leave Ctrl-C to kubectl, which shares the terminal, and pass SIGTERM and SIGHUP on to it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,6 +58,7 @@ def _signals_are_for(process: subprocess.Popen[bytes]) -> Generator[None]:
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, lambda _number, _frame: None),
         signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, pass_on),
     }
     try:
         yield
