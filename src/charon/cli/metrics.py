@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from charon.cli.ending import ended_by_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -77,7 +78,7 @@ def metrics(
     }
     asked = _asked(queries, queries_file, {name: value for name, value in known.items() if value})
     kind = _kind(kind, output)
-    with _ended_by_sigterm():
+    with ended_by_signals():
         return _save(prometheus_url, asked, span, record, output, kind)
 
 
@@ -93,6 +94,8 @@ def _span(start: str | None, end: str | None, step: str | None, run_name: str | 
     end_ms = now_ms if record is None or record.ended_ns is None else -(-record.ended_ns // 1_000_000_000) * 1000
     if end is not None:
         end_ms = parse_time(end, now_ms)
+    elif record is not None and _was_cut_off(record):
+        click.echo(f"warning: nobody saw {record.name}@{record.at} end: asked until now; --end says better", err=True)
     if start is not None:
         start_ms = parse_time(start, now_ms)
     if start_ms is None:
@@ -273,27 +276,23 @@ async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:
 def _list_runs(*, as_json: bool) -> None:
     from charon.cli.records import records
 
-    found = [record.to_json() for record in records()]
+    found = records()
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps([record.to_json() for record in found]))
         return
-    for entry in found:
-        where = f"{entry['namespace']}/" if entry["namespace"] else ""
-        click.echo(f"{where}{entry['name']}@{entry['start']}  {entry['engine']}  ended {entry['end'] or 'not yet'}")
+    for record in found:
+        where = f"{record.namespace}/" if record.namespace else ""
+        ended = record.to_json()["end"] or ("unseen" if _was_cut_off(record) else "not yet")
+        click.echo(f"{where}{record.name}@{record.at}  {record.engine}  ended {ended}")
 
 
-@contextmanager
-def _ended_by_sigterm() -> Generator[None]:
-    """Let SIGTERM end the command as an exception does, so that nothing half-written stays."""
+def _was_cut_off(record: RunRecord) -> bool:
+    """Return whether a run on this machine was killed, so that nobody wrote down its end."""
+    from charon.cli.records import records
+    from charon.engines.embedded import find_runs
 
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if record.engine != "embedded" or record.ended_ns is not None:
+        return False
+    # One of a name runs here at a time, and the latest is it.
+    latest = [found for found in records(record.name) if found.engine == "embedded"][-1]
+    return record != latest or record.name not in {run.pipeline for run in find_runs()}

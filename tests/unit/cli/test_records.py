@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,10 +101,33 @@ def test_runs_are_listed(clock, capsys):
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "a/p@2025-08-18T14:47:57Z  numaflow  ended 2025-08-18T14:48:07Z",
-        "q@2025-08-18T14:48:07Z  embedded  ended not yet",
+        # It is not on: it was killed.
+        "q@2025-08-18T14:48:07Z  embedded  ended unseen",
     ]
     assert run_command(cli, ["metrics", "--list-runs", "--format", "json"]) == 0
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["p", "q"]
+
+
+def test_a_run_that_is_on_is_told_from_one_that_was_killed(clock, capsys, monkeypatch):
+    records.begin("p", engine="embedded")
+    clock(10)
+    records.begin("p", engine="embedded")
+    monkeypatch.setattr("charon.engines.embedded.find_runs", lambda: [SimpleNamespace(pipeline="p")])
+    assert run_command(cli, ["metrics", "--list-runs"]) == 0
+    assert [line.split("ended ")[1] for line in capsys.readouterr().out.splitlines()] == ["unseen", "not yet"]
+
+
+def test_metrics_of_a_run_that_was_killed_say_that_its_end_is_not_known(clock, capsys, monkeypatch):
+    records.begin("p", engine="embedded")
+    clock(10)
+    call = ["metrics", "http://127.0.0.1:9", "--query", "up", "--run", "p"]
+    assert run_command(cli, call) == 1
+    assert "nobody saw p@2025-08-18T14:47:57Z end" in capsys.readouterr().err
+    assert run_command(cli, [*call, "--end", "2025-08-18T14:48:00Z"]) == 1
+    assert "nobody saw" not in capsys.readouterr().err
+    monkeypatch.setattr("charon.engines.embedded.find_runs", lambda: [SimpleNamespace(pipeline="p")])
+    assert run_command(cli, call) == 1
+    assert "nobody saw" not in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_down_leaves_nothing(tmp_path, monkeypatch):
