@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from charon.vertices.roles import Role
 
 _log = logging.getLogger("charon")
+_WHOLE = {"NUMAFLOW_REPLICA": 0, "CHARON_REPLICA": 0, "CHARON_READ_BATCH_SIZE": 1}
+"""Variables that hold a whole number, and the least that each may be."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def vertex() -> None:
     """One vertex of a pipeline; started by an engine."""
+    _check_numbers()
     _take_names()
     logging.basicConfig(
-        level=os.environ.get("CHARON_LOG", "INFO"),
+        level=_level(os.environ.get("CHARON_LOG", "INFO")),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
@@ -106,6 +109,19 @@ def log_sink(quiet: bool) -> None:
     from charon.cli.assembly import make_log_sink
 
     _run(make_log_sink(quiet=quiet))
+
+
+def _check_numbers() -> None:
+    for name, least in _WHOLE.items():
+        text = os.environ.get(name, str(least))
+        if not (text.isascii() and text.isdigit() and int(text) >= least):
+            raise UsageError(f"{name} is {text!r}: it takes a whole number from {least} up")
+
+
+def _level(name: str) -> str:
+    if name not in logging.getLevelNamesMapping():
+        raise UsageError(f"CHARON_LOG is {name!r}: it takes one of {', '.join(logging.getLevelNamesMapping())}")
+    return name
 
 
 def _take_names() -> None:

@@ -295,6 +295,10 @@ def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
+        ({"CHARON_METRICS_PORT": "70000"}, "CHARON_METRICS_PORT is '70000'"),
+        ({"CHARON_READ_BATCH_SIZE": "0"}, "CHARON_READ_BATCH_SIZE is '0'"),
+        ({"CHARON_REPLICA": "one"}, "CHARON_REPLICA is 'one'"),
+        ({"CHARON_LOG": "loud"}, "CHARON_LOG is 'loud'"),
         ({"CHARON_LEDGER": "http://somewhere:1"}, "is no address of a nats-server"),
         ({"CHARON_LEDGER": "nats://me:secret-word@host:4222"}, "do not belong in the address"),
         ({"CHARON_METRICS_PORT": "metrics"}, "CHARON_METRICS_PORT is 'metrics'"),

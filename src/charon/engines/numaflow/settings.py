@@ -79,7 +79,7 @@ class NumaflowSettings:
             sockets=Path(environment.get("CHARON_NUMAFLOW_SOCKETS", _SOCKETS)),
             ledger=_address(url, environment) if url else None,
             metrics_host=environment.get("CHARON_METRICS_HOST", "0.0.0.0"),  # noqa: S104 - as above
-            metrics_port=int(_number("CHARON_METRICS_PORT", port)) if port else None,
+            metrics_port=int(_number("CHARON_METRICS_PORT", port, 65536)) if port else None,
             drain_s=_number("CHARON_DRAIN_S", environment.get("CHARON_DRAIN_S", "20")),
         )
 
@@ -103,11 +103,11 @@ def _address(url: str, environment: Mapping[str, str]) -> Address:
         raise UsageError(f"CHARON_LEDGER: {error}") from None
 
 
-def _number(name: str, text: str) -> float:
+def _number(name: str, text: str, below: float = 1e6) -> float:
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0.0 <= number < 1e6:
-        raise UsageError(f"{name} is {text!r}: it takes a number from 0 up")
+    if not 0.0 <= number < below:
+        raise UsageError(f"{name} is {text!r}: it takes a number from 0 up, below {below:.0f}")
     return number
