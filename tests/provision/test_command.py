@@ -18,6 +18,8 @@ import pytest
 from calls import ROOT, charonctl, clean_environment, inventory
 from node import PASSWORD
 
+from charon.adapters.ansible import wants_become
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -94,7 +96,13 @@ def test_what_ansible_cannot_read_gives_its_own_status(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read: No such file"), ("a: [", "is not YAML"), ("a: b", "is no playbook")],
+    [
+        (None, "cannot be read: No such file"),
+        ("a: [", "is not YAML"),
+        ("a: b", "is no playbook"),
+        ("- a: 2025-13-45", "is not YAML"),
+        ("[" * 5000, "is not YAML"),
+    ],
 )
 def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, content: str | None, said: str) -> None:
     play = tmp_path / "play.yaml"
@@ -105,6 +113,27 @@ def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, content: str | No
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"error: {play} ")
     assert said in done.stderr
+
+
+@pytest.mark.timeout(60)
+def test_who_becomes_another_is_found_among_aliases(tmp_path: Path) -> None:
+    bomb = "".join(f"    a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    play = tmp_path / "play.yaml"
+    play.write_text(f"- hosts: all\n  vars: &self\n    a0: &a0 [x, x]\n{bomb}    again: *self\n")
+    assert not wants_become(play)
+    play.write_text(play.read_text() + "  tasks:\n    - become: true\n")
+    assert wants_become(play)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("requirements.yml", "a:\n- [\n"), ("requirements.yml", "a: 2025-13-45")]
+)
+def test_requirements_that_cannot_be_read_are_one_line(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    done = charonctl(playbook(tmp_path / "play.yaml", GOOD))
+    assert (done.status, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"error: {tmp_path / name} cannot be read")
 
 
 @pytest.mark.parametrize(

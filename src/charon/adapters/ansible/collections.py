@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from charon.adapters.ansible.tools import find_tool
+from charon.adapters.ansible.tools import YAML_FAULTS, find_tool
 from charon.frames.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -52,8 +52,12 @@ def _installed(name: str, folders: Sequence[Path]) -> str | None:
     for folder in folders:
         manifest = folder / "ansible_collections" / name.replace(".", "/") / "MANIFEST.json"
         if manifest.is_file():
-            about = cast("dict[str, Any]", json.loads(manifest.read_text()))
-            return str(about.get("collection_info", {}).get("version", ""))
+            try:
+                about = cast("dict[str, Any]", json.loads(manifest.read_text()))
+                return str(about.get("collection_info", {}).get("version", ""))
+            except (OSError, ValueError, AttributeError):
+                # Cut off while it was written: as good as not there.
+                return None
     return None
 
 
@@ -80,8 +84,8 @@ def install_missing(requirements: Path, environment: Mapping[str, str]) -> None:
 def _wanted(requirements: Path) -> dict[str, str]:
     try:
         document = yaml.safe_load(requirements.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UsageError(f"{requirements} cannot be read: {error}") from error
+    except (OSError, yaml.YAMLError, *YAML_FAULTS) as error:
+        raise UsageError(f"{requirements} cannot be read: {' '.join(str(error).split())}") from error
     listed = cast("dict[str, Any]", document).get("collections", []) if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise UsageError(f"{requirements} names no collections")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+YAML_FAULTS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
+"""What PyYAML passes on besides its own errors: of a date of a 13th month, a tag that does not fit, many brackets."""
+
+
 def find_tool(name: str) -> Path:
     """Return the path of one of Ansible's programs: the one beside this Python, else the one on the path.
 
@@ -48,19 +52,29 @@ def wants_become(playbook: Path) -> bool:
         plays = yaml.safe_load(playbook.read_text())
     except OSError as error:
         raise UsageError(f"{playbook} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, *YAML_FAULTS) as error:
         raise UsageError(f"{playbook} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(plays, list) or not all(isinstance(play, dict) for play in cast("list[Any]", plays)):
         raise UsageError(f"{playbook} is no playbook: it should be a list of plays")
     return _says_become(cast("object", plays))
 
 
-def _says_become(part: object) -> bool:
-    if isinstance(part, dict):
-        known = cast("dict[str, object]", part)
-        return bool(known.get("become")) or any(_says_become(value) for value in known.values())
-    if isinstance(part, list):
-        return any(_says_become(value) for value in cast("list[object]", part))
+def _says_become(whole: object) -> bool:
+    # Each part once: with aliases the same one stands in many places, or in itself.
+    seen: set[int] = set()
+    left = [whole]
+    while left:
+        part = left.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            known = cast("dict[str, object]", part)
+            if known.get("become"):
+                return True
+            left += known.values()
+        elif isinstance(part, list):
+            left += cast("list[object]", part)
     return False
 
 
@@ -92,6 +106,9 @@ def needs_sudo_password(arguments: Sequence[str], environment: Mapping[str, str]
 
 
 def _status(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    return subprocess.run(  # noqa: S603
-        command, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
-    ).returncode
+    try:
+        return subprocess.run(  # noqa: S603
+            command, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        ).returncode
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"{command[0]} does not answer whether it wants a password") from error
