@@ -45,13 +45,12 @@ class LedgerBook:
     def add(self, channel: str, epoch_ns: int, scan: str, state: str, unique_id: int) -> bool:
         """Note that a frame has reached a state; return whether that is new."""
         with self._lock:
-            epoch = self._epoch(channel, epoch_ns)
-            if not epoch.scan:
-                epoch.scan = scan
-            ids = epoch.sets.get(state)
-            if ids is None:
-                ids = epoch.sets[state] = IdSet()
-            return ids.add(unique_id)
+            return self._ids(channel, epoch_ns, scan, state).add(unique_id)
+
+    def add_range(self, channel: str, epoch_ns: int, scan: str, state: str, numbers: tuple[int, int]) -> None:
+        """Note that frames that follow each other, from the first number to the last, have reached a state."""
+        with self._lock:
+            self._ids(channel, epoch_ns, scan, state).add_range(*numbers)
 
     def count(self, channel: str, epoch_ns: int, key: str, n: int = 1) -> None:
         """Count something that needs no names."""
@@ -121,6 +120,15 @@ class LedgerBook:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"this is no ledger: {error!r} in {str(document)[:80]}") from error
         return book
+
+    def _ids(self, channel: str, epoch_ns: int, scan: str, state: str) -> IdSet:
+        epoch = self._epoch(channel, epoch_ns)
+        if not epoch.scan:
+            epoch.scan = scan
+        ids = epoch.sets.get(state)
+        if ids is None:
+            ids = epoch.sets[state] = IdSet()
+        return ids
 
     def _epoch(self, channel: str, epoch_ns: int) -> Epoch:
         key = (channel, epoch_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -56,18 +57,26 @@ class _Prepared:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Missed:
-    """What is left of an update that found the ring full: its name, to be counted in its turn."""
+    """What is left of updates that found the ring full one after the other: names, to be counted in their turn."""
 
     received_ns: int
-    id: FrameId
+    first: FrameId
+    last: FrameId
+
+    def follows(self, found: FrameId) -> bool:
+        """Take in the next frame, where it is the next one."""
+        if found.unique_id != self.last.unique_id + 1 or found.time_ns < self.last.time_ns:
+            return False
+        self.last = found
+        return True
 
     def identify(self) -> FrameId:
-        return self.id
+        return self.first
 
     def frame(self) -> Frame:
-        raise LookupError(self.id.name)
+        raise LookupError(self.first.name)
 
 
 class SourceVertex:
@@ -101,6 +110,8 @@ class SourceVertex:
         self.book = LedgerBook()
         self._geometry = geometry
         self._ring: deque[Update] = deque()
+        # What was missed last may still grow: for it to be taken and to grow is never at once.
+        self._growing = threading.Lock()
         self._ring_bytes = ring_bytes
         # Until the first frame tells its size, this many are let wait.
         self._ring_places = 256
@@ -146,9 +157,13 @@ class SourceVertex:
     def _overflow(self, update: Update) -> None:
         self.stats.count("overflow")
         try:
-            self._ring.append(_Missed(update.received_ns, update.identify()))
+            found = update.identify()
         except BadFrameError:
             return
+        with self._growing:
+            last = self._ring[-1] if self._ring else None
+            if not (isinstance(last, _Missed) and last.follows(found)):
+                self._ring.append(_Missed(update.received_ns, found, found))
         if not self._overflowing:
             self._overflowing = True
             _log.warning("channel %s: frames come faster than the buffer takes them; some are missed", self.channel)
@@ -240,8 +255,9 @@ class SourceVertex:
 
     def _take(self) -> list[Update]:
         handful: list[Update] = []
-        while self._ring and len(handful) < _HANDFUL:
-            handful.append(self._ring.popleft())
+        with self._growing:
+            while self._ring and len(handful) < _HANDFUL:
+                handful.append(self._ring.popleft())
         self._in_hand += len(handful)
         return handful
 
@@ -296,6 +312,8 @@ class SourceVertex:
             found = update.identify()
         except BadFrameError as error:
             return self._pass_over(error)
+        if isinstance(update, _Missed):
+            return self._missed(update.first, update.last)
         try:
             frame = update.frame()
         except BadFrameError as error:
@@ -303,8 +321,6 @@ class SourceVertex:
                 # What an area detector's channel holds before its first frame: nothing was published yet.
                 return self._pass_over(error)
             frame = error
-        except LookupError:
-            return self._missed(found)
         frame_id, again = self._epochs.place(found)
         unsure, self._unsure = self._unsure, None
         if again and frame_id != unsure:
@@ -317,8 +333,10 @@ class SourceVertex:
     def _give_up(self) -> None:
         """Note what nobody will prepare any more."""
         while self._ring:
+            update = self._ring.popleft()
             with suppress(BadFrameError):
-                self._missed(self._ring.popleft().identify())
+                found = update.identify()
+                self._missed(found, update.last if isinstance(update, _Missed) else found)
 
     def _pass_over(self, error: BadFrameError) -> None:
         # What carries no name is no frame that one could account for.
@@ -329,10 +347,13 @@ class SourceVertex:
             return
         self.stats.say(f"channel {self.channel}: passed over an update that is no frame: {error.detail}")
 
-    def _missed(self, found: FrameId) -> None:
-        frame_id, again = self._epochs.place(found)
-        if not again:
-            self.book.add(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), "missed", frame_id.unique_id)
+    def _missed(self, first: FrameId, last: FrameId) -> None:
+        """Note frames that follow each other."""
+        frame_id, again = self._epochs.place(first)
+        self._epochs.place(last)
+        numbers = first.unique_id + again, last.unique_id
+        if numbers[0] <= numbers[1]:
+            self.book.add_range(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), "missed", numbers)
 
     def _prepare_frame(self, update: Update, frame_id: FrameId, frame: Frame | BadFrameError) -> _Prepared:
         if isinstance(frame, BadFrameError):

@@ -99,6 +99,27 @@ def test_what_finds_the_ring_full_is_missed_and_nothing_else(fakes):
     assert (found.published, found.missed, found.accepted) == (300, 44, 256)
 
 
+def test_however_many_frames_find_the_ring_full_it_stays_small(fakes):
+    vertex = SourceVertex(CHANNEL)
+    updates = [fakes.Update(n) for n in range(1, 5001) if n != 2000]
+    restarted = [fakes.Update(n, time_ns=9000 + n) for n in range(1, 1001)]
+
+    async def main():
+        for update in updates + restarted:
+            vertex.on_update(update)
+        assert vertex.pending < 256 + 8
+        stop = asyncio.Event()
+        stop.set()
+        await asyncio.wait_for(vertex.work([fakes.Outlet()], stop), 20)
+
+    asyncio.run(main())
+    assert ids(vertex, "missed", 1001) == [[257, 1999], [2001, 5000]]
+    assert ids(vertex, "missed", 9001) == [[1, 1000]]
+    found = account(vertex)
+    assert (found.published, found.missed, found.accepted) == (6000, 5744, 256)
+    assert vertex.stats.counts["overflow"] == 4999 - 256 + 1000
+
+
 def test_what_the_ring_holds_when_the_reader_gives_up_is_missed(fakes):
     async def main():
         vertex = SourceVertex(CHANNEL, in_flight=4)
