@@ -76,14 +76,19 @@ def resident_bytes() -> int:
 async def keep_ledger(
     document: Callable[[], dict[str, Any]], ledger: Ledger, stop: asyncio.Event, period_s: float = 0.25
 ) -> None:
-    """Write the document every so often until told to stop, and once more then."""
-    last = False
+    """Write the document every so often until told to stop, and once more then.
+
+    A document that has become large is written less often: the vertex has other things to do.
+    """
+    last, took_s = False, 0.0
     while not last:
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), period_s)
+            await asyncio.wait_for(stop.wait(), max(period_s, 20 * took_s))
         # Not after it was written: what was done in the meantime would not be in it.
-        last = stop.is_set()
+        last, began = stop.is_set(), time.thread_time()
+        page = document()
+        took_s = time.thread_time() - began
         try:
-            await ledger.save(document())
+            await ledger.save(page)
         except UnavailableError as error:
             _log.debug("the ledger waits: %s", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from charon.vertices.runner import keep_ledger
 
@@ -35,3 +36,25 @@ def test_what_is_done_while_a_page_is_being_written_is_on_the_last_one():
         return ledger.pages
 
     assert asyncio.run(run())[-1] == {"done": 2}
+
+
+def test_a_document_that_takes_long_is_written_less_often():
+    made = 0
+
+    def slow():
+        nonlocal made
+        made += 1
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
+        return {}
+
+    async def run():
+        stop = asyncio.Event()
+        keeping = asyncio.create_task(keep_ledger(slow, SlowLedger(), stop, 0.001))
+        await asyncio.sleep(1.0)
+        stop.set()
+        await keeping
+
+    asyncio.run(run())
+    assert made <= 5
