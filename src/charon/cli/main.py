@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -150,11 +152,25 @@ def run_command(command: click.Command, arguments: Sequence[str] | None, name: s
         # Imported only now: the room of the frames brings NumPy, which would slow down every help text.
         from charon.frames.errors import UnavailableError, UsageError
 
+        if _of_stdout(error):
+            _give_up_stdout()
+            error = UnavailableError(f"the output cannot be written: {error}")
         if not isinstance(error, UsageError | UnavailableError):
             raise
         click.echo(f"error: {error}", err=True)
         return 2 if isinstance(error, UsageError) else 1
     return result if isinstance(result, int) else 0
+
+
+def _of_stdout(error: Exception) -> bool:
+    """Return whether a disk is full, or gone, behind what has no name: what is written to a file names it."""
+    full = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+    return type(error) is OSError and error.errno in full and error.filename is None
+
+
+def _give_up_stdout() -> None:
+    """Let go what is not written yet: Python would try again at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -82,6 +83,22 @@ def test_status_where_nothing_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert run_command(cli, ["status"]) == 2
     assert capsys.readouterr().err == "error: no pipeline runs here; start one with: charonctl run FILE --local\n"
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["metrics", "--list-runs", "--format", "json"]])
+def test_a_full_disk_behind_stdout_is_one_line(arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "charon.cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: the output cannot be written: [Errno 28] No space left on device\n",
+    )
 
 
 def test_help_loads_nothing_heavy():
