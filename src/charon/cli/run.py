@@ -15,6 +15,7 @@ from charon.cli.parameters import Seconds
 from charon.frames.errors import UsageError
 
 if TYPE_CHECKING:
+    from charon.engines.embedded import Snapshot
     from charon.engines.manifest import Pipeline
 
 
@@ -148,7 +149,7 @@ def run_here(name: str, given: LocalOptions) -> int:
     from charon.cli import records
     from charon.cli.fetch import local_file
     from charon.cli.session import Session, Stillness, write_json
-    from charon.engines.embedded import EngineError, Options, Snapshot
+    from charon.engines.embedded import EngineError, Options
     from charon.engines.manifest import read_pipeline
 
     with local_file(name) as manifest:
@@ -188,8 +189,18 @@ def run_here(name: str, given: LocalOptions) -> int:
                 records.end(pipeline.name, namespace="")
                 write_json(folder / "summary.json", session.summary())
     session.say_summary()
+    if given.quiet and session.final is not None:
+        say_what_was_held_back(session.final)
     click.echo(f"results: {folder}")
     return 0 if session.complete and session.final is not None and session.final.account.lost == 0 else 1
+
+
+def say_what_was_held_back(final: Snapshot) -> None:
+    """Give the last message of each replica: without it, nothing tells why frames were rejected."""
+    for vertex, pages in final.by_vertex().items():
+        for page in pages:
+            for line in page.get("said", [])[-1:]:
+                click.echo(f"! {vertex}: {line}", err=True)
 
 
 def warn_of_what_is_passed_over(pipeline: Pipeline) -> None:

@@ -1,11 +1,12 @@
-"""What `charonctl run --local` says of its output folder."""
+"""What `charonctl run --local` says of its folder and of what went wrong."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from charon.cli.main import cli, run_command
-from charon.cli.run import claim_output
+from charon.cli.run import claim_output, say_what_was_held_back
 
 LIVE = Path(__file__).parents[3] / "workflows" / "aps" / "numaflow-aps-live.yaml"
 
@@ -23,3 +24,9 @@ def test_going_on_where_nothing_is_says_so(capsys, tmp_path):
     (tmp_path / "misspelt" / "log").mkdir()
     claim_output(tmp_path / "misspelt", resume=True)
     assert capsys.readouterr().err == ""
+
+
+def test_a_quiet_run_says_at_its_end_why_frames_were_rejected(capsys):
+    pages = {"in": [{"said": ["frame 1: 64x64", "frame 2: 64x64"]}, {"said": []}], "cat": [{}]}
+    say_what_was_held_back(SimpleNamespace(by_vertex=lambda: pages))
+    assert capsys.readouterr().err == "! in: frame 2: 64x64\n"
