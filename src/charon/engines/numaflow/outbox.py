@@ -7,9 +7,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from charon.frames import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# Numaflow takes 64 MiB with what gRPC puts around a payload.
+_MOST_BYTES = 64 * 2**20 - 4096
 PARTITION = 0
 """The partition of every offset. Numaflow's message ids hold it: were it the replica's, a frame that two
 replicas read would have two ids, and would count twice."""
@@ -55,7 +59,17 @@ class Outbox:
         self._reader_count = 0
 
     async def send(self, payload: bytes, name: str, answers: object = None) -> bool:  # noqa: ARG002 - a source answers nobody
-        """Return True when Numaflow has acknowledged the message; whether it was new, Numaflow does not tell."""
+        """Return True when Numaflow has acknowledged the message; whether it was new, Numaflow does not tell.
+
+        Raises
+        ------
+        UsageError
+            If the message is larger than Numaflow takes at all: nothing behind it would ever be read.
+        """
+        if len(payload) > _MOST_BYTES:
+            raise UsageError(
+                f"{name}: a message of {len(payload)} bytes is larger than Numaflow takes: let frames be binned"
+            )
         offset = name.encode()
         entry = self._entries.get(offset)
         if entry is None:

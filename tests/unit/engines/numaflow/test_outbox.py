@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charon.engines.numaflow.outbox import Outbox
+from charon.frames import UsageError
 
 
 async def _send(outbox, *names):
@@ -48,6 +49,16 @@ def test_one_name_sent_twice_is_one_message_and_both_hear_of_it():
         await asyncio.sleep(0)
         outbox.acknowledge([b"a"])
         assert await other is True
+
+    asyncio.run(run())
+
+
+def test_what_numaflow_never_takes_does_not_stand_before_the_rest():
+    async def run():
+        outbox = Outbox()
+        with pytest.raises(UsageError, match="larger than Numaflow takes"):
+            await outbox.send(bytes(64 * 2**20), "a/1/1")
+        assert outbox.unacknowledged == 0
 
     asyncio.run(run())
 
