@@ -13,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
-from charon.adapters.prometheus import saving
+from charon.adapters.prometheus import client, saving
 from charon.cli.main import cli, run_command
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
@@ -256,6 +257,16 @@ def test_a_list_of_another_form_is_one_line(capsys, answering):
             status, out, err = call(capsys, url, "--list-metrics", *more)
             assert (status, out, len(err.splitlines())) == (1, "", 1)
             assert "list of names" in err
+
+
+def test_what_takes_connections_and_never_answers_is_given_up_soon(capsys, monkeypatch):
+    monkeypatch.setattr(client, "_ALIVE", httpx.Timeout(0.3))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for more in (["--query", "up"], ["--list-metrics"]):
+            status, out, err = call(capsys, url, *more)
+            assert (status, out, len(err.splitlines())) == (1, "", 1)
+            assert "does not answer in time" in err
 
 
 def test_what_a_server_says_stays_in_its_line(capsys, answering):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Prometheus itself answers 20 at once, and gives up on a query after two minutes.
 _AT_ONCE = 8
 _TIMEOUT = httpx.Timeout(130.0, connect=5.0)
+# What it has at hand it tells at once.
+_ALIVE = httpx.Timeout(15.0, connect=5.0)
 # Times are between 1970 and 9999.
 _LAST_S = 253_402_300_800
 
@@ -116,9 +118,9 @@ class Prometheus:
             If nothing answers, or something that is no Prometheus.
         """
         try:
-            return _one_line((await self._ask("GET", "api/v1/status/buildinfo", {}))["version"])
+            return _one_line((await self._ask("GET", "api/v1/status/buildinfo", {}, _ALIVE))["version"])
         except QueryError:
-            await self._ask_or_say("GET", "api/v1/query", {"query": "1"})
+            await self._ask_or_say("GET", "api/v1/query", {"query": "1"}, _ALIVE)
             return ""
         except (KeyError, TypeError):
             return ""
@@ -195,20 +197,22 @@ class Prometheus:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise QueryError(f"the answer has another form than a matrix: {error!r}") from error
 
-    async def _ask_or_say(self, method: str, path: str, fields: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+    async def _ask_or_say(self, method: str, path: str, fields: dict[str, str], limit: httpx.Timeout = _TIMEOUT) -> Any:  # noqa: ANN401 - JSON
         try:
-            return await self._ask(method, path, fields)
+            return await self._ask(method, path, fields, limit)
         except QueryError as error:
             raise UnavailableError(f"Prometheus at {self.url} answers: {error}") from error
 
-    async def _ask(self, method: str, path: str, fields: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
-        return (await self._fetch(method, path, fields)).get("data")
+    async def _ask(self, method: str, path: str, fields: dict[str, str], limit: httpx.Timeout = _TIMEOUT) -> Any:  # noqa: ANN401 - JSON
+        return (await self._fetch(method, path, fields, limit)).get("data")
 
-    async def _fetch(self, method: str, path: str, fields: dict[str, str]) -> dict[str, Any]:
+    async def _fetch(
+        self, method: str, path: str, fields: dict[str, str], limit: httpx.Timeout = _TIMEOUT
+    ) -> dict[str, Any]:
         """Return the API's answer; raise QueryError with Prometheus's words, UnavailableError where there are none."""
         sent = {"data": fields} if method == "POST" else {"params": fields}
         try:
-            response = await self._client.request(method, path, **sent)  # type: ignore[arg-type]
+            response = await self._client.request(method, path, timeout=limit, **sent)  # type: ignore[arg-type]
         except httpx.TimeoutException as error:
             raise UnavailableError(f"Prometheus at {self.url} does not answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
