@@ -29,7 +29,8 @@ _SECRET = re.compile(
             rf"(?:^|\s)--?[\w.-]*{_WORD}[\w.-]*\s+\S",  # --token …
             rf"\b{_WORD}\s+is\b",
             r"\bcreate\s+(?:\S+\s+)*?(?:secret|token)\b",
-            r"://[^/\s@]*:[^/\s@]+@",  # https://me:…@host
+            r"://[^/\s@]+@|://[^/\s@]*:[^\s@]*[^\s@\d/][^\s@]*@",  # https://token@host, https://me:…@host
+            r"(?:^|\s)-u\s*[\w.-]+:\S|\bstringData\b",  # curl -u me:…
             r"\b(?:bearer|basic)\s+\S",
             r"-----BEGIN|\beyJ[\w-]{8,}|\bgh[opsu]_\w{8,}|\bglpat-\w{8,}|\bAKIA\w{8,}",
         )
