@@ -105,6 +105,29 @@ def test_no_secret_is_written_down_and_none_is_logged() -> None:
     assert silent == []
 
 
+def test_k3s_is_called_where_it_is() -> None:
+    # The path that sudo sets on relatives of Red Hat has no /usr/local/bin.
+    calls = [
+        f"{path.relative_to(ANSIBLE)}: {task['name']}"
+        for path in sorted((ANSIBLE / "roles").glob("*/tasks/*.yml"))
+        for task in tasks_of(path)
+        for told in [task.get("ansible.builtin.command") or ""]
+        if (told if isinstance(told, str) else told.get("cmd", "")).startswith(("k3s ", "helm ", "kubectl "))
+    ]
+    assert calls == []
+    settings = yaml.safe_load((ANSIBLE / "roles/charon/defaults/main.yml").read_text())
+    assert settings["charon_kubectl"].startswith("/usr/local/bin/k3s kubectl ")
+
+
+@pytest.mark.parametrize(("said", "changed"), [("node/n labeled", True), ("node/n not labeled", False)])
+def test_a_node_that_has_its_label_is_not_changed(said: str, changed: bool) -> None:
+    tasks = tasks_of(ANSIBLE / "roles/gpu_resources/tasks/main.yml")
+    mark = next(task for task in tasks if task.get("register") == "gpu_resources_marked")
+    pattern = re.search(r"search\('(.*)'\)$", mark["changed_when"])
+    assert pattern is not None
+    assert bool(re.search(pattern[1], said)) is changed
+
+
 def monitors() -> dict[str, dict]:
     """Return what the role monitors applies, rendered by Ansible."""
     template = ANSIBLE / "roles/monitors/templates/monitors.yaml.j2"
