@@ -198,6 +198,22 @@ def test_a_gpu_brings_the_toolkit_and_restarts_k3s(
     assert (again.status, again.changed("node1")) == (0, [])
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_nothing_is_deleted_behind_a_mount_that_stays(held: bool, node: Node) -> None:
+    shutil.copy(ANSIBLE / "roles/k3s_removal/files/let-go.sh", node.root / "root/let-go.sh")
+    stub = "mkdir -p /root/bin && ln -sf /bin/false /root/bin/umount && PATH=/root/bin:$PATH" if held else "true;"
+    volume = "/var/lib/kubelet/pods/with\\ blank"
+    done = node.run(
+        f"unshare --mount sh -c '"
+        f"mount -t tmpfs none /var/lib && mkdir -p {volume} && mount -t tmpfs none {volume} && "
+        f"{stub} sh /root/let-go.sh'",
+        check=False,
+    )
+    assert done.returncode == int(held), done.stderr
+    assert ("still mounted" in done.stderr) is held
+    assert ("unmounted /var/lib/kubelet/pods/with blank" in done.stdout) is not held
+
+
 def test_deprovisioning_leaves_the_node_as_it_was(first, bare: str, hosts: Path, node: Node) -> None:
     done = charonctl("--json", AWAY, "-i", hosts)
     assert done.status == 0, done.stderr
