@@ -317,6 +317,17 @@ def test_a_released_volume_is_made_available_again(cluster, namespace, volumes, 
     assert phases(cluster, volumes) == ["Available", "Available", "Bound"]
 
 
+@pytest.mark.skipif(Path("/etc/rancher/k3s/k3s.yaml").exists(), reason="K3s is here, and its kubeconfig is found")
+def test_the_script_says_in_one_line_that_there_is_no_kubeconfig(tmp_path):
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [APS / "reclaim-pv.sh"], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "no kubeconfig" in done.stderr
+
+
 @pytest.mark.parametrize("way", ["command", "script"])
 def test_a_storage_class_without_volumes_is_named(cluster, way):
     done = reclaim(cluster, way, "no-such-class")

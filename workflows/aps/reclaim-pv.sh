@@ -9,7 +9,11 @@ if [[ $class == -* ]]; then
   exit 2
 fi
 
-if [[ -z ${KUBECONFIG:-} && ! -e ${HOME:-}/.kube/config && -r /etc/rancher/k3s/k3s.yaml ]]; then
+if [[ -z ${KUBECONFIG:-} && ! -e ${HOME:-}/.kube/config ]]; then
+  if [[ ! -r /etc/rancher/k3s/k3s.yaml ]]; then
+    echo "error: no kubeconfig in \$KUBECONFIG, ~/.kube/config or /etc/rancher/k3s/k3s.yaml" >&2
+    exit 2
+  fi
   export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
 fi
 if command -v kubectl >/dev/null; then
