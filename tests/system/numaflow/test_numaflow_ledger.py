@@ -145,6 +145,24 @@ def test_a_wrong_password_opens_nothing(server):
     asyncio.run(run())
 
 
+def test_a_page_of_a_hundred_thousand_gaps_finds_room(server):
+    server.start()
+    page = {"ledger": {"epochs": [{"sets": {state: [[n, n] for n in range(2, 200_002, 2)]}} for state in ("a", "b")]}}
+
+    async def run():
+        bus = await server.bus()
+        await bus.make_ledger("file")
+        await bus.save("in.0", {})
+        _, revision = await bus.read("in.0")
+        await bus.replace("in.0", page, revision)
+        assert await bus.load("in.0") == page
+        await bus.save("in.1", page)
+        assert await bus.documents() == {"in.0": page, "in.1": page}
+        await bus.close()
+
+    asyncio.run(run())
+
+
 def test_a_vertex_works_without_a_ledger_and_catches_up_when_it_comes(pods, server):
     pod = pods("out", "log-sink", "--quiet", **server.environment())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 LEDGER_BUCKET = "ledger"
+# nats-server takes 1 MiB unless it is told otherwise, and a page with many gaps is larger.
+_COMPRESS_BYTES = 64 * 2**10
+_ZLIB = b"\x78"
 _CONNECT_S = 5.0
 # JetStream's own numbers for too little memory, storage or either.
 _NO_ROOM = frozenset({10023, 10028, 10047})
@@ -322,7 +326,7 @@ class Bus:
             If the ledger does not answer.
         """
         try:
-            await (await self._ledger_bucket()).put(key, json.dumps(document).encode())
+            await (await self._ledger_bucket()).put(key, _value(document))
         except (NatsError, TimeoutError) as error:
             raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
 
@@ -337,7 +341,7 @@ class Bus:
             If the ledger does not answer.
         """
         try:
-            return await (await self._ledger_bucket()).update(key, json.dumps(document).encode(), revision)
+            return await (await self._ledger_bucket()).update(key, _value(document), revision)
         except KeyWrongLastSequenceError as error:
             raise OvertakenError(f"{key} has been written by somebody else") from error
         except (NatsError, TimeoutError) as error:
@@ -362,11 +366,17 @@ class Bus:
             raise UnavailableError(f"the ledger does not answer: {_said(error)}") from error
 
 
+def _value(document: Mapping[str, Any]) -> bytes:
+    """Return a document of the ledger as it is stored: compressed where it is large."""
+    text = json.dumps(document).encode()
+    return text if len(text) < _COMPRESS_BYTES else zlib.compress(text, 1)
+
+
 def _document(key: str, value: bytes | None) -> dict[str, Any] | None:
     """Return what a document of the ledger says; None where it says nothing that could be read."""
     try:
-        document = json.loads(value or b"null")
-    except ValueError as error:
+        document = json.loads(zlib.decompress(value) if value and value.startswith(_ZLIB) else value or b"null")
+    except (ValueError, zlib.error) as error:
         document = error
     if document is None or isinstance(document, dict):
         return document
