@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -62,6 +63,8 @@ def metrics(
     """Ask a Prometheus queries over a span of time and save the answers."""
     from charon.frames.errors import UsageError
 
+    # With --verbose, the requests are worth a line each, and not each step of each.
+    logging.getLogger("httpcore").setLevel(logging.INFO)
     if list_runs:
         _list_runs(as_json=kind == "json")
         return 0

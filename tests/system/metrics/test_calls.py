@@ -200,6 +200,7 @@ def test_a_password_in_the_url_is_not_logged(answering):
     )
     assert done.returncode == 0, done.stderr
     assert "HTTP Request" in done.stderr
+    assert "httpcore" not in done.stderr
     assert "secret-word" not in done.stderr
 
 
