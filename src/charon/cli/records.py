@@ -7,13 +7,19 @@ import os
 import re
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
 
 from charon.adapters.addresses import without_user
 from charon.adapters.prometheus.times import parse_time, rfc3339
 from charon.frames.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 Engine = Literal["embedded", "numaflow"]
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -51,6 +57,15 @@ class RunRecord:
         """Return the record as JSON values, with times that one can read."""
         ended = None if self.ended_ns is None else rfc3339(self.ended_ns // 1_000_000)
         return {**asdict(self), "start": self.at, "end": ended}
+
+
+@contextmanager
+def as_warning() -> Generator[None]:
+    """Say what cannot be written down, and go on: on the cluster it has happened already."""
+    try:
+        yield
+    except UnavailableError as error:
+        click.echo(f"warning: {error}", err=True)
 
 
 def begin(name: str, *, namespace: str = "", engine: Engine, manifest: str = "") -> RunRecord:

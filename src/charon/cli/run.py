@@ -109,6 +109,7 @@ class LocalOptions:
 @ended_by_signals()
 def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s: float, quiet: bool = False) -> int:
     """Apply a manifest and wait until its pipeline runs."""
+    from charon.adapters.addresses import without_user
     from charon.adapters.kubernetes import Kubectl
     from charon.cli import records
     from charon.cli.fetch import read_manifest
@@ -120,13 +121,14 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
     except UsageError as error:
         raise UsageError(f"{error}; to run on this machine add --local") from error
     text = read_manifest(manifest)
-    pipeline = parse_pipeline(text, manifest)
+    pipeline = parse_pipeline(text, without_user(manifest))
     namespace = pipeline.namespace or kubectl.namespace()
     on_cluster = ClusterPipeline(kubectl, pipeline.name, namespace)
     click.echo(on_cluster.apply(text, arguments), nl=False)
     if any(argument.startswith("--dry-run") for argument in arguments):
         return 0
-    records.begin(pipeline.name, namespace=namespace, engine="numaflow", manifest=manifest)
+    with records.as_warning():
+        records.begin(pipeline.name, namespace=namespace, engine="numaflow", manifest=manifest)
     if not wait:
         return 0
 

@@ -65,7 +65,8 @@ def _stop_on_cluster(pipeline: str, namespace: str | None, timeout: float, *, no
     kubectl = Kubectl()
     found = pipeline_on_cluster(kubectl, pipeline, namespace)
     stopped = found.stop(timeout, lambda line: click.echo(line, err=True), drain=not no_drain)
-    records.end(found.name, namespace=found.namespace)
+    with records.as_warning():
+        records.end(found.name, namespace=found.namespace)
     click.echo(f"{found.name} in namespace {found.namespace} has ended")
     try:
         snapshot = asyncio.run(read_account(kubectl, stopped.last, ended=bool(stopped.drained)))

@@ -151,6 +151,13 @@ def test_a_manifest_from_the_web_is_applied_as_it_is(capsys, kubectl, web, tmp_p
     assert '"namespace": "space"' in record.read_text()
 
 
+def test_a_run_that_cannot_be_written_down_goes_on(capsys, kubectl, tmp_path):
+    (tmp_path / "state").write_text("in the way")
+    kubectl("case $1 in get) echo 'Error from server (NotFound): no' >&2; exit 1;; esac")
+    assert run_command(cli, ["run", str(APS / "numaflow-aps.yaml"), "--no-wait"]) == 0
+    assert "warning: the run cannot be written down" in told(capsys)[1]
+
+
 def test_a_url_that_fails_is_one_line_and_status_1(capsys, kubectl, web):
     address, pages = web
     pages["/large"] = (200, b"#" * ((1 << 20) + 1))
@@ -181,6 +188,7 @@ def test_a_password_in_a_manifest_s_url_is_neither_told_nor_written_down(capsys,
     url = address.replace("//", "//me:secret-word@")
     assert run_command(cli, ["run", f"{url}/a", "--no-wait"]) == 0
     assert run_command(cli, ["run", f"{url}/.b", "--local"]) == 2
+    assert run_command(cli, ["run", f"{url}/.b"]) == 2
     kept = [path.read_text() for path in (tmp_path / "state").rglob("*.json")]
     assert kept
     assert "secret-word" not in "".join([*told(capsys), caplog.text, *kept])
