@@ -41,7 +41,9 @@ _FORMATS = ["json", "csv", "parquet"]
 @click.option("--run", "run_name", metavar="NAME[@TIME]", help="Times, namespace and pipeline of a recorded run.")
 @click.option("--namespace", help="What $namespace in a query stands for [any].")
 @click.option("--pipeline", help="What $pipeline in a query stands for [any].")
-@click.option("--output", type=click.Path(path_type=Path), help="File to save to; its folders are made [stdout].")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File to save to; its folders are made; - is stdout [stdout]."
+)
 @click.option("--format", "kind", type=click.Choice(_FORMATS), help="[by the output's suffix, else json]")
 @click.option("--list-metrics", is_flag=True, help="Only list the metrics that have samples in the span.")
 @click.option("--list-runs", is_flag=True, help="Only list the runs that --run can name.")
@@ -79,6 +81,8 @@ def metrics(
         "namespace": namespace if namespace is not None else (record.namespace if record else ""),
         "pipeline": pipeline if pipeline is not None else (record.name if record else ""),
     }
+    if output == Path("-"):
+        output = None
     asked = _asked(queries, queries_file, {name: value for name, value in known.items() if value})
     kind = _kind(kind, output)
     with ended_by_signals():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import click
@@ -19,12 +18,12 @@ class Seconds(click.FloatRange):
         The shortest.
     """
 
-    def __init__(self, least_s: float = 0.0) -> None:
-        super().__init__(least_s, _MOST_S)
+    def __init__(self, least_s: float = 0) -> None:
+        super().__init__(least_s)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
         """Return the time."""
         seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        if not seconds <= _MOST_S:
+            self.fail(f"{value!r} is no number of seconds that can be waited for", param, ctx)
         return seconds

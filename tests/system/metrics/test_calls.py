@@ -169,6 +169,13 @@ def test_a_device_is_written_to_and_not_replaced(capsys, answering):
     assert os.path.samestat(Path("/dev/null").stat(), before)
 
 
+def test_a_dash_is_stdout(capsys, tmp_path, answering, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = call(capsys, answering(sound()), "--query", "up", "--output", "-", "--format", "csv")
+    assert (status, out.splitlines()[0]) == (0, "query,metric,time,value")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_link_leads_to_the_file_that_is_replaced(capsys, tmp_path, answering):
     (tmp_path / "target.json").write_text("before")
     (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
