@@ -79,6 +79,23 @@ def test_no_container_has_more_rights_than_it_needs(name):
         assert "scratch" in [mount["name"] for mount in container["volumeMounts"]]
 
 
+def test_autoscaling_goes_up_in_time_and_down_again_while_frames_come():
+    *_, pipeline = yaml.safe_load_all((APS / "numaflow-aps-autoscaling.yaml").read_text())
+    cat = next(vertex for vertex in pipeline["spec"]["vertices"] if vertex["name"] == "cat")
+    length = cat["limits"]["bufferMaxLength"]
+    usable = length * pipeline["spec"]["limits"]["bufferUsageLimit"] / 100
+    target = length * cat["scale"]["targetBufferAvailability"] / 100
+
+    def wanted(replicas: int, waiting: int) -> int:
+        # As Numaflow v1.4 computes it, whose rounding takes a half up.
+        return max(1, int(target / ((usable - waiting) / replicas) + 0.5))
+
+    assert [wanted(replicas, 16) for replicas in (4, 3, 2, 1)] == [3, 2, 1, 1]
+    assert [wanted(1, waiting) for waiting in (5100, 5200)] == [1, 2]
+    assert [wanted(2, waiting) for waiting in (700, 900)] == [1, 2]
+    assert wanted(3, 5200) >= 4
+
+
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("numaflow-aps")])
 def test_vertices_are_accepted_as_pods_of_their_own(cluster, namespace, name):
     """Numaflow would make such pods; the API server checks them as strictly as any."""
