@@ -161,7 +161,7 @@ def test_without_ansible_one_line_says_what_to_install(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: ansible-playbook is missing: pip install 'charon[provision]', or the package ansible of your system\n"
+        "error: ansible-playbook is missing: pip install ansible-core, or the package ansible of your system\n"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs charon[train]")
+torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install torch")
 
 from charon.adapters.models import plan as plans  # noqa: E402 - after the check for torch
 from charon.adapters.models.graph import Root, build_model  # noqa: E402

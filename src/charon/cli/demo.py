@@ -23,7 +23,7 @@ _OURS = ("run", "log", "summary.json", "truth.npz", "stitched.png", "stitched.h5
 @click.option("--manifest", type=click.Path(path_type=Path), default=MANIFEST, show_default=True, help="Pipeline.")
 @click.option("--frame-rate", "-fps", type=click.FloatRange(min=0, min_open=True), default=100.0, show_default=True)
 @click.option("--shape", default="48x48", show_default=True, help="Lines x points of the scan.")
-@click.option("--sample", default="chart", show_default=True, help="What is scanned: chart, star or tungsten.")
+@click.option("--sample", type=click.Choice(["chart", "star", "tungsten"]), default="chart", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the noise.")
 def demo(output: Path, manifest: Path, frame_rate: float, shape: str, sample: str, seed: int) -> int:
     """Simulate a scan of 512x512 frames at 100 frames/s and reconstruct it live; it ends by itself."""
@@ -60,6 +60,8 @@ def count_points(shape: str) -> int:
         lines, points = (int(n) for n in shape.lower().split("x"))
     except ValueError as error:
         raise UsageError(f"--shape {shape!r} is not LINESxPOINTS, such as 48x48") from error
+    if min(lines, points) < 1:
+        raise UsageError(f"--shape {shape!r} has no point; it takes LINESxPOINTS, such as 48x48")
     return lines * points
 
 

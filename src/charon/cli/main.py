@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -103,21 +104,24 @@ def cli(ctx: click.Context, verbose: bool) -> int | None:
 
 
 @click.command("help")
-@click.argument("command", required=False)
+@click.argument("command", nargs=-1)
 @click.pass_context
-def help_command(ctx: click.Context, command: str | None) -> None:
-    """Show what there is, or what a command takes."""
+def help_command(ctx: click.Context, command: tuple[str, ...]) -> None:
+    """Show what there is, or what a command takes; of a command of several words, say all of them."""
     parent = ctx.parent
     if parent is None:
         return
-    if command is None:
-        click.echo(parent.get_help())
-        return
-    found = cli.get_command(parent, command)
-    if found is None:
-        raise click.UsageError(unknown_command(command, cli.list_commands(parent)))
-    with click.Context(found, info_name=command, parent=parent) as inner:
-        click.echo(found.get_help(inner))
+    found: click.Command = cli
+    with ExitStack() as stack:
+        for word in command:
+            # What follows a command that has no others below it, as after kubectl, is that command's own.
+            if not isinstance(found, click.Group):
+                break
+            below = found.get_command(parent, word)
+            if below is None:
+                raise click.UsageError(unknown_command(word, found.list_commands(parent)))
+            found, parent = below, stack.enter_context(click.Context(below, info_name=word, parent=parent))
+        click.echo(found.get_help(parent))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -141,6 +141,10 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
     except NotRunningError as error:
         click.echo(f"error: {error}", err=True)
         return 1
+    except KeyboardInterrupt:
+        name = f"{pipeline.name} {namespace}"
+        click.echo(f"the pipeline stays; see it with: status {name}; end it with: stop {name}", err=True)
+        raise
     pods = sum(vertex.ready for vertex in view.vertices)
     click.echo(f"{pipeline.name} runs in namespace {namespace}: {len(view.vertices)} vertices, {pods} pods")
     return 0

@@ -13,15 +13,16 @@ from charon.cli.parameters import Seconds
 
 
 @click.command()
-@click.argument("pipeline")
+@click.argument("pipeline", required=False)
 @click.argument("namespace", required=False)
 @click.option("--local/--cluster", default=None, help="Where it runs [here, if one of the name does].")
 @click.option("--timeout", type=Seconds(), default=300.0, show_default=True, help="Seconds to wait for the end.")
 @click.option("--no-drain", is_flag=True, help="On a cluster: delete it at once, with what is in its buffers.")
-def stop(pipeline: str, namespace: str | None, local: bool | None, timeout: float, no_drain: bool) -> int:
+def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeout: float, no_drain: bool) -> int:
     """Drain a pipeline: its source ends, everything accepted is finished, then the rest ends.
 
-    On a cluster it is paused first, which drains it, and deleted when it is empty.
+    PIPELINE may be left out where there is only one. On a cluster it is paused first, which drains it, and deleted
+    when it is empty.
     """
     from charon.cli.whereabouts import runs_here
 
@@ -31,7 +32,7 @@ def stop(pipeline: str, namespace: str | None, local: bool | None, timeout: floa
     return _stop_on_cluster(pipeline, namespace, timeout, no_drain=no_drain)
 
 
-def _stop_here(pipeline: str, timeout: float, *, namespace: str | None, no_drain: bool) -> int:
+def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, no_drain: bool) -> int:
     from charon.engines.embedded import find_run
     from charon.frames.errors import UsageError
 
@@ -44,15 +45,15 @@ def _stop_here(pipeline: str, timeout: float, *, namespace: str | None, no_drain
     deadline = time.monotonic() + timeout
     while info.alive:
         if time.monotonic() > deadline:
-            click.echo(f"error: {pipeline} (pid {info.pid}) still drains after {timeout:.0f} s", err=True)
+            click.echo(f"error: {info.pipeline} (pid {info.pid}) still drains after {timeout:.0f} s", err=True)
             return 1
         time.sleep(0.05)
-    click.echo(f"{pipeline} has ended; results: {info.output}")
+    click.echo(f"{info.pipeline} has ended; results: {info.output}")
     return 0
 
 
 @ended_by_signals()
-def _stop_on_cluster(pipeline: str, namespace: str | None, timeout: float, *, no_drain: bool) -> int:
+def _stop_on_cluster(pipeline: str | None, namespace: str | None, timeout: float, *, no_drain: bool) -> int:
     import asyncio
 
     from charon.adapters.kubernetes import Kubectl

@@ -46,7 +46,7 @@ def train(
     probe_pixel_m: float | None,
     free_offset: bool,
 ) -> None:
-    """Train a network on simulated pairs and write its bundle to FOLDER; needs: pip install 'charon[train]'."""
+    """Train a network on simulated pairs and write its bundle to FOLDER; needs PyTorch: pip install torch."""
     from charon.frames.errors import UsageError
 
     try:

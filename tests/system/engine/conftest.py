@@ -11,13 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
-SHARED = ROOT.parent / "shared"
 CHARONCTL = (sys.executable, "-m", "charon.cli.main")
 
 
@@ -159,19 +157,3 @@ def manifest(tmp_path):
         return path
 
     return write
-
-
-def stitched(folder, scan="scan-1"):
-    """Return a scan's stitched image."""
-    from charon.adapters.storage.reading import read_image
-
-    return read_image(folder / f"{scan}.h5")
-
-
-def assert_same_image(one, other):
-    """Compare two stitched images where either has weight: sums in another order differ by rounding only."""
-    assert one.phase.shape == other.phase.shape
-    assert one.origin_m == pytest.approx(other.origin_m)
-    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4, atol=1e-5)
-    inside = one.weight > 1e-3 * one.weight.max()
-    np.testing.assert_allclose(one.transmission[inside], other.transmission[inside], atol=1e-4)

@@ -13,8 +13,7 @@ import signal
 import psutil
 import pytest
 import yaml
-
-from conftest import assert_same_image, stitched
+from engine_images import assert_same_image, stitched
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 SCAN = ("--sample", "star", "--shape", "10x20", "--frame-rate", "40", "--report-period", "0")

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from conftest import SHARED
-
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
+SHARED = Path(__file__).parents[4] / "shared"
 GOLD = SHARED / "data" / "ptychonn_gold"
 STAR = SHARED / "data" / "siemens_star"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("pynumaflow", reason="pynumaflow is not installed: pip install 'charon[numaflow]'")
+pytest.importorskip("pynumaflow", reason="pynumaflow is not installed: pip install pynumaflow")
 
 
 def _free_udp_port():

@@ -21,6 +21,13 @@ def test_help_lists_every_command(capsys):
         assert summary.split()[0] in shown
 
 
+def test_help_of_a_command_of_two_words_and_of_words_that_are_a_command_s_own(capsys):
+    assert run_command(cli, ["help", "model", "show"]) == 0
+    assert "model show" in capsys.readouterr().out.splitlines()[0]
+    assert run_command(cli, ["help", "kubectl", "get"]) == 0
+    assert "kubectl" in capsys.readouterr().out.splitlines()[0]
+
+
 @pytest.mark.parametrize("command", ["run", "status", "stop", "detector"])
 def test_help_of_a_command(capsys, command):
     assert run_command(cli, ["help", command]) == 0
@@ -35,7 +42,10 @@ def test_help_of_a_command(capsys, command):
         (["fly"], "fly"),
         (["help", "fly"], "'fly'"),
         (["status", "--colour"], "--colour"),
-        (["stop"], "PIPELINE"),
+        (["help", "model", "fly"], "'fly'"),
+        (["detector", "--shape", "0x4"], "no point"),
+        (["demo", "--sample", "duck"], "duck"),
+        (["demo", "--shape", "0x0"], "no point"),
         (["run", "x.yaml", "--frames", "many"], "many"),
         (["run", "/nowhere/x.yaml"], "--local"),
         (["run", "/nowhere/x.yaml", "--local"], "/nowhere/x.yaml"),

@@ -34,9 +34,7 @@ def find_tool(name: str) -> Path:
         return beside
     found = shutil.which(name)
     if found is None:
-        raise UnavailableError(
-            f"{name} is missing: pip install 'charon[provision]', or the package ansible of your system"
-        )
+        raise UnavailableError(f"{name} is missing: pip install ansible-core, or the package ansible of your system")
     return Path(found)
 
 

@@ -28,8 +28,8 @@ class OnnxRuntimeBackend:
         try:
             import onnxruntime  # noqa: PLC0415 - an extra
         except ImportError as error:
-            extra = "gpu" if gpu else "onnxruntime"
-            raise UsageError(f"ONNX Runtime is not installed: pip install 'charon[{extra}]'") from error
+            package = "onnxruntime-gpu" if gpu else "onnxruntime"
+            raise UsageError(f"ONNX Runtime is not installed: pip install {package}") from error
         self._version = onnxruntime.__version__
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -44,7 +44,7 @@ class OnnxRuntimeBackend:
             raise UsageError(f"{model} is no network that ONNX Runtime can read: {error}") from error
         self._provider: str = self._session.get_providers()[0]
         if gpu and self._provider == "CPUExecutionProvider":
-            raise UsageError("no GPU answers to ONNX Runtime; use --backend openvino, or install charon[gpu] with CUDA")
+            raise UsageError("no GPU answers to ONNX Runtime; use --backend openvino, or onnxruntime-gpu and CUDA")
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property

@@ -43,9 +43,12 @@ class GridShape(click.ParamType[tuple[int, int], str]):
         """Return both."""
         lines, _, points = str(value).lower().partition("x")
         try:
-            return int(lines), int(points)
+            shape = int(lines), int(points)
         except ValueError:
             self.fail(f"{value!r} is no shape like 48x48", param, ctx)
+        if min(shape) < 1:
+            self.fail(f"{value!r} has no point; it takes a shape like 48x48", param, ctx)
+        return shape
 
 
 def _options(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -143,7 +143,7 @@ def _server(settings: NumaflowSettings, role: Role, end: Outbox | Exchange) -> S
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in {"pynumaflow", "grpc", "google"}:
             raise
-        raise UsageError("pynumaflow is not installed: pip install 'charon[numaflow]'") from error
+        raise UsageError("pynumaflow is not installed: pip install pynumaflow") from error
     if isinstance(role, SourceRole) and isinstance(end, Outbox):
         vertex = role.vertex
         service = servers.serve_source(end, lambda: vertex.pending)

@@ -88,7 +88,7 @@ def test_without_pynumaflow_one_line_says_what_to_install(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert "error: pynumaflow is not installed: pip install 'charon[numaflow]'" in done.stderr
+    assert "error: pynumaflow is not installed: pip install pynumaflow" in done.stderr
     assert "Traceback" not in done.stderr
 
 

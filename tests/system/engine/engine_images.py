@@ -1,0 +1,22 @@
+"""The stitched images of runs, read and compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charon.adapters.storage.reading import read_image
+
+
+def stitched(folder, scan="scan-1"):
+    """Return a scan's stitched image."""
+    return read_image(folder / f"{scan}.h5")
+
+
+def assert_same_image(one, other):
+    """Compare two stitched images where either has weight: sums in another order differ by rounding only."""
+    assert one.phase.shape == other.phase.shape
+    assert one.origin_m == pytest.approx(other.origin_m)
+    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4, atol=1e-5)
+    inside = one.weight > 1e-3 * one.weight.max()
+    np.testing.assert_allclose(one.transmission[inside], other.transmission[inside], atol=1e-4)
