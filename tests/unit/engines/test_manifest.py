@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from charon.engines.embedded.engine import vertex_command
+from charon.engines.embedded.commands import vertex_command
 from charon.engines.manifest import read_pipeline
 from charon.frames import UsageError
 

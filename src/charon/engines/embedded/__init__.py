@@ -1,6 +1,7 @@
 """A pipeline on one machine: supervised processes around a nats-server of their own."""
 
-from charon.engines.embedded.engine import EmbeddedEngine, EngineError, Options
+from charon.engines.embedded.engine import EmbeddedEngine, EngineError
+from charon.engines.embedded.options import Options
 from charon.engines.embedded.runfile import RunInfo, find_run, find_runs
 from charon.engines.embedded.settings import VertexSettings
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot

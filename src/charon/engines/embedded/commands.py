@@ -1,0 +1,44 @@
+"""The command line of a vertex's process on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charon.frames import UsageError
+
+if TYPE_CHECKING:
+    from charon.engines.manifest import Container, Vertex
+
+PROGRAM = "charon-vertex"
+
+
+def vertex_command(vertex: Vertex) -> list[str]:
+    """Return the command line that a vertex's process gets here.
+
+    Raises
+    ------
+    UsageError
+        If the vertex runs something else than this program.
+    """
+    program = [sys.executable, "-m", "charon.cli.vertex"]
+    container = vertex.container
+    if container is not None:
+        return [*program, *_arguments(vertex.name, container)]
+    if vertex.sink is not None and vertex.sink.log is not None:
+        return [*program, "log-sink"]
+    if vertex.sink is not None and vertex.sink.blackhole is not None:
+        return [*program, "log-sink", "--quiet"]
+    raise UsageError(f"vertex {vertex.name!r}: the embedded engine has no builtin function; give it a container")
+
+
+def _arguments(vertex: str, container: Container) -> list[str]:
+    command = [*container.command, *container.args]
+    if container.command:
+        if Path(container.command[0]).name != PROGRAM:
+            raise UsageError(
+                f"vertex {vertex!r} runs {container.command[0]!r}; the embedded engine runs {PROGRAM} only"
+            )
+        command = command[1:]
+    return command
