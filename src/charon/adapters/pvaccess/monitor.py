@@ -76,7 +76,8 @@ class Subscription:
         Called with the time of receipt (ns since 1970) and the update, on the subscription's own thread,
         one call at a time.
     on_state
-        Called with True when the channel has connected and False when it has gone, once for each change.
+        Called with True when the channel has connected and False when it has gone, once for each change, on
+        the same thread; a change is seen when nothing has come for a fifth of a second.
     queue_size
         How many updates wait for `on_update` at most; those beyond are lost.
     """
@@ -94,7 +95,6 @@ class Subscription:
         self._queue = pva.PvObjectQueue(queue_size)
         self._stopping = threading.Event()
         self._connected = False
-        self._changing = threading.Lock()
         self._owning = threading.Lock()
         self._pv_channel: Any = None
         self._asked_s = 0.0
@@ -133,7 +133,6 @@ class Subscription:
 
     def _search(self) -> None:
         self._pv_channel = pva.Channel(self.channel)
-        self._pv_channel.setConnectionCallback(self._changed)
         self._pv_channel.qMonitor(self._queue, f"record[queueSize={_CLIENT_QUEUE}]field()")
         self._asked_s = time.monotonic()
 
@@ -146,24 +145,35 @@ class Subscription:
             self._pv_channel.stopMonitor()
             self._search()
 
+    def _look(self) -> None:
+        """See whether the channel is there.
+
+        PvaPy can call back when that changes, on its network thread. Where the channel is given up at that very
+        moment, as `_search_again` does, that ends the process with a segmentation fault: so it is asked instead.
+        """
+        channel = self._pv_channel
+        if channel is not None:
+            self._changed(bool(channel.isConnected()))
+
     def _changed(self, connected: bool) -> None:
-        # PvaPy reports the state once before it has looked for the channel, and again on each attempt.
-        with self._changing:
-            if connected == self._connected:
-                return
-            self._connected = connected
-            self._asked_s = time.monotonic()
-            self._on_state(connected)
+        if connected == self._connected:
+            return
+        self._connected = connected
+        self._asked_s = time.monotonic()
+        self._on_state(connected)
 
     def _deliver(self) -> None:
         try:
             while True:
                 pv = self._next()
                 if pv is not None:
-                    self._on_update(time.time_ns(), pv)
+                    received_ns = time.time_ns()
+                    self._changed(True)
+                    self._on_update(received_ns, pv)
                 elif self._stopping.is_set():
                     return
                 else:
+                    self._look()
                     self._search_again()
         except BaseException as error:
             self.failure = error
