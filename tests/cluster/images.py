@@ -3,8 +3,6 @@
 The project's own build (images/build.sh) runs with buildah in a store of its own. The base that the Dockerfile begins
 from is stood in for by the same Debian release with its Python, made with mmdebstrap. Everything is kept in the user's
 cache and made anew when what it is made from has changed.
-
-Run as a program, this file makes both archives and prints where they are.
 """
 
 from __future__ import annotations
@@ -18,7 +16,6 @@ import shutil
 import sys
 import tarfile
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,19 +186,3 @@ def _check_possible() -> None:
         raise RuntimeError(f"images are built with the Debian packages {' and '.join(missing)}: install them")
     if os.geteuid() != 0:
         raise RuntimeError("images for the tests are built as root")
-
-
-def main() -> int:
-    """Make both archives; print where they are and how long it took."""
-    try:
-        for make in (pause_archive, image_archive):
-            began = time.monotonic()
-            print(f"{make()} ({time.monotonic() - began:.0f} s)", flush=True)
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

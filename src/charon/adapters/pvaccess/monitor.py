@@ -148,8 +148,9 @@ class Subscription:
     def _look(self) -> None:
         """See whether the channel is there.
 
-        PvaPy can call back when that changes, on its network thread. Where the channel is given up at that very
-        moment, as `_search_again` does, that ends the process with a segmentation fault: so it is asked instead.
+        PvaPy can call back when that changes, on its network thread; `_search_again` may give the channel up at
+        that very moment. A source was seen to end with a segmentation fault on that thread, most likely so: it is
+        asked instead.
         """
         channel = self._pv_channel
         if channel is not None:
