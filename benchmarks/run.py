@@ -246,7 +246,7 @@ def tiny_bundle(folder: Path) -> Path:
 
 def measure_simulated() -> Figures:
     """Stitch held-out simulated objects and compare them with the truth."""
-    from charon.cli.truth import compare_with_truth
+    from charon.cli.ground_truth import compare_with_truth
 
     figures: Figures = {}
     for sample in ("chart", "star", "tungsten"):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charon.frames import FrameId, Patch, encode
-from charon.vertices.image_sink import ImageSink
-from charon.vertices.runner import resident_bytes
+from charon.vertices.sinks.image_sink import ImageSink
+from charon.vertices.stats import resident_bytes
 
 if TYPE_CHECKING:
-    from charon.adapters.storage.patchlog import Fsync
+    from charon.adapters.storage.patch_log import Fsync
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from numaflow_objects import (
 from charon.adapters.kubernetes import Kubectl, PortForward
 from charon.adapters.nats import Address, Bus
 from charon.engines.numaflow.settings import bucket_of
-from charon.vertices.ledger import LedgerBook
+from charon.ledger.book import LedgerBook
 
 # On a node of two cores, and beside other tests, a call takes seconds.
 pytestmark = pytest.mark.timeout(400)

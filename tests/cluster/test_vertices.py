@@ -23,7 +23,7 @@ import yaml
 from charon_pods import until
 from numaflow_objects import GROUP, kinds_known, nats_pod
 
-from charon.adapters.storage.reading import read_image
+from charon.adapters.storage.nexus_reader import read_image
 
 pytestmark = pytest.mark.timeout(420)
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charon.frames.errors import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from charon.frames import Frame, FrameId, Position, Scalar
     from charon.science.preprocess import Geometry
     from charon.vertices.roles import InferenceRole, SinkRole, SourceRole
-    from charon.vertices.sink import Sink
-    from charon.vertices.source import SourceVertex
+    from charon.vertices.sinks.sink import Sink
+    from charon.vertices.source.vertex import SourceVertex
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def make_source(options: SourceOptions) -> SourceRole:
     """Return a source that reads a pvAccess channel."""
     from charon.adapters.pvaccess import AttributeNames, FrameMonitor, RawUpdate
     from charon.vertices.roles import SourceRole
-    from charon.vertices.source import SourceVertex
+    from charon.vertices.source.vertex import SourceVertex
 
     # A detector that binds to loopback, as ours does by default, does not hear a broadcast.
     os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
@@ -87,7 +87,7 @@ def make_source(options: SourceOptions) -> SourceRole:
 
 def _position_monitor(channel: str, vertex: SourceVertex) -> PositionMonitor:
     from charon.adapters.pvaccess import PositionMonitor, RawPosition
-    from charon.frames import BadFrameError
+    from charon.errors import BadFrameError
 
     def take(raw: RawPosition) -> None:
         try:
@@ -133,9 +133,9 @@ def make_image_sink(
     output: Path, model: str | None, viewer_channel: str | None, viewer_period_s: float, *, fsync: bool
 ) -> SinkRole:
     """Return the sink that stitches, stores and shows."""
-    from charon.vertices.image_sink import ImageSink
     from charon.vertices.roles import SinkRole
-    from charon.vertices.sink_vertex import SinkVertex
+    from charon.vertices.sinks.image_sink import ImageSink
+    from charon.vertices.sinks.vertex import SinkVertex
 
     manifest = os.environ.get("CHARON_MANIFEST")
     provenance = {"manifest": manifest} if manifest else {}
@@ -161,12 +161,12 @@ def make_image_sink(
 
 def make_log_sink(*, quiet: bool) -> SinkRole:
     """Return the sink that writes a line for each patch."""
-    from charon.vertices.log_sink import LogSink
     from charon.vertices.roles import SinkRole
-    from charon.vertices.sink_vertex import SinkVertex
+    from charon.vertices.sinks.log_sink import LogSink
+    from charon.vertices.sinks.vertex import SinkVertex
 
     if quiet:
-        logging.getLogger("charon.vertices.log_sink").setLevel(logging.WARNING)
+        logging.getLogger("charon.vertices.sinks.log_sink").setLevel(logging.WARNING)
     return SinkRole(SinkVertex(LogSink, forgets=True, linger_s=0.1))
 
 

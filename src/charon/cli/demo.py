@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.frames.errors import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from charon.cli.session import Session
@@ -87,8 +87,8 @@ def clear(output: Path) -> None:
 
 def finish(session: Session, output: Path, detector: DetectorProcess) -> int:
     """Compare with the truth, write the summary, say what came out; return the exit status."""
+    from charon.cli.ground_truth import compare_with_truth
     from charon.cli.session import write_json
-    from charon.cli.truth import compare_with_truth
 
     told = detector.report()
     quality = compare_with_truth(output / "stitched.h5", output / "truth.npz", output / "comparison.png")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from charon.adapters.addresses import without_user
-from charon.engines.manifest.reading import MOST_CHARACTERS
-from charon.frames.errors import UnavailableError, UsageError
+from charon.engines.manifest.reader import MOST_CHARACTERS
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -27,8 +27,8 @@ def compare_with_truth(stitched: Path, truth: Path, picture: Path) -> dict[str, 
     ``pearson_r``, ``ssim``, ``rms_rad`` and ``pixels``; empty where one of the files is missing or
     nothing was stitched.
     """
+    from charon.adapters.storage.nexus_reader import read_image
     from charon.adapters.storage.picture import comparison_png
-    from charon.adapters.storage.reading import read_image
     from charon.science.quality import compare_to_sample, sample_phase
     from charon.science.simulation import Sample
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from charon.frames.errors import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from charon.adapters.kubernetes import Kubectl

@@ -154,7 +154,7 @@ def run_command(command: click.Command, arguments: Sequence[str] | None, name: s
         return error.exit_code
     except Exception as error:
         # Imported only now: the room of the frames brings NumPy, which would slow down every help text.
-        from charon.frames.errors import UnavailableError, UsageError
+        from charon.errors import UnavailableError, UsageError
 
         if _of_stdout(error):
             _give_up_stdout()

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.ending import ended_by_signals
+from charon.cli.signals import ended_by_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from charon.adapters.prometheus.export import Export
-    from charon.adapters.prometheus.times import Span
-    from charon.cli.records import RunRecord
+    from charon.adapters.prometheus.query.export import Export
+    from charon.adapters.prometheus.query.times import Span
+    from charon.cli.run_records import RunRecord
 
 # Of one query; it is asked in parts of 11,000, one after the other.
 _MOST_POINTS = 11_000_000
@@ -63,7 +63,7 @@ def metrics(
     list_runs: bool,
 ) -> int:
     """Ask a Prometheus queries over a span of time and save the answers."""
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     # With --verbose, the requests are worth a line each, and not each step of each.
     logging.getLogger("httpcore").setLevel(logging.INFO)
@@ -90,9 +90,9 @@ def metrics(
 
 
 def _span(start: str | None, end: str | None, step: str | None, run_name: str | None) -> tuple[RunRecord | None, Span]:
-    from charon.adapters.prometheus.times import Span, default_step_ms, parse_step, parse_time, rfc3339
-    from charon.cli.records import find
-    from charon.frames.errors import UsageError
+    from charon.adapters.prometheus.query.times import Span, default_step_ms, parse_step, parse_time, rfc3339
+    from charon.cli.run_records import find
+    from charon.errors import UsageError
 
     # Whole seconds read better, and nothing is scraped more finely.
     now_ms = time.time_ns() // 1_000_000_000 * 1000
@@ -117,8 +117,8 @@ def _span(start: str | None, end: str | None, step: str | None, run_name: str | 
 
 
 def _asked(queries: tuple[str, ...], queries_file: Path | None, known: dict[str, str]) -> list[str]:
-    from charon.adapters.prometheus.queries import fill_in, read_queries
-    from charon.frames.errors import UsageError
+    from charon.adapters.prometheus.query.queries_file import fill_in, read_queries
+    from charon.errors import UsageError
 
     asked = [query.strip() for query in queries]
     if not all(asked):
@@ -133,8 +133,8 @@ def _asked(queries: tuple[str, ...], queries_file: Path | None, known: dict[str,
 
 
 def _kind(kind: str | None, output: Path | None) -> str:
-    from charon.adapters.prometheus.saving import need_parquet
-    from charon.frames.errors import UsageError
+    from charon.adapters.prometheus.query.formats import need_parquet
+    from charon.errors import UsageError
 
     suffix = output.suffix.removeprefix(".").lower() if output is not None else ""
     kind = kind or (suffix if suffix in _FORMATS else "json")
@@ -147,8 +147,8 @@ def _kind(kind: str | None, output: Path | None) -> str:
 
 def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, output: Path | None, kind: str) -> int:
     """Ask, write what was found, say what was not; return the exit status."""
-    from charon.adapters.prometheus.export import Export
-    from charon.adapters.prometheus.saving import is_device, replacing, save
+    from charon.adapters.prometheus.query.export import Export
+    from charon.adapters.prometheus.query.formats import is_device, replacing, save
 
     about: dict[str, Any] = {"run": None if record is None else record.to_json()}
     if output is None:
@@ -171,7 +171,7 @@ def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, ou
 @contextmanager
 def _to_stdout() -> Generator[None]:
     """End quietly where the reader of a pipe has had enough; name what else is wrong with stdout."""
-    from charon.frames.errors import UnavailableError
+    from charon.errors import UnavailableError
 
     try:
         yield
@@ -184,7 +184,7 @@ def _to_stdout() -> Generator[None]:
 
 
 async def _version(url: str) -> str:
-    from charon.adapters.prometheus.client import Prometheus
+    from charon.adapters.prometheus.query.client import Prometheus
 
     async with Prometheus(url) as prometheus:
         return await prometheus.version()
@@ -193,8 +193,8 @@ async def _version(url: str) -> str:
 async def _collect(url: str, export: Export) -> dict[str, Any]:
     """Ask everything; return what is known of the server and of this program."""
     from charon import __version__
-    from charon.adapters.prometheus.client import Prometheus
-    from charon.frames.errors import UnavailableError
+    from charon.adapters.prometheus.query.client import Prometheus
+    from charon.errors import UnavailableError
 
     async with Prometheus(url) as prometheus:
         version = await prometheus.version()
@@ -257,7 +257,7 @@ def _tell_empty(queries: list[str]) -> None:
 
 
 async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:
-    from charon.adapters.prometheus.client import Prometheus
+    from charon.adapters.prometheus.query.client import Prometheus
 
     async with Prometheus(url) as prometheus:
         await prometheus.version()
@@ -281,7 +281,7 @@ async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:
 
 
 def _list_runs(*, as_json: bool) -> None:
-    from charon.cli.records import records
+    from charon.cli.run_records import records
 
     found = records()
     if as_json:
@@ -295,7 +295,7 @@ def _list_runs(*, as_json: bool) -> None:
 
 def _was_cut_off(record: RunRecord) -> bool:
     """Return whether a run on this machine was killed, so that nobody wrote down its end."""
-    from charon.cli.records import records
+    from charon.cli.run_records import records
     from charon.engines.embedded import find_runs
 
     if record.engine != "embedded" or record.ended_ns is not None:

@@ -64,7 +64,7 @@ def import_(
     """Turn published PyTorch WEIGHTS (.pth) into a bundle in FOLDER; PyTorch is not needed."""
     from charon.adapters.inference.bundle import BundleError
     from charon.adapters.models import ImportOptions, import_weights
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     options = ImportOptions(
         form="ptychonn2-norm" if form == "ptychonn2-norm" else "ptychonn2",
@@ -89,7 +89,7 @@ def read_shape(text: str) -> tuple[int, int]:
     UsageError
         If it is not written so.
     """
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     try:
         rows, columns = (int(n) for n in text.lower().split("x"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charon.cli.ending import ended_by_signals
+from charon.cli.signals import ended_by_signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
 
 
 def _refuse_passwords(arguments: Sequence[str]) -> None:
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     if any(_PASSWORD_ON_LINE.search(argument) for argument in arguments):
         raise UsageError(
@@ -97,7 +97,7 @@ def _split(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def _target(host: str | None, rest: Sequence[str]) -> tuple[list[str], bool]:
     """Return Ansible's arguments for a host, and whether it is this machine."""
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     if any(_INVENTORY.match(argument) for argument in rest):
         return (["--limit", host] if host else []), False
@@ -151,7 +151,7 @@ def _install_collections(playbook: Path, run: Playbook) -> None:
 def _password(run: Playbook, *, local: bool) -> str | None:
     """Return sudo's password where it is needed: from the environment, else asked for."""
     from charon.adapters.ansible import needs_sudo_password
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     if {"-K", "--ask-become-pass"} & set(run.arguments) or any("-password-file" in part for part in run.arguments):
         return None

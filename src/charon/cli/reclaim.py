@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charon.cli.ending import ended_by_signals
+from charon.cli.signals import ended_by_signals
 
 if TYPE_CHECKING:
     from charon.engines.cluster import Volume
@@ -23,7 +23,7 @@ def reclaim(storage_class: str, dry_run: bool) -> int:
     """
     from charon.adapters.kubernetes import Kubectl
     from charon.engines.cluster import reclaim_volumes, released_volumes, volumes_of
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     kubectl = Kubectl()
     before = volumes_of(kubectl, storage_class)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charon.cli.ending import ended_by_signals
 from charon.cli.parameters import Seconds
-from charon.frames.errors import UsageError
+from charon.cli.signals import ended_by_signals
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from charon.engines.embedded import Snapshot
@@ -111,7 +111,7 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
     """Apply a manifest and wait until its pipeline runs."""
     from charon.adapters.addresses import without_user
     from charon.adapters.kubernetes import Kubectl
-    from charon.cli import records
+    from charon.cli import run_records
     from charon.cli.fetch import read_manifest
     from charon.engines.cluster import ClusterPipeline, NotRunningError, wait_until_running
     from charon.engines.manifest import parse_pipeline
@@ -127,8 +127,8 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
     click.echo(on_cluster.apply(text, arguments), nl=False)
     if any(argument.startswith("--dry-run") for argument in arguments):
         return 0
-    with records.as_warning():
-        records.begin(pipeline.name, namespace=namespace, engine="numaflow", manifest=manifest)
+    with run_records.as_warning():
+        run_records.begin(pipeline.name, namespace=namespace, engine="numaflow", manifest=manifest)
     if not wait:
         return 0
 
@@ -152,7 +152,7 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
 
 def run_here(name: str, given: LocalOptions) -> int:
     """Run a manifest's pipeline on the embedded engine."""
-    from charon.cli import records
+    from charon.cli import run_records
     from charon.cli.fetch import local_file
     from charon.cli.session import Session, Stillness, write_json
     from charon.engines.embedded import EngineError, Options
@@ -180,7 +180,7 @@ def run_here(name: str, given: LocalOptions) -> int:
         session = Session(pipeline, manifest, options, finished=enough, expected=given.frames, quiet=given.quiet)
 
         def on_ready() -> None:
-            records.begin(pipeline.name, engine="embedded", manifest=name)
+            run_records.begin(pipeline.name, engine="embedded", manifest=name)
             click.echo(f"{pipeline.name} runs; results go to {folder}", err=True)
             if session.engine.metrics_port is not None:
                 click.echo(f"metrics: http://127.0.0.1:{session.engine.metrics_port}/metrics", err=True)
@@ -192,7 +192,7 @@ def run_here(name: str, given: LocalOptions) -> int:
             return 1
         finally:
             if session.final is not None:
-                records.end(pipeline.name, namespace="")
+                run_records.end(pipeline.name, namespace="")
                 write_json(folder / "summary.json", session.summary())
     session.say_summary()
     if given.quiet and session.final is not None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from charon.adapters.addresses import without_user
-from charon.adapters.prometheus.times import parse_time, rfc3339
-from charon.frames.errors import UnavailableError, UsageError
+from charon.adapters.prometheus.query.times import parse_time, rfc3339
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

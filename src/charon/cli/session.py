@@ -15,7 +15,7 @@ import click
 from charon import __version__
 from charon.cli.view import Rates, account_line, clock, latency_line, live_view, plain_lines
 from charon.engines.embedded import EmbeddedEngine, EngineError
-from charon.frames.errors import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

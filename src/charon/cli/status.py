@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charon.cli.ending import ended_by_signals
+from charon.cli.signals import ended_by_signals
 
 if TYPE_CHECKING:
     from charon.engines.embedded import RunInfo, Snapshot
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(pipeline: str | None, namespace: str | None, local: bool | None, as_json: bool) -> int:
     """Show the state of a pipeline: vertices, pods or buffers, and the account of frames."""
-    from charon.cli.whereabouts import runs_here
+    from charon.cli.lookup import runs_here
 
     here = runs_here(pipeline, local) if namespace is None else bool(local)
     return _status_here(pipeline, as_json) if here else _status_on_cluster(pipeline, namespace, as_json)
@@ -44,9 +44,9 @@ def _status_here(pipeline: str | None, as_json: bool) -> int:
 def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: bool) -> int:
     from charon.adapters.kubernetes import Kubectl
     from charon.cli.cluster_view import cluster_lines
-    from charon.cli.whereabouts import pipeline_on_cluster
+    from charon.cli.lookup import pipeline_on_cluster
     from charon.engines.cluster import read_account
-    from charon.frames.errors import UnavailableError
+    from charon.errors import UnavailableError
 
     kubectl = Kubectl()
     view = pipeline_on_cluster(kubectl, pipeline, namespace).observe()

@@ -8,8 +8,8 @@ import time
 
 import click
 
-from charon.cli.ending import ended_by_signals
 from charon.cli.parameters import Seconds
+from charon.cli.signals import ended_by_signals
 
 
 @click.command()
@@ -24,7 +24,7 @@ def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeou
     PIPELINE may be left out where there is only one. On a cluster it is paused first, which drains it, and deleted
     when it is empty.
     """
-    from charon.cli.whereabouts import runs_here
+    from charon.cli.lookup import runs_here
 
     here = runs_here(pipeline, local) if namespace is None else bool(local)
     if here:
@@ -34,7 +34,7 @@ def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeou
 
 def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, no_drain: bool) -> int:
     from charon.engines.embedded import find_run
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     if namespace is not None:
         raise UsageError(f"a pipeline that runs here has no namespace; leave out {namespace!r}")
@@ -57,17 +57,17 @@ def _stop_on_cluster(pipeline: str | None, namespace: str | None, timeout: float
     import asyncio
 
     from charon.adapters.kubernetes import Kubectl
-    from charon.cli import records
+    from charon.cli import run_records
+    from charon.cli.lookup import pipeline_on_cluster
     from charon.cli.view import account_line, latency_line
-    from charon.cli.whereabouts import pipeline_on_cluster
     from charon.engines.cluster import read_account
-    from charon.frames.errors import UnavailableError
+    from charon.errors import UnavailableError
 
     kubectl = Kubectl()
     found = pipeline_on_cluster(kubectl, pipeline, namespace)
     stopped = found.stop(timeout, lambda line: click.echo(line, err=True), drain=not no_drain)
-    with records.as_warning():
-        records.end(found.name, namespace=found.namespace)
+    with run_records.as_warning():
+        run_records.end(found.name, namespace=found.namespace)
     click.echo(f"{found.name} in namespace {found.namespace} has ended")
     try:
         snapshot = asyncio.run(read_account(kubectl, stopped.last, ended=bool(stopped.drained)))

@@ -47,7 +47,7 @@ def train(
     free_offset: bool,
 ) -> None:
     """Train a network on simulated pairs and write its bundle to FOLDER; needs PyTorch: pip install torch."""
-    from charon.frames.errors import UsageError
+    from charon.errors import UsageError
 
     try:
         from charon.adapters.training import FORMS, TrainOptions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charon.cli.main import run_command
-from charon.frames.errors import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from charon.vertices.roles import Role

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charon.engines.embedded import Snapshot
-    from charon.frames.account import Account
+    from charon.ledger.account import Account
 
 
 class Rates:

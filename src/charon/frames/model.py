@@ -143,7 +143,7 @@ class Rejection:
     id
         Which frame.
     reason
-        One of a few fixed words, to count by (see `charon.frames.errors.Reason`).
+        One of a few fixed words, to count by (see `charon.errors.Reason`).
     detail
         One sentence that names what is wrong.
     vertex

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from charon.frames.idset import IdSet
+from charon.ledger.id_set import IdSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from charon.frames import IdSet
+from charon.ledger.id_set import IdSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charon.frames import BadFrameError, Reason
+from charon.errors import BadFrameError, Reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

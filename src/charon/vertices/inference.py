@@ -11,19 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from charon.frames import (
-    Frame,
-    LatePosition,
-    Message,
-    Patch,
-    Reason,
-    Rejection,
-    UnavailableError,
-    WireError,
-    decode,
-    encode,
-)
-from charon.vertices.runner import Stats
+from charon.errors import Reason, UnavailableError
+from charon.frames import Frame, LatePosition, Message, Patch, Rejection, WireError, decode, encode
+from charon.vertices.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence

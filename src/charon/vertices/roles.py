@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charon.vertices.runner import keep_ledger
+from charon.vertices.stats import keep_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from charon.vertices.inference import InferenceVertex
     from charon.vertices.ports import Inlet, Ledger, Outlet
-    from charon.vertices.sink_vertex import SinkVertex
-    from charon.vertices.source import SourceVertex
+    from charon.vertices.sinks.vertex import SinkVertex
+    from charon.vertices.source.vertex import SourceVertex
 
 
 async def immediately() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charon.frames import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charon.adapters.storage.reading import read_image
+from charon.adapters.storage.nexus_reader import read_image
 
 
 def stitched(folder, scan="scan-1"):

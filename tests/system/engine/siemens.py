@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from charon.adapters.storage.reading import read_image
+from charon.adapters.storage.nexus_reader import read_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from charon.adapters.prometheus.client import Prometheus
-from charon.adapters.prometheus.export import Export
-from charon.adapters.prometheus.queries import fill_in, read_queries
-from charon.adapters.prometheus.times import Span
+from charon.adapters.prometheus.query.client import Prometheus
+from charon.adapters.prometheus.query.export import Export
+from charon.adapters.prometheus.query.queries_file import fill_in, read_queries
+from charon.adapters.prometheus.query.times import Span
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "workflows/aps/metrics.txt"

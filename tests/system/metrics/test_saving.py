@@ -14,8 +14,8 @@ from datetime import datetime
 
 import pytest
 
-from charon.adapters.prometheus.client import Prometheus
-from charon.adapters.prometheus.times import Span
+from charon.adapters.prometheus.query.client import Prometheus
+from charon.adapters.prometheus.query.times import Span
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 CHARONCTL = (sys.executable, "-m", "charon.cli.main")

@@ -13,7 +13,7 @@ import pytest
 from charon.adapters.nats import Bus, EdgeReader, EdgeWriter, NatsServer
 from charon.adapters.nats.connection import Address, LedgerPage
 from charon.adapters.nats.server import MAX_PAYLOAD_BYTES
-from charon.frames import UnavailableError, UsageError
+from charon.errors import UnavailableError, UsageError
 
 pytestmark = pytest.mark.system
 EDGE = "p-in-cat"

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numaflow_client import MapClient, Pipeline, SinkClient, SourceClient
 
-from charon.adapters.storage.reading import read_image
-from charon.frames.account import settle
+from charon.adapters.storage.nexus_reader import read_image
+from charon.ledger.account import settle
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 ROOT = Path(__file__).parents[3]

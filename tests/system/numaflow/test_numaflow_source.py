@@ -11,7 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from numaflow_client import SourceClient
 
 from charon.frames import Frame, decode
-from charon.frames.account import settle
+from charon.ledger.account import settle
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 SMALL = ("--sample", "noise", "--n-x-pixels", "32", "--n-y-pixels", "24", "--report-period", "0", "--prepare-all")

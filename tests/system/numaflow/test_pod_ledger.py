@@ -16,8 +16,9 @@ from numaflow_client import MapClient, SinkClient
 from charon.adapters.nats import Address, Bus
 from charon.adapters.nats.server import find_program
 from charon.engines.numaflow import bucket_of
-from charon.frames import FrameId, Patch, UnavailableError, encode
-from charon.frames.account import settle
+from charon.errors import UnavailableError
+from charon.frames import FrameId, Patch, encode
+from charon.ledger.account import settle
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 USER = "isbsvc"

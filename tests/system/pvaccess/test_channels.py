@@ -17,7 +17,8 @@ from p4p.server import Server
 from p4p.server.thread import SharedPV
 
 from charon.adapters.pvaccess import FrameMonitor, ImageServer, PositionMonitor, position_structure
-from charon.frames import BadFrameError, LatePosition, Reason, UsageError
+from charon.errors import BadFrameError, Reason, UsageError
+from charon.frames import LatePosition
 
 pytestmark = pytest.mark.system
 

@@ -14,7 +14,8 @@ import pytest
 from charon.adapters.pvaccess import FrameMonitor, PositionMonitor
 from charon.adapters.recordings import open_recording
 from charon.cli.main import cli, run_command
-from charon.frames import BadFrameError, IdSet
+from charon.errors import BadFrameError
+from charon.ledger.id_set import IdSet
 
 pytestmark = pytest.mark.system
 

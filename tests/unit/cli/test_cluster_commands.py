@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from charon.cli.main import cli, run_command
-from charon.engines.embedded.runfile import RunFile, RunInfo
+from charon.engines.embedded.run_file import RunFile, RunInfo
 
 APS = Path(__file__).parents[3] / "workflows" / "aps"
 
@@ -25,7 +25,7 @@ def _apart(tmp_path, monkeypatch):
     """Keep what is written down, and any cluster of the user's, out of it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("charon.adapters.kubernetes.place.K3S_KUBECONFIG", tmp_path / "k3s.yaml")
+    monkeypatch.setattr("charon.adapters.kubernetes.kubeconfig.K3S_KUBECONFIG", tmp_path / "k3s.yaml")
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
 

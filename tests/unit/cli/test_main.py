@@ -10,7 +10,7 @@ import click
 import pytest
 
 from charon.cli.main import COMMANDS, cli, run_command
-from charon.frames import UnavailableError, UsageError
+from charon.errors import UnavailableError, UsageError
 
 
 def test_help_lists_every_command(capsys):

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from charon.cli import records
+from charon.cli import run_records
 from charon.cli.main import cli, run_command
-from charon.frames import UnavailableError, UsageError
+from charon.errors import UnavailableError, UsageError
 
 S = 1_000_000_000
 T0 = 1_755_528_477 * S
@@ -20,7 +20,7 @@ def clock(tmp_path, monkeypatch):
     """Return a function that sets the time of day; records go to a folder of the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     now = {"ns": T0}
-    monkeypatch.setattr(records.time, "time_ns", lambda: now["ns"])
+    monkeypatch.setattr(run_records.time, "time_ns", lambda: now["ns"])
 
     def at(seconds):
         now["ns"] = T0 + round(seconds * S)
@@ -29,14 +29,14 @@ def clock(tmp_path, monkeypatch):
 
 
 def test_a_run_is_found_with_its_times(clock, tmp_path):
-    begun = records.begin("ptychography", namespace="aps", engine="numaflow", manifest="x.yaml")
-    assert records.find("ptychography") == begun
+    begun = run_records.begin("ptychography", namespace="aps", engine="numaflow", manifest="x.yaml")
+    assert run_records.find("ptychography") == begun
     assert begun.ended_ns is None
     clock(90)
-    ended = records.end("ptychography", namespace="aps")
-    assert records.find("ptychography") == ended
+    ended = run_records.end("ptychography", namespace="aps")
+    assert run_records.find("ptychography") == ended
     assert (ended.started_ns, ended.ended_ns) == (T0, T0 + 90 * S)
-    assert records.end("ptychography") is None
+    assert run_records.end("ptychography") is None
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 1
     document = json.loads(files[0].read_text())
@@ -46,58 +46,58 @@ def test_a_run_is_found_with_its_times(clock, tmp_path):
 def test_runs_of_one_name_are_kept_apart(clock):
     for start in (0, 100, 200):
         clock(start)
-        records.begin("p", namespace="a" if start < 200 else "b", engine="numaflow")
+        run_records.begin("p", namespace="a" if start < 200 else "b", engine="numaflow")
         clock(start + 50)
         if start != 100:
-            records.end("p")
-    assert records.find("p").started_ns == T0 + 200 * S
-    assert records.find("a/p").started_ns == T0 + 100 * S
-    assert records.find("p@2025-08-18T14:48:00Z").started_ns == T0
+            run_records.end("p")
+    assert run_records.find("p").started_ns == T0 + 200 * S
+    assert run_records.find("a/p").started_ns == T0 + 100 * S
+    assert run_records.find("p@2025-08-18T14:48:00Z").started_ns == T0
     # The name as it is listed says the run.
-    for record in records.records("p"):
-        assert records.find(f"p@{record.at}").started_ns == record.started_ns
+    for record in run_records.records("p"):
+        assert run_records.find(f"p@{record.at}").started_ns == record.started_ns
     # Nobody saw the second one end; it is still on as far as is known, in its namespace.
-    assert records.find("p@2025-08-18T14:49:50Z").ended_ns is None
+    assert run_records.find("p@2025-08-18T14:49:50Z").ended_ns is None
     with pytest.raises(UsageError, match="was on at"):
-        records.find("b/p@2025-08-18T14:48:00Z")
+        run_records.find("b/p@2025-08-18T14:48:00Z")
 
 
 def test_a_run_that_nobody_saw_end_ends_where_the_next_begins(clock):
-    records.begin("p", engine="embedded")
+    run_records.begin("p", engine="embedded")
     clock(60.5)
-    records.begin("p", engine="embedded")
+    run_records.begin("p", engine="embedded")
     clock(70)
-    assert records.find("p@2025-08-18T14:48:10Z").ended_ns == T0 + round(60.5 * S)
-    assert records.end("p").started_ns == T0 + round(60.5 * S)
+    assert run_records.find("p@2025-08-18T14:48:10Z").ended_ns == T0 + round(60.5 * S)
+    assert run_records.end("p").started_ns == T0 + round(60.5 * S)
 
 
 def test_what_is_not_known_is_named(clock, tmp_path):
     with pytest.raises(UsageError, match="no run was written down yet"):
-        records.find("p")
-    records.begin("other", engine="embedded")
+        run_records.find("p")
+    run_records.begin("other", engine="embedded")
     (tmp_path / "charon/runs/other/rubbish.json").write_text('{"name": 1')
     (tmp_path / "charon/runs/other/list.json").write_text("[1]")
     with pytest.raises(UsageError, match="runs are known of: other"):
-        records.find("p")
+        run_records.find("p")
     with pytest.raises(UsageError):
-        records.find("../../etc")
+        run_records.find("../../etc")
     for name in ("", "a/b", "..", ".x", "a\n"):
         with pytest.raises(UsageError):
-            records.begin(name, engine="embedded")
+            run_records.begin(name, engine="embedded")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(UnavailableError, match="file"):
-        records.begin("p", engine="embedded")
+        run_records.begin("p", engine="embedded")
 
 
 def test_runs_are_listed(clock, capsys):
-    records.begin("p", namespace="a", engine="numaflow")
+    run_records.begin("p", namespace="a", engine="numaflow")
     clock(10)
-    records.end("p")
-    records.begin("q", engine="embedded")
+    run_records.end("p")
+    run_records.begin("q", engine="embedded")
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "a/p@2025-08-18T14:47:57Z  numaflow  ended 2025-08-18T14:48:07Z",
@@ -109,16 +109,16 @@ def test_runs_are_listed(clock, capsys):
 
 
 def test_a_run_that_is_on_is_told_from_one_that_was_killed(clock, capsys, monkeypatch):
-    records.begin("p", engine="embedded")
+    run_records.begin("p", engine="embedded")
     clock(10)
-    records.begin("p", engine="embedded")
+    run_records.begin("p", engine="embedded")
     monkeypatch.setattr("charon.engines.embedded.find_runs", lambda: [SimpleNamespace(pipeline="p")])
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert [line.split("ended ")[1] for line in capsys.readouterr().out.splitlines()] == ["unseen", "not yet"]
 
 
 def test_metrics_of_a_run_that_was_killed_say_that_its_end_is_not_known(clock, capsys, monkeypatch):
-    records.begin("p", engine="embedded")
+    run_records.begin("p", engine="embedded")
     clock(10)
     call = ["metrics", "http://127.0.0.1:9", "--query", "up", "--run", "p"]
     assert run_command(cli, call) == 1
@@ -134,19 +134,19 @@ def test_what_cannot_be_written_down_leaves_nothing(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records.json, "dump", full)
+    monkeypatch.setattr(run_records.json, "dump", full)
     with pytest.raises(UnavailableError, match="No space left"):
-        records.begin("p", engine="embedded")
+        run_records.begin("p", engine="embedded")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_record_of_another_form_is_passed_over(tmp_path):
-    records.begin("p", engine="embedded")
+    run_records.begin("p", engine="embedded")
     (path,) = tmp_path.rglob("*.json")
     for key, value in (("started_ns", "x"), ("ended_ns", "x"), ("started_ns", None)):
         changed = {**json.loads(path.read_text()), key: value}
         path.with_name("0.json").write_text(json.dumps(changed))
-        assert len(records.records()) == 1
+        assert len(run_records.records()) == 1
 
 
 def test_without_a_home_one_line_says_what_to_set(monkeypatch, capsys):
@@ -154,7 +154,7 @@ def test_without_a_home_one_line_says_what_to_set(monkeypatch, capsys):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setattr(records.Path, "home", none)
+    monkeypatch.setattr(run_records.Path, "home", none)
     assert run_command(cli, ["metrics", "--list-runs"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "error: there is no home folder for the records of runs: set XDG_STATE_HOME"

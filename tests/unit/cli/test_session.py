@@ -12,7 +12,7 @@ import pytest
 from charon.adapters.nats import EdgeState
 from charon.cli.session import Session, Stillness
 from charon.engines.embedded import EngineError, Options, Snapshot
-from charon.frames.account import settle
+from charon.ledger.account import settle
 
 SECOND = 10**9
 

@@ -11,7 +11,7 @@ import yaml
 
 from charon.engines.embedded.commands import vertex_command
 from charon.engines.manifest import read_pipeline
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 WORKFLOWS = Path(__file__).parents[3] / "workflows" / "aps"
 CONTAINER = {"container": {"image": "charon:latest", "args": ["source"]}}

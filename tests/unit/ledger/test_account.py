@@ -15,9 +15,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from charon.frames import FrameId
-from charon.frames.account import settle
-from charon.frames.epochs import EpochTracker
-from charon.vertices.ledger import LedgerBook
+from charon.ledger.account import settle
+from charon.ledger.book import LedgerBook
+from charon.ledger.epochs import EpochTracker
 
 CHANNEL = "ad:image"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charon.vertices.ledger import LedgerBook
+from charon.ledger.book import LedgerBook
 
 notes = st.lists(
     st.tuples(

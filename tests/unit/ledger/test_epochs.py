@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charon.frames import FrameId
-from charon.frames.epochs import EpochTracker
+from charon.ledger.epochs import EpochTracker
 
 
 def frame(unique_id, time_ns):

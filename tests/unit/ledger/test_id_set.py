@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charon.frames import IdSet
+from charon.ledger.id_set import IdSet
 
 numbers = st.integers(-20, 60)
 ranges = st.tuples(numbers, st.integers(0, 12)).map(lambda pair: (pair[0], pair[0] + pair[1]))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from charon.frames import BadFrameError, Reason
+from charon.errors import BadFrameError, Reason
 from charon.science.preprocess import Geometry, bin_mean
 
 SMALL = ["i1", "u1", "i2", "u2"]

@@ -7,7 +7,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from charon.frames import Frame, FrameId, UnavailableError, decode
+from charon.errors import UnavailableError
+from charon.frames import Frame, FrameId, decode
 
 CHANNEL = "ad:image"
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charon.frames import FrameId
-from charon.vertices.names import NameSet, TimeSet
+from charon.vertices.seen_ids import NameSet, TimeSet
 
 frames = st.builds(
     FrameId,

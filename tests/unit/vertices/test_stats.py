@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from charon.vertices.runner import keep_ledger
+from charon.vertices.stats import keep_ledger
 
 
 class SlowLedger:

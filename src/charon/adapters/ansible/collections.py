@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from charon.adapters.ansible.tools import YAML_FAULTS, find_tool
-from charon.frames.errors import UnavailableError, UsageError
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

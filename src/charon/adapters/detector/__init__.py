@@ -1,7 +1,7 @@
 """A detector made of software: frames, simulated or recorded, made ahead and published on time."""
 
 from charon.adapters.detector.acquisition import Acquisition, LatePositions, Output, Plan, acquire
-from charon.adapters.detector.ahead import Ahead
+from charon.adapters.detector.prefetch import Ahead
 from charon.adapters.detector.series import Series, noise, simulated
 
 __all__ = [

@@ -8,12 +8,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charon.frames import IdSet
+from charon.ledger.id_set import IdSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from charon.adapters.detector.ahead import Ahead
+    from charon.adapters.detector.prefetch import Ahead
     from charon.frames import Position
 
 FIRST_ID = 1

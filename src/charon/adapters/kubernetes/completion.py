@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charon.adapters.kubernetes.place import Place, find_place
-from charon.frames.errors import UsageError
+from charon.adapters.kubernetes.kubeconfig import Place, find_place
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from charon.frames.errors import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from charon.adapters.kubernetes.kubectl import Kubectl

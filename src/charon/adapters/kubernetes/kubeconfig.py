@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charon.frames.errors import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from charon.adapters.kubernetes.place import find_place
-from charon.frames.errors import UnavailableError, UsageError
+from charon.adapters.kubernetes.kubeconfig import find_place
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from charon.adapters.kubernetes.place import find_place
-from charon.frames.errors import UnavailableError
+from charon.adapters.kubernetes.kubeconfig import find_place
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from charon.adapters.nats.publisher import RefusedError
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ from nats.js.errors import (
 )
 
 from charon.adapters.nats.publisher import Publisher
-from charon.frames import UnavailableError, UsageError
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

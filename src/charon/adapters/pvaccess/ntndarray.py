@@ -23,8 +23,9 @@ import numpy as np
 
 from charon.adapters.pvaccess import codecs
 from charon.adapters.pvaccess.pvapy import DTYPE_OF_PV_TYPE, PvStructure, pva
-from charon.adapters.pvaccess.stamps import detector_time_ns
-from charon.frames import BadFrameError, Frame, FrameId, Reason
+from charon.adapters.pvaccess.timestamps import detector_time_ns
+from charon.errors import BadFrameError, Reason
+from charon.frames import Frame, FrameId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,9 @@ import numpy as np
 
 from charon.adapters.pvaccess.monitor import DEFAULT_QUEUE, Subscription
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
-from charon.adapters.pvaccess.stamps import stamp_from, time_ns_from
-from charon.frames import BadFrameError, LatePosition, Reason
+from charon.adapters.pvaccess.timestamps import stamp_from, time_ns_from
+from charon.errors import BadFrameError, Reason
+from charon.frames import LatePosition
 
 if TYPE_CHECKING:
     from collections.abc import Callable

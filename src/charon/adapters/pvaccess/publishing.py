@@ -8,7 +8,7 @@ import numpy as np
 
 from charon.adapters.pvaccess import codecs
 from charon.adapters.pvaccess.pvapy import FIELD_OF_PV_TYPE, PV_TYPES, PvStructure, pva
-from charon.adapters.pvaccess.stamps import stamp_from
+from charon.adapters.pvaccess.timestamps import stamp_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import psutil
 
 from charon.adapters.pvaccess.publishing import ntndarray_from
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from charon.adapters.recordings.arrays import describe, ending, open_arrays
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

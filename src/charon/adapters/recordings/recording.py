@@ -9,7 +9,7 @@ import numpy as np
 
 from charon.adapters.recordings.arrays import describe, open_arrays
 from charon.adapters.recordings.positions import Order, find_positions, read_positions
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

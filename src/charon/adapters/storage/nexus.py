@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from charon.adapters.storage.nexus_layout import STAGES, ScanHeader, lay_out
-from charon.frames import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

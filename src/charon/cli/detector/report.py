@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

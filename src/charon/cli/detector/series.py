@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charon.adapters import detector, recordings
-from charon.frames import UsageError
+from charon.errors import UsageError
 from charon.science import simulation
 
 if TYPE_CHECKING:

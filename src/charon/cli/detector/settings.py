@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from charon.adapters import detector, pvaccess
 from charon.cli.detector.options import Numbers
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

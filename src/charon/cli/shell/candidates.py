@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charon.cli.main import COMMANDS, cli
-from charon.cli.shell.answers import Answers
 from charon.cli.shell.files import files
 from charon.cli.shell.lines import KNOWN, LEAVING
+from charon.cli.shell.lookup_cache import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -222,7 +222,7 @@ def _local() -> list[str]:
 
 
 def _recorded() -> list[str]:
-    from charon.cli.records import records
+    from charon.cli.run_records import records
 
     return sorted({record.name for record in records()})
 
@@ -230,8 +230,8 @@ def _recorded() -> list[str]:
 def _metric_names(url: str) -> list[str]:
     import asyncio
 
-    from charon.adapters.prometheus.client import Prometheus
-    from charon.adapters.prometheus.times import Span
+    from charon.adapters.prometheus.query.client import Prometheus
+    from charon.adapters.prometheus.query.times import Span
 
     now_ms = time.time_ns() // 1_000_000
 

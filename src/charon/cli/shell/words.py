@@ -14,7 +14,7 @@ _PROMPT = re.compile(r"\s*charon> ?")
 _SPECIAL = re.compile(r"""[\s'"\\|&;<>`$#!~*?]""")
 
 
-# Not one of charon.frames.errors: they bring NumPy, which the prompt should not wait for.
+# Not one of charon.errors: they bring NumPy, which the prompt should not wait for.
 class LineError(ValueError):
     """A line is no command: one line that says why, and what to do."""
 

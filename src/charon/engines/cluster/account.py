@@ -13,7 +13,7 @@ from charon.adapters.nats import Address, Bus
 from charon.engines.cluster import names
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.engines.numaflow.settings import bucket_of
-from charon.frames.errors import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from charon.adapters.nats import EdgeState

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charon.engines.cluster import names
 from charon.engines.cluster.reasons import Asker, Reason, is_ready, why_not
-from charon.frames.errors import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

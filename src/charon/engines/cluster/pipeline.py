@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from charon.adapters.kubernetes import NotFoundOnClusterError
 from charon.engines.cluster import names
 from charon.engines.cluster.observe import ClusterView, observe
-from charon.frames.errors import UnavailableError, UsageError
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from charon.engines.cluster.observe import observe
-from charon.frames.errors import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 from charon.engines.embedded.engine import EmbeddedEngine, EngineError
 from charon.engines.embedded.options import Options
-from charon.engines.embedded.runfile import RunInfo, find_run, find_runs
+from charon.engines.embedded.run_file import RunInfo, find_run, find_runs
 from charon.engines.embedded.settings import VertexSettings
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.engines.embedded.worker import work

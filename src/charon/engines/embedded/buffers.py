@@ -13,7 +13,7 @@ import psutil
 from charon.adapters.nats import Bus, NatsServer
 from charon.engines.embedded.processes import die_with_parent
 from charon.engines.embedded.settings import BEGIN
-from charon.frames import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

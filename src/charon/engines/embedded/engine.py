@@ -10,15 +10,15 @@ import time
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from charon.adapters.prometheus.exporter import serve_text
+from charon.adapters.prometheus.scrape.server import serve_text
 from charon.engines.embedded.buffers import Buffers
 from charon.engines.embedded.commands import vertex_command
 from charon.engines.embedded.processes import Process
-from charon.engines.embedded.runfile import RunFile, RunInfo
+from charon.engines.embedded.run_file import RunFile, RunInfo
 from charon.engines.embedded.settings import VertexSettings
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.engines.embedded.telemetry import metrics_text
-from charon.frames import UnavailableError
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import psutil
 
 from charon.adapters.nats import Address
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 
 def state_folder() -> Path:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charon.frames.account import Account, settle
+from charon.ledger.account import Account, settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from charon.adapters.prometheus.pages import Pages
-from charon.adapters.prometheus.text import Family, render
+from charon.adapters.prometheus.scrape.pages import Pages
+from charon.adapters.prometheus.scrape.text import Family, render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from charon.adapters.nats import EdgeState
     from charon.engines.embedded.snapshot import Snapshot
-    from charon.frames.account import Account
+    from charon.ledger.account import Account
 
 
 def metrics_text(pipeline: str, snapshot: Snapshot, restarts: Mapping[str, int], server_restarts: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from charon.adapters.nats import Bus, EdgeReader, EdgeWriter
 from charon.adapters.nats.connection import LedgerPage
 from charon.engines.embedded.settings import BEGIN
-from charon.frames import UnavailableError
+from charon.errors import UnavailableError
 from charon.vertices.roles import Surroundings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ https://numaflow.numaproj.io/APIs/
 
 from charon.engines.manifest.parts import Container, EnvVar, Limits, Scale
 from charon.engines.manifest.pipeline import Edge, Pipeline, Spec, Vertex
-from charon.engines.manifest.reading import parse_pipeline, read_pipeline
+from charon.engines.manifest.reader import parse_pipeline, read_pipeline
 
 __all__ = [
     "Container",

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from charon.engines.manifest.pipeline import Pipeline
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path

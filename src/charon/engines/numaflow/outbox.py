@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from charon.engines.numaflow.inhand import InHand
+    from charon.engines.numaflow.delivery_attempts import InHand
 
 _NOTHING_S = 0.5
 

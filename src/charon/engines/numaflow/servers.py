@@ -27,13 +27,14 @@ from pynumaflow.sinker.servicer.async_servicer import AsyncSinkServicer
 from pynumaflow.sourcer.servicer.async_servicer import AsyncSourceServicer
 
 from charon.engines.numaflow.outbox import PARTITION
-from charon.frames import UnavailableError, named_time_ns
+from charon.errors import UnavailableError
+from charon.frames import named_time_ns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable
 
-    from charon.engines.numaflow.exchange import Exchange, Question
     from charon.engines.numaflow.outbox import Outbox
+    from charon.engines.numaflow.request_queue import Exchange, Question
 
 _log = logging.getLogger(__name__)
 # A payload of 64 MiB, as large as JetStream takes, and what gRPC puts around it.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charon.adapters.nats import Address
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

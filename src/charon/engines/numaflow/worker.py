@@ -9,12 +9,12 @@ import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from charon.adapters.prometheus.exporter import serve_metrics
-from charon.engines.numaflow.exchange import Exchange
-from charon.engines.numaflow.inhand import InHand
-from charon.engines.numaflow.ledger import PodLedger
+from charon.adapters.prometheus.scrape.server import serve_metrics
+from charon.engines.numaflow.delivery_attempts import InHand
 from charon.engines.numaflow.outbox import Outbox
-from charon.frames import UnavailableError, UsageError
+from charon.engines.numaflow.pod_ledger import PodLedger
+from charon.engines.numaflow.request_queue import Exchange
+from charon.errors import UnavailableError, UsageError
 from charon.vertices.roles import InferenceRole, SinkRole, SourceRole, Surroundings
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charon.science.stitch import Canvas, StitchedImage
-    from charon.vertices.scan_output import ScanOutput
+    from charon.vertices.sinks.scan_output import ScanOutput
 
     Publish = Callable[[NDArray[np.float32], int, int, Mapping[str, str | int | float]], None]
     """Shows an image: (phase in rad, unique id and time in ns of its latest frame, attributes)."""

@@ -11,21 +11,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import charon
-from charon.adapters.storage.patchlog import PatchLog
+from charon.adapters.storage.patch_log import PatchLog
 from charon.frames import LatePosition, Patch, Rejection, WireError
-from charon.vertices.image_refresh import ImageRefresh, Periods
-from charon.vertices.image_state import ImageState
-from charon.vertices.scan_output import Outputs, file_stem
-from charon.vertices.sink import Accepted, opened
+from charon.vertices.sinks.image_refresh import ImageRefresh, Periods
+from charon.vertices.sinks.image_state import ImageState
+from charon.vertices.sinks.scan_output import Outputs, file_stem
+from charon.vertices.sinks.sink import Accepted, opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from charon.adapters.storage.patchlog import Fsync
-    from charon.vertices.image_refresh import Publish
-    from charon.vertices.image_state import Sunk
-    from charon.vertices.scan_output import Anchor
+    from charon.adapters.storage.patch_log import Fsync
+    from charon.vertices.sinks.image_refresh import Publish
+    from charon.vertices.sinks.image_state import Sunk
+    from charon.vertices.sinks.scan_output import Anchor
 
 _log = logging.getLogger(__name__)
 _ROOM_BYTES = 32 << 20

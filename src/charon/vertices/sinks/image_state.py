@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from charon.frames import LatePosition, Patch, Rejection
+from charon.ledger.book import LedgerBook
 from charon.science.latency import LatencyRecorder
-from charon.vertices.ledger import LedgerBook
-from charon.vertices.names import NameSet, TimeSet
-from charon.vertices.scan_output import Anchor, Outputs, Place, ScanOutput
-from charon.vertices.sink import opened
+from charon.vertices.seen_ids import NameSet, TimeSet
+from charon.vertices.sinks.scan_output import Anchor, Outputs, Place, ScanOutput
+from charon.vertices.sinks.sink import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from charon.adapters.storage.patchlog import Location, PatchLog
+    from charon.adapters.storage.patch_log import Location, PatchLog
     from charon.frames import FrameId, Position
 
     Sunk = Patch | Rejection | LatePosition

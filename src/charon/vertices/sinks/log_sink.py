@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from charon.frames import LatePosition, Patch, Rejection, WireError
-from charon.vertices.ledger import LedgerBook
-from charon.vertices.names import NameSet
-from charon.vertices.sink import Accepted, opened
+from charon.ledger.book import LedgerBook
+from charon.vertices.seen_ids import NameSet
+from charon.vertices.sinks.sink import Accepted, opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

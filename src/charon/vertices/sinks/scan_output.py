@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charon.adapters.storage.nexus import Row, ScanFile, ScanHeader
-from charon.frames import UnavailableError
+from charon.errors import UnavailableError
 from charon.science.stitch import Canvas, PlacementError
 
 if TYPE_CHECKING:

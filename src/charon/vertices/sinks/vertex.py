@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from charon.frames import UnavailableError
-from charon.vertices.log_sink import LogSink
-from charon.vertices.runner import Stats
+from charon.errors import UnavailableError
+from charon.vertices.sinks.log_sink import LogSink
+from charon.vertices.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
-    from charon.vertices.sink import Sink
+    from charon.vertices.sinks.sink import Sink
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 1.0

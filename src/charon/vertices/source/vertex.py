@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charon.frames import BadFrameError, FrameId, LatePosition, Reason, Rejection, WireError, encode
-from charon.frames.epochs import EpochTracker
-from charon.vertices.ledger import LedgerBook
-from charon.vertices.runner import Stats
+from charon.errors import BadFrameError, Reason
+from charon.frames import FrameId, LatePosition, Rejection, WireError, encode
+from charon.ledger.book import LedgerBook
+from charon.ledger.epochs import EpochTracker
+from charon.vertices.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

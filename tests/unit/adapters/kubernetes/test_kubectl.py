@@ -8,8 +8,8 @@ import stat
 import pytest
 
 from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, cluster_there, find_place, pass_through
-from charon.adapters.kubernetes import place as place_module
-from charon.frames import UnavailableError, UsageError
+from charon.adapters.kubernetes import kubeconfig
+from charon.errors import UnavailableError, UsageError
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def program(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(place_module, "K3S_KUBECONFIG", tmp_path / "k3s.yaml")
+    monkeypatch.setattr(kubeconfig, "K3S_KUBECONFIG", tmp_path / "k3s.yaml")
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(folder))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charon.adapters.pvaccess.codecs import CODECS, compress, decompress
-from charon.frames import BadFrameError, Reason
+from charon.errors import BadFrameError, Reason
 
 DTYPES = ("u1", "i2", "u2", "i4", "f4", "i8", "f8")
 

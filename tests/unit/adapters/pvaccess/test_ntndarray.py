@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charon.adapters.pvaccess import FAULTS, AttributeNames, frame_from, identify, ntndarray_from, spoiled
-from charon.frames import BadFrameError, FrameId, Reason
+from charon.errors import BadFrameError, Reason
+from charon.frames import FrameId
 
 DTYPES = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 TIME_NS = 1_700_000_000_123_456_789

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from charon.adapters.recordings import is_recording, join, open_recording, read_positions
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 SHARED = Path(__file__).parents[5] / "shared" / "data"
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from charon.adapters.storage.nexus import Row, ScanFile, ScanHeader
-from charon.frames import FrameId, Patch, Rejection, UnavailableError
+from charon.errors import UnavailableError
+from charon.frames import FrameId, Patch, Rejection
 from charon.science.stitch import Canvas
 
 START_NS = 1_760_000_000_000_000_000

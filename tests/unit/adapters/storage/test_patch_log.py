@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charon.adapters.storage.patchlog import PatchLog
+from charon.adapters.storage.patch_log import PatchLog
 from charon.adapters.storage.records import HEADER_BYTES
-from charon.frames import UnavailableError
+from charon.errors import UnavailableError
 
 payload_lists = st.lists(st.binary(max_size=300), max_size=12)
 
@@ -88,7 +88,7 @@ def test_a_second_writer_is_told_who_has_the_log(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from charon.adapters.storage.patchlog import PatchLog
+from charon.adapters.storage.patch_log import PatchLog
 log = PatchLog(Path(sys.argv[1]), fsync="off", segment_bytes=300_000)
 k = sum(1 for _ in log.replay())
 while True:
@@ -124,8 +124,8 @@ def test_a_writer_killed_at_random_moments_loses_nothing_that_it_confirmed(tmp_p
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from charon.adapters.storage.patchlog import PatchLog
-from charon.frames import UnavailableError
+from charon.adapters.storage.patch_log import PatchLog
+from charon.errors import UnavailableError
 log = PatchLog(Path(sys.argv[1]), segment_bytes=1 << 30)
 log.append_many([b"a" * 1000] * 3)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))

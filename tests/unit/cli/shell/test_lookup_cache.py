@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from charon.cli.shell.answers import Answers
+from charon.cli.shell.lookup_cache import Answers
 
 
 def soon(seconds=5.0):

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from charon.engines.embedded.processes import Process
-from charon.engines.embedded.runfile import RunFile, RunInfo, find_run, find_runs
-from charon.frames import UsageError
+from charon.engines.embedded.run_file import RunFile, RunInfo, find_run, find_runs
+from charon.errors import UsageError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from charon.engines.numaflow import NumaflowSettings, bucket_of, started_by_numaflow
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 GIVEN = {
     "NUMAFLOW_NAMESPACE": "beam",

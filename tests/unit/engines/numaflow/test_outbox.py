@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charon.engines.numaflow.outbox import Outbox
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 
 async def _send(outbox, *names):

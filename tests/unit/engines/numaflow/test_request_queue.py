@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from charon.engines.numaflow.exchange import Exchange
-from charon.engines.numaflow.inhand import InHand
+from charon.engines.numaflow.delivery_attempts import InHand
+from charon.engines.numaflow.request_queue import Exchange
 
 
 def test_a_question_is_answered_with_what_was_sent_for_it():

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from charon.adapters.storage.nexus import ScanFile
-from charon.frames import FrameId, LatePosition, Patch, Rejection, UnavailableError, encode
-from charon.vertices.image_sink import ImageSink, Periods
-from charon.vertices.sink import Accepted
+from charon.errors import UnavailableError
+from charon.frames import FrameId, LatePosition, Patch, Rejection, encode
+from charon.vertices.sinks.image_sink import ImageSink, Periods
+from charon.vertices.sinks.sink import Accepted
 
 START_NS = 1_760_000_000_000_000_000
 AT_ONCE = Periods(file_s=0.0, image_s=0.0, picture_s=60.0, viewer_s=0.0, broken_s=0.0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from charon.frames import Frame, FrameId, LatePosition, Patch, Rejection, encode
-from charon.vertices.log_sink import LogSink
-from charon.vertices.sink import Accepted
+from charon.vertices.sinks.log_sink import LogSink
+from charon.vertices.sinks.sink import Accepted
 
 PATCH = Patch(
     FrameId("ad:image", 3, 50, 40), "run", np.zeros((4, 4), np.float32), 1e-8, "m@1", scan="s", position_m=(1e-6, 0.0)

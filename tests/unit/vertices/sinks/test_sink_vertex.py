@@ -7,12 +7,13 @@ import json
 
 import numpy as np
 
-from charon.frames import Frame, FrameId, Patch, Rejection, UnavailableError, encode
+from charon.errors import UnavailableError
+from charon.frames import Frame, FrameId, Patch, Rejection, encode
 from charon.vertices import sink_vertex
-from charon.vertices.log_sink import LogSink
 from charon.vertices.roles import SinkRole, Surroundings
-from charon.vertices.sink import Accepted
-from charon.vertices.sink_vertex import SinkVertex
+from charon.vertices.sinks.log_sink import LogSink
+from charon.vertices.sinks.sink import Accepted
+from charon.vertices.sinks.vertex import SinkVertex
 
 
 class FakeSink:

@@ -11,10 +11,11 @@ import json
 import numpy as np
 import pytest
 
-from charon.frames import BadFrameError, Frame, LatePosition, Reason, Rejection, UsageError
-from charon.frames.account import settle
+from charon.errors import BadFrameError, Reason, UsageError
+from charon.frames import Frame, LatePosition, Rejection
+from charon.ledger.account import settle
 from charon.science.preprocess import Geometry
-from charon.vertices.source import SourceVertex
+from charon.vertices.source.vertex import SourceVertex
 
 CHANNEL = "ad:image"
 

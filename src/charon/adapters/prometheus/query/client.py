@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import httpx
 
 from charon.adapters.addresses import without_user
-from charon.adapters.prometheus.queries import pin_edges
-from charon.adapters.prometheus.times import unix_seconds
-from charon.frames.errors import UnavailableError, UsageError
+from charon.adapters.prometheus.query.queries_file import pin_edges
+from charon.adapters.prometheus.query.times import unix_seconds
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from charon.adapters.prometheus.times import Span
+    from charon.adapters.prometheus.query.times import Span
 
 # Prometheus itself answers 20 at once, and gives up on a query after two minutes.
 _AT_ONCE = 8

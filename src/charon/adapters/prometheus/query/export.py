@@ -7,15 +7,15 @@ import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from charon.adapters.prometheus.client import QueryError
-from charon.adapters.prometheus.times import rfc3339
+from charon.adapters.prometheus.query.client import QueryError
+from charon.adapters.prometheus.query.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from charon.adapters.prometheus.client import Answer, Prometheus
-    from charon.adapters.prometheus.times import Span
+    from charon.adapters.prometheus.query.client import Answer, Prometheus
+    from charon.adapters.prometheus.query.times import Span
 
 
 @dataclass(slots=True)

@@ -13,13 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from charon.adapters.prometheus.times import rfc3339
-from charon.frames.errors import UnavailableError, UsageError
+from charon.adapters.prometheus.query.times import rfc3339
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from charon.adapters.prometheus.export import Export, Outcome
+    from charon.adapters.prometheus.query.export import Export, Outcome
 
 _NAME = "__name__"
 _time = lru_cache(maxsize=100_000)(rfc3339)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from charon.adapters.prometheus.times import unix_seconds
-from charon.frames.errors import UsageError
+from charon.adapters.prometheus.query.times import unix_seconds
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from charon.adapters.prometheus.times import Span
+    from charon.adapters.prometheus.query.times import Span
 
 _QUOTED = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`"""
 _COMMENT = re.compile(rf"({_QUOTED})|#.*")

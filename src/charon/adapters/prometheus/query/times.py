@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from charon.frames.errors import UsageError
+from charon.errors import UsageError
 
 MOST_POINTS = 11_000
 """Most points a series that Prometheus gives in one answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from charon import __version__
-from charon.adapters.prometheus.text import Family
+from charon.adapters.prometheus.scrape.text import Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

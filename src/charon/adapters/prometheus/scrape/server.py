@@ -8,9 +8,9 @@ import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from charon.adapters.prometheus.pages import Pages
-from charon.adapters.prometheus.text import CONTENT_TYPE, render
-from charon.frames.errors import UnavailableError
+from charon.adapters.prometheus.scrape.pages import Pages
+from charon.adapters.prometheus.scrape.text import CONTENT_TYPE, render
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from charon.adapters.prometheus.queries import fill_in, pin_edges, read_queries
-from charon.adapters.prometheus.times import Span
-from charon.frames import UsageError
+from charon.adapters.prometheus.query.queries_file import fill_in, pin_edges, read_queries
+from charon.adapters.prometheus.query.times import Span
+from charon.errors import UsageError
 
 
 def test_a_file_has_one_query_a_line(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charon.adapters.prometheus.times import (
+from charon.adapters.prometheus.query.times import (
     MOST_POINTS,
     Span,
     default_step_ms,
@@ -17,7 +17,7 @@ from charon.adapters.prometheus.times import (
     rfc3339,
     unix_seconds,
 )
-from charon.frames import UsageError
+from charon.errors import UsageError
 
 NOW = 1_755_529_000_000
 

@@ -8,10 +8,10 @@ import subprocess
 
 import pytest
 
-from charon.adapters.prometheus.pages import Pages
-from charon.adapters.prometheus.text import Family, render
+from charon.adapters.prometheus.scrape.pages import Pages
+from charon.adapters.prometheus.scrape.text import Family, render
 from charon.science.latency import LatencyRecorder
-from charon.vertices.runner import Stats
+from charon.vertices.stats import Stats
 
 LINE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)')
 

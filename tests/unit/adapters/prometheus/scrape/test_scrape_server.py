@@ -8,9 +8,9 @@ import socket
 import httpx
 import pytest
 
-from charon.adapters.prometheus import exporter
-from charon.adapters.prometheus.exporter import serve_metrics, serve_text
-from charon.frames import UnavailableError
+from charon.adapters.prometheus.scrape import server as exporter
+from charon.adapters.prometheus.scrape.server import serve_metrics, serve_text
+from charon.errors import UnavailableError
 
 PAGE = {"kind": "source", "state": "running", "waiting": 7, "restarts": 0, "counts": {"done": 5}}
 RUBBISH = [

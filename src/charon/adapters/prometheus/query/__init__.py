@@ -1,0 +1,1 @@
+"""Queries to a Prometheus server and the files that they are saved to."""

@@ -1,0 +1,1 @@
+"""The metrics that Charon serves for Prometheus to scrape."""

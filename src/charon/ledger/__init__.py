@@ -1,0 +1,1 @@
+"""The account of frames: which frame ids reached which state, per vertex and for a whole run."""

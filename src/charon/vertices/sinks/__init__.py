@@ -1,0 +1,1 @@
+"""Sinks: where patches, rejections and late positions end."""

@@ -1,0 +1,1 @@
+"""The source vertex: from a detector channel to the inter-step buffer."""
