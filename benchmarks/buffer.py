@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from charon.adapters.nats import Bus, EdgeReader, EdgeWriter, NatsServer
+from charon.adapters.nats import EdgeReader, EdgeWriter, NatsConnection, NatsServer
 
 MESSAGES = 4000
 
@@ -50,9 +50,9 @@ async def main(size: int, rate: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = NatsServer(Path(folder))
         server.start()
-        bus = await Bus.connect(server.address, "bench")
+        bus = await NatsConnection.connect(server.address, "bench")
         await bus.make_edge(
-            "bench", storage="memory", max_bytes=2**30, max_messages=30_000, ack_wait_s=5, max_handed_out=1000
+            "bench", storage="memory", max_bytes=2**30, max_messages=30_000, ack_wait_s=5, max_ack_pending=1000
         )
         process = psutil.Process(server.pid)
         own, theirs, started = time.process_time(), sum(process.cpu_times()[:2]), time.perf_counter()

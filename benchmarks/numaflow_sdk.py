@@ -107,7 +107,7 @@ async def _trial(output: Path, rate: int, frames: int) -> Figures:
             published = asyncio.create_task(detector.wait())
             await pipeline.until(published.done, 120)
             ended = time.monotonic()
-            missed = len(json.loads((vertices.folders["in"] / "charon-page-in.0.json").read_text())["said"])
+            missed = len(json.loads((vertices.folders["in"] / "charon-page-in.0.json").read_text())["warnings"])
             await pipeline.until(lambda: pipeline.sunk >= frames or time.monotonic() - ended > 30, 60)
             drained = time.monotonic() - ended
             sunk = pipeline.sunk

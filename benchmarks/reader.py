@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charon.adapters.nats import Bus, EdgeReader, EdgeWriter, NatsServer
+from charon.adapters.nats import EdgeReader, EdgeWriter, NatsConnection, NatsServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,11 +34,11 @@ def main() -> None:
 
 
 async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
-    bus = await Bus.connect(server.address, "benchmark")
+    bus = await NatsConnection.connect(server.address, "benchmark")
     for name, make in {"fetch": _fetching, "reader of our own": _reading}.items():
         edge = name.replace(" ", "-")
         await bus.make_edge(
-            edge, storage="memory", max_bytes=2**31, max_messages=100_000, ack_wait_s=30.0, max_handed_out=1000
+            edge, storage="memory", max_bytes=2**31, max_messages=100_000, ack_wait_s=30.0, max_ack_pending=1000
         )
         read = await make(bus, edge, options.batch)
         writer, payload = EdgeWriter(bus, edge), bytes(options.bytes)
@@ -56,7 +56,7 @@ async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
     await bus.close()
 
 
-async def _fetching(bus: Bus, edge: str, batch: int) -> Read:
+async def _fetching(bus: NatsConnection, edge: str, batch: int) -> Read:
     subscription = await bus.js.pull_subscribe_bind("reader", edge)
 
     async def read() -> int:
@@ -68,7 +68,7 @@ async def _fetching(bus: Bus, edge: str, batch: int) -> Read:
     return read
 
 
-async def _reading(bus: Bus, edge: str, batch: int) -> Read:
+async def _reading(bus: NatsConnection, edge: str, batch: int) -> Read:
     reader = EdgeReader(bus, edge, max(2 * batch, 16))
 
     async def read() -> int:

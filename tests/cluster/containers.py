@@ -30,7 +30,7 @@ class Containers:
         self.data = folder / "data"
         self.data.mkdir()
         os.chown(self.data, USER, USER)
-        self._said, self._root, self._folder = said["config"], root, folder
+        self._warnings, self._root, self._folder = said["config"], root, folder
         self._runc = ["runc", "--root", str(folder / "runc")]
         self._started: list[str] = []
 
@@ -39,7 +39,7 @@ class Containers:
         name = f"charon-test-{uuid.uuid4().hex[:12]}"
         bundle = self._folder / name
         bundle.mkdir()
-        program = [entrypoint] if entrypoint else self._said["Entrypoint"]
+        program = [entrypoint] if entrypoint else self._warnings["Entrypoint"]
         (bundle / "config.json").write_text(json.dumps(self._configuration([*program, *arguments], name)))
         self._started.append(name)
         command = [*self._runc, "run", "--bundle", str(bundle), name]
@@ -68,8 +68,8 @@ class Containers:
             subprocess.run([*self._runc, "delete", "--force", name], check=False, capture_output=True)
 
     def _configuration(self, arguments: list[str], name: str) -> dict[str, Any]:
-        environment = {**dict(pair.split("=", 1) for pair in self._said["Env"]), **LOOPBACK}
-        user, _, group = self._said["User"].partition(":")
+        environment = {**dict(pair.split("=", 1) for pair in self._warnings["Env"]), **LOOPBACK}
+        user, _, group = self._warnings["User"].partition(":")
         nothing: dict[str, list[str]] = {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable")}
         tmpfs = {"type": "tmpfs", "source": "tmpfs"}
         plain = ["nosuid", "nodev", "noexec"]
@@ -87,7 +87,7 @@ class Containers:
                 "user": {"uid": int(user), "gid": int(group)},
                 "args": arguments,
                 "env": [f"{key}={value}" for key, value in environment.items()],
-                "cwd": self._said["WorkingDir"],
+                "cwd": self._warnings["WorkingDir"],
                 "capabilities": nothing,
                 "noNewPrivileges": True,
             },

@@ -26,7 +26,7 @@ from numaflow_objects import (
 )
 
 from charon.adapters.kubernetes import Kubectl, PortForward
-from charon.adapters.nats import Address, Bus
+from charon.adapters.nats import Address, NatsConnection
 from charon.engines.numaflow.settings import bucket_of
 from charon.ledger.book import LedgerBook
 
@@ -273,7 +273,7 @@ def test_status_gives_the_account_that_lies_beside_the_buffers(cluster, namespac
 
     async def fill(port):
         address = Address(port, user=opening["user"], password=opening["password"])
-        bus = await Bus.connect(address, "test", patient=False, bucket=bucket_of(namespace, "p"))
+        bus = await NatsConnection.connect(address, "test", patient=False, bucket=bucket_of(namespace, "p"))
         await bus.make_ledger("memory")
         await bus.save("in.0", page("source", "in", seen=100, accepted=98))
         await bus.save("out.0", page("sink", "out", reconstructed=90))

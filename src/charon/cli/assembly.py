@@ -93,7 +93,7 @@ def _position_monitor(channel: str, vertex: SourceVertex) -> PositionMonitor:
         try:
             vertex.on_position(raw.position())
         except BadFrameError as error:
-            vertex.stats.say(f"passed over: {error.detail}")
+            vertex.stats.warn(f"passed over: {error.detail}")
 
     def tell(connected: bool) -> None:
         logging.getLogger(__name__).info("channel %s %s", channel, "is connected" if connected else "is not there")

@@ -102,7 +102,7 @@ def finish(session: Session, output: Path, detector: DetectorProcess) -> int:
     click.echo(f"image: {output / 'stitched.png'}   beside the truth: {output / 'comparison.png'}")
     click.echo(f"data: {output / 'stitched.h5'}   figures: {output / 'summary.json'}")
     if not told:
-        click.echo(f"error: the detector ended early: {detector.last_words()}", err=True)
+        click.echo(f"error: the detector ended early: {detector.last_log_line()}", err=True)
         return 1
     account = session.final.account if session.final else None
     if account is None or not account.adds_up or account.lost or account.published != told["published"]:

@@ -66,10 +66,10 @@ def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: boo
 
 async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot]:
     """Take two snapshots a moment apart: rates need both."""
-    from charon.adapters.nats import Bus
+    from charon.adapters.nats import NatsConnection
     from charon.engines.embedded import take_snapshot
 
-    bus = await Bus.connect(info.address, "status", patient=False)
+    bus = await NatsConnection.connect(info.address, "status", patient=False)
     try:
         edges = await bus.edges()
         before = await take_snapshot(bus, edges, expected=info.replicas)

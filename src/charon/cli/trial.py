@@ -86,7 +86,7 @@ class DetectorProcess:
         except (OSError, ValueError):
             return {}
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """Return the last line that it wrote."""
         try:
             lines = (self.folder / "detector.log").read_text(errors="replace").strip().splitlines()

@@ -55,7 +55,7 @@ def live_view(
     parts.append(_vertices(snapshot, rates, order))
     parts.append(Text.from_markup(account_line(snapshot.account)))
     parts.append(Text(latency_line(snapshot.latency())))
-    said = [line for pages in snapshot.by_vertex().values() for page in pages for line in page.get("said", [])]
+    said = [line for pages in snapshot.by_vertex().values() for page in pages for line in page.get("warnings", [])]
     parts += [Text(f"! {line}", style="yellow") for line in said[-3:]]
     return Group(*parts)
 
@@ -128,7 +128,7 @@ def plain_lines(title: str, snapshot: Snapshot, rates: Mapping[str, float], orde
         )
     lines.append(account_line(snapshot.account))
     lines.append(latency_line(snapshot.latency()))
-    lines += [f"! {line}" for pages in grouped.values() for page in pages for line in page.get("said", [])]
+    lines += [f"! {line}" for pages in grouped.values() for page in pages for line in page.get("warnings", [])]
     return lines
 
 

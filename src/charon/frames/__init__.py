@@ -1,4 +1,4 @@
-"""Frames, patches and their wire form: plain values, no I/O."""
+"""Frames, patches and their wire format: plain values, no I/O."""
 
 from charon.frames.model import (
     Frame,

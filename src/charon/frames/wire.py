@@ -1,4 +1,4 @@
-"""The one wire form of everything that travels: CBOR with RFC 8746 typed arrays.
+"""The one wire format of everything that travels: CBOR with RFC 8746 typed arrays.
 
 The whole message is in the payload, nothing in headers, so that it is the same in JetStream and in
 Numaflow, whose maps cannot set headers. Arrays are row-major and little-endian, tagged with their
@@ -128,7 +128,7 @@ def decode(payload: bytes) -> Message:
         raise WireError(message)
     version, kind = fields.get("v"), fields.get("kind")
     if not isinstance(version, int) or version != VERSION:
-        message = f"version {version!r} of the wire form is unknown here (this is version {VERSION})"
+        message = f"version {version!r} of the wire format is unknown here (this is version {VERSION})"
         raise WireError(message)
     build = _BUILDERS.get(kind) if isinstance(kind, str) else None
     if build is None:
@@ -149,7 +149,7 @@ def _tagged(array: NDArray[Any]) -> cbor2.CBORTag:
     dtype = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
     tag = _TAG_OF_DTYPE.get(dtype)
     if tag is None:
-        message = f"arrays of type {array.dtype} have no place in the wire form"
+        message = f"arrays of type {array.dtype} have no place in the wire format"
         raise WireError(message)
     data = np.ascontiguousarray(array, dtype=dtype)
     return cbor2.CBORTag(_ROW_MAJOR, [list(array.shape), cbor2.CBORTag(tag, data.tobytes())])

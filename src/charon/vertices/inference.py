@@ -98,7 +98,7 @@ class InferenceVertex:
         for size in range(1, self.max_batch + 1):
             self.backend.infer(np.ones((size, *self.model.input_shape), np.float32))
 
-    async def recall(self, ledger: Ledger) -> None:
+    async def restore(self, ledger: Ledger) -> None:
         """Learn at which frames the replica's predecessors ended."""
         self._ledger = ledger
         document = await ledger.load()
@@ -192,7 +192,7 @@ class InferenceVertex:
         rejection = self._reject(message)
         if rejection is not None:
             self.stats.count(f"rejected:{rejection.reason}")
-            self.stats.say(rejection.detail)
+            self.stats.warn(rejection.detail)
             work.answer = encode(rejection)
         else:
             work.frame = message

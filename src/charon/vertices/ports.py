@@ -13,7 +13,7 @@ class Delivery(Protocol):
 
     @property
     def payload(self) -> bytes:
-        """The message in its wire form."""
+        """The message in its wire format."""
         ...
 
     @property
@@ -60,7 +60,7 @@ class Outlet(Protocol):
         Parameters
         ----------
         payload
-            The message in its wire form.
+            The message in its wire format.
         name
             What it is counted under.
         answers

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charon.vertices.stats import keep_ledger
+from charon.vertices.stats import write_ledger_periodically
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,7 +24,7 @@ async def immediately() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class VertexContext:
     """What an engine puts around a vertex.
 
     Parameters
@@ -49,7 +49,7 @@ class Surroundings:
 class Role(Protocol):
     """A vertex that an engine can run."""
 
-    async def run(self, around: Surroundings) -> None:
+    async def run(self, around: VertexContext) -> None:
         """Work until told to stop, finish what was taken, and leave the last word in the ledger."""
         ...
 
@@ -69,11 +69,11 @@ class SourceRole:
     vertex: SourceVertex
     monitors: list[AbstractContextManager[Any]] = field(default_factory=list["AbstractContextManager[Any]"])
 
-    async def run(self, around: Surroundings) -> None:
+    async def run(self, around: VertexContext) -> None:
         """Read the channel until told to stop, then hand over what the ring still holds."""
-        await self.vertex.recall(around.ledger)
+        await self.vertex.restore(around.ledger)
         finished = asyncio.Event()
-        keeping = asyncio.create_task(keep_ledger(self.vertex.document, around.ledger, finished))
+        keeping = asyncio.create_task(write_ledger_periodically(self.vertex.document, around.ledger, finished))
         await around.may_begin()
         work = asyncio.create_task(self.vertex.work(around.outlets, around.stop))
         try:
@@ -94,9 +94,9 @@ class InferenceRole:
 
     vertex: InferenceVertex
 
-    async def run(self, around: Surroundings) -> None:
+    async def run(self, around: VertexContext) -> None:
         """Warm up, report ready, work until told to stop."""
-        await self.vertex.recall(around.ledger)
+        await self.vertex.restore(around.ledger)
         await asyncio.to_thread(self.vertex.warm_up)
         self.vertex.stats.state = "running"
         await _work_and_tell(self.vertex, around)
@@ -108,17 +108,17 @@ class SinkRole:
 
     vertex: SinkVertex
 
-    async def run(self, around: Surroundings) -> None:
+    async def run(self, around: VertexContext) -> None:
         """Store what comes until told to stop, then write the last image."""
         await asyncio.to_thread(self.vertex.open)
-        await self.vertex.recall(around.ledger)
+        await self.vertex.restore(around.ledger)
         self.vertex.stats.state = "running"
         await _work_and_tell(self.vertex, around)
 
 
-async def _work_and_tell(vertex: InferenceVertex | SinkVertex, around: Surroundings) -> None:
+async def _work_and_tell(vertex: InferenceVertex | SinkVertex, around: VertexContext) -> None:
     finished = asyncio.Event()
-    keeping = asyncio.create_task(keep_ledger(vertex.document, around.ledger, finished))
+    keeping = asyncio.create_task(write_ledger_periodically(vertex.document, around.ledger, finished))
     try:
         try:
             async with asyncio.TaskGroup() as group:

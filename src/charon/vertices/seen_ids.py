@@ -13,7 +13,7 @@ _PAGE = 256
 _FREE = -(1 << 63)
 
 
-class NameSet:
+class SeenIds:
     """A set of frame names: channel, detector time and unique id.
 
     Detectors number frames one after the other, so times are kept in pages by unique id; a detector
@@ -48,7 +48,7 @@ class NameSet:
         return self._count
 
 
-class TimeSet:
+class SeenTimes:
     """A set of detector times by channel, which come nearly in order."""
 
     def __init__(self) -> None:

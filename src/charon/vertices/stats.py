@@ -33,16 +33,16 @@ class Stats:
     state: str = "starting"
     started_ns: int = field(default_factory=time.time_ns)
     _rss: tuple[float, int] = (0.0, 0)
-    _said: deque[str] = field(default_factory=lambda: deque[str](maxlen=5))
+    _warnings: deque[str] = field(default_factory=lambda: deque[str](maxlen=5))
 
     def count(self, what: str, n: int = 1) -> None:
         """Count something."""
         self.counts[what] += n
 
-    def say(self, text: str) -> None:
+    def warn(self, text: str) -> None:
         """Log something that the user should see, and show it in the status; a repeat is only counted."""
-        if text not in self._said:
-            self._said.append(text)
+        if text not in self._warnings:
+            self._warnings.append(text)
             _log.warning("%s", text)
 
     def _resident(self) -> int:
@@ -64,7 +64,7 @@ class Stats:
             "batches": {str(size): n for size, n in sorted(self.batches.items())},
             "busy_s": round(self.busy_s, 4),
             "cpu_s": round(time.process_time(), 3),
-            "said": list(self._said),
+            "warnings": list(self._warnings),
         }
 
 
@@ -73,7 +73,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
-async def keep_ledger(
+async def write_ledger_periodically(
     document: Callable[[], dict[str, Any]], ledger: Ledger, stop: asyncio.Event, period_s: float = 0.25
 ) -> None:
     """Write the document every so often until told to stop, and once more then.

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from charon.adapters.nats import Bus, EdgeReader, EdgeWriter, NatsServer
+from charon.adapters.nats import EdgeReader, EdgeWriter, NatsConnection, NatsServer
 from charon.adapters.nats.connection import Address, LedgerPage
 from charon.adapters.nats.server import MAX_PAYLOAD_BYTES
 from charon.errors import UnavailableError, UsageError
@@ -30,7 +30,7 @@ def server(tmp_path):
 
 @asynccontextmanager
 async def connected(server, name="test"):
-    bus = await Bus.connect(server.address, name)
+    bus = await NatsConnection.connect(server.address, name)
     try:
         yield bus
     finally:
@@ -38,8 +38,14 @@ async def connected(server, name="test"):
 
 
 async def make(bus, **options):
-    usual = {"storage": "memory", "max_bytes": 2**24, "max_messages": 10_000, "ack_wait_s": 30.0, "max_handed_out": 100}
-    await bus.make_edge(EDGE, **(usual | options))
+    usual = {
+        "storage": "memory",
+        "max_bytes": 2**24,
+        "max_messages": 10_000,
+        "ack_wait_s": 30.0,
+        "max_ack_pending": 100,
+    }
+    await bus.make_edge(EDGE, **({"max_ack_pending": 100} | usual | options))
 
 
 async def read(reader, count, maximum=8, *, tries=60):
@@ -315,7 +321,7 @@ def test_it_listens_on_loopback_alone(server):
 def test_a_wrong_token_opens_nothing(server, token):
     async def main():
         with pytest.raises(UnavailableError, match=str(server.address.port)):
-            await Bus.connect(Address(server.address.port, token), "stranger", patient=False)
+            await NatsConnection.connect(Address(server.address.port, token), "stranger", patient=False)
 
     asyncio.run(main())
 
@@ -331,7 +337,7 @@ def test_where_nothing_answers_the_address_is_named():
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}"):
-            await Bus.connect(Address(port, "t"), "early", patient=False)
+            await NatsConnection.connect(Address(port, "t"), "early", patient=False)
 
     asyncio.run(main())
 

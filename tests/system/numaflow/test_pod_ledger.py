@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numaflow_client import MapClient, SinkClient
 
-from charon.adapters.nats import Address, Bus
+from charon.adapters.nats import Address, NatsConnection
 from charon.adapters.nats.server import find_program
 from charon.engines.numaflow import bucket_of
 from charon.errors import UnavailableError
@@ -82,7 +82,7 @@ class Server:
     async def bus(self):
         """Return a connection to the pipeline's ledger."""
         address = Address.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
-        return await Bus.connect(address, "reader", patient=False, bucket=bucket_of("default", "aps"))
+        return await NatsConnection.connect(address, "reader", patient=False, bucket=bucket_of("default", "aps"))
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_wrong_password_opens_nothing(server):
     async def run():
         address = Address.from_url(f"nats://127.0.0.1:{server.port}", USER, "wrong")
         with pytest.raises(UnavailableError, match="no inter-step buffer answers"):
-            await Bus.connect(address, "stranger", patient=False)
+            await NatsConnection.connect(address, "stranger", patient=False)
 
     asyncio.run(run())
 
@@ -308,7 +308,7 @@ def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
     assert pod.log().count("no ledger is configured (CHARON_LEDGER)") == 1
     page = json.loads((pod.sockets / "charon-page-cat.0.json").read_text())
     assert page["counts"]["done"] == 2
-    assert any("no ledger" in said for said in page["said"])
+    assert any("no ledger" in said for said in page["warnings"])
 
 
 @pytest.mark.parametrize(

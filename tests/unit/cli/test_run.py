@@ -27,6 +27,6 @@ def test_going_on_where_nothing_is_says_so(capsys, tmp_path):
 
 
 def test_a_quiet_run_says_at_its_end_why_frames_were_rejected(capsys):
-    pages = {"in": [{"said": ["frame 1: 64x64", "frame 2: 64x64"]}, {"said": []}], "cat": [{}]}
+    pages = {"in": [{"warnings": ["frame 1: 64x64", "frame 2: 64x64"]}, {"warnings": []}], "cat": [{}]}
     say_what_was_held_back(SimpleNamespace(by_vertex=lambda: pages))
     assert capsys.readouterr().err == "! in: frame 2: 64x64\n"

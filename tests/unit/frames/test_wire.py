@@ -1,4 +1,4 @@
-"""The wire form loses nothing; whatever bytes come, only WireError comes out and good messages are read after them."""
+"""The wire format is lossless, and any invalid bytes raise WireError only."""
 
 from __future__ import annotations
 

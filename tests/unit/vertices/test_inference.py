@@ -151,7 +151,7 @@ def test_a_deadly_frame_is_rejected_at_last_and_takes_no_neighbour_with_it(fakes
         deliveries = {n: fakes.Delivery(encode(frame(n)), attempt) for n, attempt in left.items()}
         outlet = fakes.Outlet()
         vertex = InferenceVertex(Deadly(), MODEL, "run-1")
-        await vertex.recall(ledger)
+        await vertex.restore(ledger)
         try:
             await asyncio.wait_for(vertex.work(fakes.Inlet([list(deliveries.values())], stop), [outlet], stop), 20)
         finally:
@@ -179,7 +179,7 @@ def test_it_goes_on_where_the_ledger_does_not_answer(fakes):
         stop = asyncio.Event()
         outlet = fakes.Outlet()
         vertex = InferenceVertex(fakes.Backend(), MODEL, "run-1")
-        await vertex.recall(ledger)
+        await vertex.restore(ledger)
         await vertex.work(fakes.Inlet([[fakes.Delivery(encode(frame(2)), 9)]], stop), [outlet], stop)
         assert isinstance(outlet.decoded()[0], Patch)
 

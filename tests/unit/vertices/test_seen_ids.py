@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charon.frames import FrameId
-from charon.vertices.seen_ids import NameSet, TimeSet
+from charon.vertices.seen_ids import SeenIds, SeenTimes
 
 frames = st.builds(
     FrameId,
@@ -19,7 +19,7 @@ frames = st.builds(
 
 @given(st.lists(frames, max_size=60))
 def test_a_name_is_new_once_whatever_its_epoch(ids):
-    names, expected = NameSet(), set()
+    names, expected = SeenIds(), set()
     for frame in ids:
         assert (frame in names) == (frame.name in expected)
         assert names.add(frame) == (frame.name not in expected)
@@ -30,7 +30,7 @@ def test_a_name_is_new_once_whatever_its_epoch(ids):
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(-(1 << 62), 1 << 62) | st.integers(0, 20)), max_size=60))
 def test_a_time_is_new_once_on_its_channel(times):
-    known, expected = TimeSet(), set()
+    known, expected = SeenTimes(), set()
     for time in times:
         assert known.has(*time) == (time in expected)
         assert known.add(*time) == (time not in expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from charon.vertices.stats import keep_ledger
+from charon.vertices.stats import write_ledger_periodically
 
 
 class SlowLedger:
@@ -28,7 +28,7 @@ class SlowLedger:
 def test_what_is_done_while_a_page_is_being_written_is_on_the_last_one():
     async def run():
         ledger, stop, done = SlowLedger(), asyncio.Event(), 1
-        keeping = asyncio.create_task(keep_ledger(lambda: {"done": done}, ledger, stop, 0.001))
+        keeping = asyncio.create_task(write_ledger_periodically(lambda: {"done": done}, ledger, stop, 0.001))
         await ledger.saving.wait()
         done = 2
         stop.set()
@@ -51,7 +51,7 @@ def test_a_document_that_takes_long_is_written_less_often():
 
     async def run():
         stop = asyncio.Event()
-        keeping = asyncio.create_task(keep_ledger(slow, SlowLedger(), stop, 0.001))
+        keeping = asyncio.create_task(write_ledger_periodically(slow, SlowLedger(), stop, 0.001))
         await asyncio.sleep(1.0)
         stop.set()
         await keeping

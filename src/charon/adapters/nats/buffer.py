@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
-    from charon.adapters.nats.connection import Bus
+    from charon.adapters.nats.connection import NatsConnection
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class EdgeWriter:
         After this long without an answer the message is sent again; its name keeps it from counting twice.
     """
 
-    def __init__(self, bus: Bus, edge: str, confirm_timeout_s: float = 5.0) -> None:
+    def __init__(self, bus: NatsConnection, edge: str, confirm_timeout_s: float = 5.0) -> None:
         self._bus = bus
         self._edge = edge
         self._timeout_s = confirm_timeout_s
@@ -110,7 +110,7 @@ class BufferedDelivery:
 
     @property
     def payload(self) -> bytes:
-        """The message in its wire form."""
+        """The message in its wire format."""
         return self._payload
 
     @property
@@ -160,7 +160,7 @@ class EdgeReader:
         How many messages to have asked for at any time; those that arrive wait here.
     """
 
-    def __init__(self, bus: Bus, edge: str, ahead: int = 16) -> None:
+    def __init__(self, bus: NatsConnection, edge: str, ahead: int = 16) -> None:
         self._bus = bus
         self._edge = edge
         self._ahead = ahead

@@ -92,19 +92,19 @@ class EdgeState:
     ----------
     waiting
         Messages in the buffer, handed out or not.
-    handed_out
+    ack_pending
         Those of them that a reader has and has not acknowledged.
     size_bytes, limit_bytes
         How full the buffer is and may be.
     """
 
     waiting: int
-    handed_out: int
+    ack_pending: int
     size_bytes: int
     limit_bytes: int
 
 
-class Bus:
+class NatsConnection:
     """A connection to one nats-server that comes back by itself when the server does.
 
     Parameters
@@ -124,7 +124,9 @@ class Bus:
         self.closing = False
 
     @classmethod
-    async def connect(cls, address: Address, name: str, *, patient: bool = True, bucket: str = LEDGER_BUCKET) -> Bus:
+    async def connect(
+        cls, address: Address, name: str, *, patient: bool = True, bucket: str = LEDGER_BUCKET
+    ) -> NatsConnection:
         """Connect; a `patient` connection tries for ever once it was made.
 
         Raises
@@ -132,7 +134,7 @@ class Bus:
         UnavailableError
             If nothing answers at the address.
         """
-        made: list[Bus] = []
+        made: list[NatsConnection] = []
 
         async def on_disconnect() -> None:
             if made and not made[0].closing:
@@ -184,7 +186,7 @@ class Bus:
         max_bytes: int,
         max_messages: int,
         ack_wait_s: float,
-        max_handed_out: int,
+        max_ack_pending: int,
     ) -> None:
         """Make the work queue of an edge and its one shared consumer, or keep the one that is there.
 
@@ -220,7 +222,7 @@ class Bus:
                 ack_policy=api.AckPolicy.EXPLICIT,
                 ack_wait=ack_wait_s,
                 max_deliver=-1,
-                max_ack_pending=max_handed_out,
+                max_ack_pending=max_ack_pending,
                 max_waiting=512,
             ),
         )
@@ -261,7 +263,7 @@ class Bus:
             raise UnavailableError(f"the buffer of edge {edge} does not answer: {_said(error)}") from error
         return EdgeState(
             waiting=stream.state.messages,
-            handed_out=consumer.num_ack_pending or 0,
+            ack_pending=consumer.num_ack_pending or 0,
             size_bytes=stream.state.bytes,
             limit_bytes=stream.config.max_bytes or 0,
         )
@@ -392,7 +394,7 @@ def _said(error: BaseException) -> str:
 class LedgerPage:
     """One replica's document in the ledger."""
 
-    def __init__(self, bus: Bus, key: str) -> None:
+    def __init__(self, bus: NatsConnection, key: str) -> None:
         self._bus = bus
         self._key = key
 

@@ -134,7 +134,7 @@ def _image(pv: PvStructure) -> NDArray[Any]:
             Reason.TRUNCATED,
             f"{flat.size} elements, while {columns} x {rows} need {rows * columns}",
         )
-    # A flag is a number as well; the wire form has no booleans.
+    # A flag is a number as well; the wire format has no booleans.
     image = (flat.view(np.uint8) if flat.dtype.kind == "b" else flat).reshape(rows, columns)
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         bad = int(image.size - np.count_nonzero(np.isfinite(image)))

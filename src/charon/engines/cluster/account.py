@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, PortForward
-from charon.adapters.nats import Address, Bus
+from charon.adapters.nats import Address, NatsConnection
 from charon.engines.cluster import names
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.engines.numaflow.settings import bucket_of
@@ -42,7 +42,7 @@ async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = Fal
     with PortForward(kubectl, view.namespace, service, names.NATS_PORT) as forward:
         address = Address(forward.port, user=user, password=password)
         bucket = bucket_of(view.namespace, view.name)
-        bus = await Bus.connect(address, "charonctl", patient=False, bucket=bucket)
+        bus = await NatsConnection.connect(address, "charonctl", patient=False, bucket=bucket)
         try:
             snapshot = await take_snapshot(bus, [], ended=ended)
             return replace(snapshot, edges=await _buffers(bus, view))
@@ -50,7 +50,7 @@ async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = Fal
             await bus.close()
 
 
-async def _buffers(bus: Bus, view: ClusterView) -> dict[str, EdgeState]:
+async def _buffers(bus: NatsConnection, view: ClusterView) -> dict[str, EdgeState]:
     """Return what waits in each buffer, by the buffer's name; one that is not there yet is left out."""
     found: dict[str, EdgeState] = {}
     for vertex in view.vertices:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from charon.adapters.nats import Bus, NatsServer
+from charon.adapters.nats import NatsConnection, NatsServer
 from charon.engines.embedded.processes import die_with_parent
 from charon.engines.embedded.settings import BEGIN
 from charon.errors import UnavailableError
@@ -59,7 +59,7 @@ class Buffers:
         self._serving = asyncio.Lock()
         self._signal: str | None = None
         self._room: int | None = None
-        self._bus: Bus | None = None
+        self._bus: NatsConnection | None = None
         self._minding: asyncio.Task[None] | None = None
 
     @property
@@ -68,7 +68,7 @@ class Buffers:
         return self._server.address
 
     @property
-    def bus(self) -> Bus:
+    def bus(self) -> NatsConnection:
         """The supervisor's connection.
 
         Raises
@@ -90,7 +90,7 @@ class Buffers:
     async def start(self) -> None:
         """Start the server and make the edges in it."""
         self._server.start()
-        self._bus = await Bus.connect(self._server.address, "supervisor")
+        self._bus = await NatsConnection.connect(self._server.address, "supervisor")
         await self._make()
         if self._options.storage == "file":
             self._minding = asyncio.create_task(self._mind_disk())
@@ -109,7 +109,7 @@ class Buffers:
             await self._bus.close()
         self._server.stop()
 
-    async def tend(self) -> None:
+    async def supervise(self) -> None:
         """Start the server again where it has ended, until it ends too often."""
         if self._serving.locked():
             return
@@ -149,7 +149,7 @@ class Buffers:
                 max_bytes=size,
                 max_messages=usable,
                 ack_wait_s=self._options.ack_wait_s,
-                max_handed_out=1000,
+                max_ack_pending=1000,
             )
 
     def _bytes(self) -> int:

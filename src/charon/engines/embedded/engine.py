@@ -61,7 +61,7 @@ class EmbeddedEngine:
         self._signal = secrets.token_hex(8)
         self._run_file: RunFile | None = None
         self._exporter = AsyncExitStack()
-        self._tending: asyncio.Task[None] | None = None
+        self._supervision: asyncio.Task[None] | None = None
         self.processes: dict[str, list[Process]] = {}
         self.messages: list[str] = []
         self.failure: str | None = None
@@ -84,7 +84,7 @@ class EmbeddedEngine:
         await self._buffers.start()
         await self._serve_metrics()
         self._run_file.write(self._info())
-        self._tending = asyncio.create_task(self._tend())
+        self._supervision = asyncio.create_task(self._supervise())
         for processes in self.processes.values():
             for process in processes:
                 process.start()
@@ -134,9 +134,9 @@ class EmbeddedEngine:
     async def stop(self) -> None:
         """End every process that was started and leave nothing behind."""
         await self._exporter.aclose()
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.gather(self._tending, return_exceptions=True)
+        if self._supervision is not None:
+            self._supervision.cancel()
+            await asyncio.gather(self._supervision, return_exceptions=True)
         for processes in self.processes.values():
             for process in processes:
                 process.kill()
@@ -192,7 +192,9 @@ class EmbeddedEngine:
         while waiting:
             self._raise_failure()
             if time.monotonic() > deadline:
-                raise EngineError(f"{waiting[0].name} was not ready after {timeout_s:.0f} s: {waiting[0].last_words()}")
+                raise EngineError(
+                    f"{waiting[0].name} was not ready after {timeout_s:.0f} s: {waiting[0].last_log_line()}"
+                )
             pages = (await self.snapshot()).pages
             waiting = [p for p in waiting if p.pid is None or pages.get(p.name, {}).get("state") not in _READY_STATES]
             await asyncio.sleep(0.05)
@@ -213,15 +215,15 @@ class EmbeddedEngine:
 
     # Watching
 
-    async def _tend(self) -> None:
+    async def _supervise(self) -> None:
         """Start again what dies, until it dies too often."""
         while True:
             for processes in self.processes.values():
                 for process in processes:
-                    self._tell(process.tend())
+                    self._tell(process.supervise())
                     if process.failure and self.failure is None:
                         self.failure = process.failure
-            await self._buffers.tend()
+            await self._buffers.supervise()
             self.failure = self.failure or self._buffers.failure
             await asyncio.sleep(0.05)
 

@@ -79,7 +79,7 @@ class Process:
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 - the child only ties its life to the supervisor's
             )
 
-    def tend(self, most_deaths: int = 6, within_s: float = 30.0) -> str | None:
+    def supervise(self, most_deaths: int = 6, within_s: float = 30.0) -> str | None:
         """Look after the process: start it again if it died; return what to tell of it, if anything.
 
         After `most_deaths` deaths within `within_s`, or a wrong call, it is given up and `failure` says why.
@@ -100,7 +100,7 @@ class Process:
         recent = sum(now - death < within_s for death in self._deaths)
         how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         if status == EXIT_USAGE or recent >= most_deaths:
-            self.failure = f"{self.name} {how}: {self.last_words()}"
+            self.failure = f"{self.name} {how}: {self.last_log_line()}"
             return None
         pause = min(0.1 * 2 ** (recent - 1), 5.0)
         self._again_at = now + pause
@@ -130,7 +130,7 @@ class Process:
             self._handle.wait()
             self._handle = None
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """Return the last line that it wrote."""
         try:
             lines = self.log.read_bytes()[-4000:].decode(errors="replace").strip().splitlines()

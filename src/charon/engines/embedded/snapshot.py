@@ -11,7 +11,7 @@ from charon.ledger.account import Account, settle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from charon.adapters.nats import Bus, EdgeState
+    from charon.adapters.nats import EdgeState, NatsConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Snapshot:
             "edges": {
                 name: {
                     "waiting": edge.waiting,
-                    "handed_out": edge.handed_out,
+                    "ack_pending": edge.ack_pending,
                     "bytes": edge.size_bytes,
                     "limit_bytes": edge.limit_bytes,
                 }
@@ -70,7 +70,7 @@ class Snapshot:
 
 
 async def take_snapshot(
-    bus: Bus, edges: Sequence[str], *, expected: Sequence[str] = (), ended: bool = False
+    bus: NatsConnection, edges: Sequence[str], *, expected: Sequence[str] = (), ended: bool = False
 ) -> Snapshot:
     """Read the state of a run.
 

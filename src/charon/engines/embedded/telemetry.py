@@ -72,13 +72,13 @@ def _account(account: Account, labels: Mapping[str, str]) -> list[Family]:
 
 def _edges(edges: Mapping[str, EdgeState], labels: Mapping[str, str]) -> list[Family]:
     waiting = Family("charon_edge_waiting_messages", "gauge", "Messages in the buffer of an edge.")
-    handed = Family("charon_edge_handed_out_messages", "gauge", "Of these, those handed out and not acknowledged.")
+    handed = Family("charon_edge_ack_pending_messages", "gauge", "Of these, those handed out and not acknowledged.")
     size = Family("charon_edge_bytes", "gauge", "Bytes in the buffer of an edge.")
     limit = Family("charon_edge_limit_bytes", "gauge", "Bound of the buffer of an edge.")
     for edge, state in sorted(edges.items()):
         here = {**labels, "edge": edge}
         waiting.add(state.waiting, here)
-        handed.add(state.handed_out, here)
+        handed.add(state.ack_pending, here)
         size.add(state.size_bytes, here)
         limit.add(state.limit_bytes, here)
     return [waiting, handed, size, limit]

@@ -8,11 +8,11 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from charon.adapters.nats import Bus, EdgeReader, EdgeWriter
+from charon.adapters.nats import EdgeReader, EdgeWriter, NatsConnection
 from charon.adapters.nats.connection import LedgerPage
 from charon.engines.embedded.settings import BEGIN
 from charon.errors import UnavailableError
-from charon.vertices.roles import Surroundings
+from charon.vertices.roles import VertexContext
 
 if TYPE_CHECKING:
     from charon.engines.embedded.settings import VertexSettings
@@ -34,7 +34,7 @@ async def work(role: Role, settings: VertexSettings) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     # Ctrl-C reaches every process of the terminal; the supervisor decides who ends when.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    bus = await Bus.connect(settings.address, settings.page)
+    bus = await NatsConnection.connect(settings.address, settings.page)
     try:
         ahead = max(2 * settings.read_batch_size, 16)
         inlets = [EdgeReader(bus, edge, ahead) for edge in settings.inlets]
@@ -48,6 +48,6 @@ async def work(role: Role, settings: VertexSettings) -> None:
                         return
                 await asyncio.sleep(0.02)
 
-        await role.run(Surroundings(inlets, outlets, LedgerPage(bus, settings.page), stop, may_begin))
+        await role.run(VertexContext(inlets, outlets, LedgerPage(bus, settings.page), stop, may_begin))
     finally:
         await bus.close()

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _HEAD_BYTES = 512
 
 
-class InHand:
+class DeliveryAttempts:
     """Counts how often each message was in hand when a process ended.
 
     Parameters

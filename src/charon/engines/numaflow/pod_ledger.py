@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from charon.adapters.nats import Bus, OvertakenError
+from charon.adapters.nats import NatsConnection, OvertakenError
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class PodLedger:
         self._say = say
         self._file: Path = settings.sockets / f"charon-page-{settings.page}.json"
         self._key = settings.page
-        self._bus: Bus | None = None
+        self._bus: NatsConnection | None = None
         self._away = False
         self._retry_at = 0.0
         self._connecting: asyncio.Task[None] | None = None
-        self._recalled: Mapping[str, Any] = {}
+        self._restored: Mapping[str, Any] = {}
         self._left: Mapping[str, Any] | None = None
         self._revision: int | None = None
         self._unsent: Mapping[str, Any] | None = None
@@ -64,7 +64,7 @@ class PodLedger:
             await self._connect()
         kept, remote = self._kept(), await self._remote_page()
         newest = max((page for page in (kept, remote) if page), key=_updated_ns, default=None)
-        self._recalled = newest or {}
+        self._restored = newest or {}
         if kept is not None and kept is not newest and not self._contains(kept):
             self._left = kept
         if remote is not None and not self._contains(remote):
@@ -128,7 +128,7 @@ class PodLedger:
         assert address is not None  # noqa: S101 - asked for only where there is one
         try:
             if self._bus is None:
-                self._bus = await Bus.connect(address, self._settings.page, bucket=self._settings.bucket)
+                self._bus = await NatsConnection.connect(address, self._settings.page, bucket=self._settings.bucket)
             await self._bus.make_ledger("file")
             self._revision = None
         except UnavailableError as error:
@@ -153,7 +153,7 @@ class PodLedger:
             return None
         return page
 
-    async def _write(self, bus: Bus, document: Mapping[str, Any]) -> None:
+    async def _write(self, bus: NatsConnection, document: Mapping[str, Any]) -> None:
         """Write the page where nobody else has written since: a pod that ends and the next one write at a time."""
         async with self._writing:
             for _ in range(_TRIES):
@@ -169,7 +169,7 @@ class PodLedger:
                     return
         raise UnavailableError("other processes write the same page")
 
-    async def _place(self, bus: Bus, document: Mapping[str, Any]) -> int:
+    async def _place(self, bus: NatsConnection, document: Mapping[str, Any]) -> int:
         """Return the revision to replace; what another process has written there is kept under a further key."""
         if self._left is not None:
             await bus.save(self._aside(self._left), self._left)
@@ -186,8 +186,8 @@ class PodLedger:
 
     def _contains(self, page: Mapping[str, Any]) -> bool:
         """Return whether this process went on from a page, or from a later one of the same process."""
-        recalled = self._recalled
-        return recalled.get("started_ns") == page.get("started_ns") and _updated_ns(recalled) >= _updated_ns(page)
+        restored = self._restored
+        return restored.get("started_ns") == page.get("started_ns") and _updated_ns(restored) >= _updated_ns(page)
 
     def _aside(self, page: Mapping[str, Any]) -> str:
         return f"{self._settings.page}-{_started_ns(page)}"

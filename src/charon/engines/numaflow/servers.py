@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable
 
     from charon.engines.numaflow.outbox import Outbox
-    from charon.engines.numaflow.request_queue import Exchange, Question
+    from charon.engines.numaflow.request_queue import PendingRequest, RequestQueue
 
 _log = logging.getLogger(__name__)
 # A payload of 64 MiB, as large as JetStream takes, and what gRPC puts around it.
@@ -124,9 +124,9 @@ def serve_source(outbox: Outbox, pending: Callable[[], int]) -> Service:
     )
 
 
-def serve_map(exchange: Exchange) -> Service:
+def serve_map(requests: RequestQueue) -> Service:
     """Return the service of a batch map."""
-    servicer = _BatchMapServicer(exchange)
+    servicer = _BatchMapServicer(requests)
     info = _info(ContainerType.Mapper)
     info.metadata[MAP_MODE_KEY] = MapMode.BatchMap
     return Service(
@@ -137,9 +137,9 @@ def serve_map(exchange: Exchange) -> Service:
     )
 
 
-def serve_sink(exchange: Exchange) -> Service:
+def serve_sink(requests: RequestQueue) -> Service:
     """Return the service of a user-defined sink."""
-    servicer = _SinkServicer(exchange)
+    servicer = _SinkServicer(requests)
     return Service(
         lambda server: sink_pb2_grpc.add_SinkServicer_to_server(servicer, server),
         Path(numaflow.SINK_SOCK_PATH).name,
@@ -196,26 +196,26 @@ class _SourceServicer(AsyncSourceServicer):
 class _BatchMapServicer(AsyncBatchMapServicer):
     """Answers every datum of a batch."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, requests: RequestQueue) -> None:
         super().__init__(cast("Any", self._answer))
-        self._exchange = exchange
+        self._requests = requests
 
     async def MapFn(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401, N802 - as in the protocol
-        _open_stream(self._exchange, context)
+        _open_stream(self._requests, context)
         async for response in super().MapFn(request_iterator, context):
             yield response
 
     async def _answer(
         self, datums: AsyncIterable[batchmapper.Datum]
     ) -> batchmapper.BatchResponses[batchmapper.BatchResponse]:
-        asked = await _ask(self._exchange, datums)
+        asked = await _ask(self._requests, datums)
         responses = batchmapper.BatchResponses[batchmapper.BatchResponse]()
-        for number, question, dealt_with in asked:
+        for number, request, dealt_with in asked:
             if not dealt_with:
                 # No answer is better than a wrong one: the call ends with the server, and all of it is asked again.
                 await asyncio.Event().wait()
             # A message that no later try would make readable has been said and counted; nothing comes of it.
-            message = batchmapper.Message.to_drop() if question.answer is None else batchmapper.Message(question.answer)
+            message = batchmapper.Message.to_drop() if request.answer is None else batchmapper.Message(request.answer)
             responses.append(batchmapper.BatchResponse.with_msgs(number, [message]))
         return responses
 
@@ -223,19 +223,19 @@ class _BatchMapServicer(AsyncBatchMapServicer):
 class _SinkServicer(AsyncSinkServicer):
     """Tells of every datum whether the sink has it for good."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, requests: RequestQueue) -> None:
         super().__init__(self._answer)
-        self._exchange = exchange
+        self._requests = requests
 
     # pynumaflow declares one response and gives a stream of them.
     async def SinkFn(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401, N802 # pyright: ignore[reportIncompatibleMethodOverride]
-        _open_stream(self._exchange, context)
+        _open_stream(self._requests, context)
         async for response in cast("Any", super().SinkFn(request_iterator, context)):
             yield response
 
     async def _answer(self, datums: AsyncIterable[sinker.Datum]) -> sinker.Responses[sinker.Response]:
         responses = sinker.Responses[sinker.Response]()
-        for number, _, dealt_with in await _ask(self._exchange, datums):
+        for number, _, dealt_with in await _ask(self._requests, datums):
             responses.append(
                 sinker.Response.as_success(number)
                 if dealt_with
@@ -244,34 +244,34 @@ class _SinkServicer(AsyncSinkServicer):
         return responses
 
 
-async def _ask(exchange: Exchange, datums: AsyncIterable[Any]) -> list[tuple[str, Question, bool]]:
-    """Hand a batch to the vertex as it comes in; return each datum's id, its question and what came of it."""
-    asked: list[tuple[str, Question]] = []
+async def _ask(requests: RequestQueue, datums: AsyncIterable[Any]) -> list[tuple[str, PendingRequest, bool]]:
+    """Hand a batch to the vertex as it comes in; return each datum's id, its request and what came of it."""
+    asked: list[tuple[str, PendingRequest]] = []
     batches, batch = _BATCHES.get(), asyncio.current_task()
     if batch is not None:
         batches.add(batch)
         batch.add_done_callback(batches.discard)
-    exchange.begin()
+    requests.begin()
     try:
         try:
             async for datum in datums:
-                asked.append((datum.id, exchange.put(datum.value)))  # noqa: PERF401 - each goes on as it comes
+                asked.append((datum.id, requests.put(datum.value)))  # noqa: PERF401 - each goes on as it comes
         finally:
-            exchange.complete()
-        return [(number, question, await question.done) for number, question in asked]
+            requests.complete()
+        return [(number, request, await request.done) for number, request in asked]
     except asyncio.CancelledError:
-        exchange.withdraw([question for _, question in asked])
+        requests.withdraw([request for _, request in asked])
         raise
 
 
-def _open_stream(exchange: Exchange, context: Any) -> None:  # noqa: ANN401 - gRPC's
+def _open_stream(requests: RequestQueue, context: Any) -> None:  # noqa: ANN401 - gRPC's
     """Take note of a stream; when it ends, a batch that was still coming in will not be complete."""
     batches: set[asyncio.Task[Any]] = set()
     _BATCHES.set(batches)
-    exchange.streams += 1
+    requests.streams += 1
 
     def close(_: object) -> None:
-        exchange.streams -= 1
+        requests.streams -= 1
         for batch in list(batches):
             batch.cancel()
 

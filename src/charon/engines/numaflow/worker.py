@@ -10,12 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from charon.adapters.prometheus.scrape.server import serve_metrics
-from charon.engines.numaflow.delivery_attempts import InHand
+from charon.engines.numaflow.delivery_attempts import DeliveryAttempts
 from charon.engines.numaflow.outbox import Outbox
 from charon.engines.numaflow.pod_ledger import PodLedger
-from charon.engines.numaflow.request_queue import Exchange
+from charon.engines.numaflow.request_queue import RequestQueue
 from charon.errors import UnavailableError, UsageError
-from charon.vertices.roles import InferenceRole, SinkRole, SourceRole, Surroundings
+from charon.vertices.roles import InferenceRole, SinkRole, SourceRole, VertexContext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -45,7 +45,7 @@ async def work(role: Role, settings: NumaflowSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    ledger = PodLedger(settings, role.vertex.stats.say)
+    ledger = PodLedger(settings, role.vertex.stats.warn)
     async with _metrics(role, settings):
         try:
             if isinstance(role, SourceRole):
@@ -70,7 +70,7 @@ async def _metrics(role: SourceRole | InferenceRole | SinkRole, settings: Numafl
                 )
             except UnavailableError as error:
                 # Frames go through without anybody who counts them for a graph.
-                role.vertex.stats.say(str(error))
+                role.vertex.stats.warn(str(error))
         yield
 
 
@@ -78,7 +78,7 @@ async def _run_source(role: SourceRole, settings: NumaflowSettings, ledger: PodL
     """Serve before the first frame comes; end when all that came is acknowledged."""
     outbox = Outbox()
     server = _server(settings, role, outbox)
-    working = asyncio.create_task(role.run(Surroundings([], [outbox], ledger, told, server.start)))
+    working = asyncio.create_task(role.run(VertexContext([], [outbox], ledger, told, server.start)))
     try:
         await _until(told, working)
         if not working.done():
@@ -101,7 +101,7 @@ async def _drain_source(
         elif time.monotonic() - last_read > _SILENT_S:
             break
     if not working.done():
-        role.vertex.stats.say(f"ended with {role.vertex.pending} frames that Numaflow has not acknowledged")
+        role.vertex.stats.warn(f"ended with {role.vertex.pending} frames that Numaflow has not acknowledged")
         working.cancel()
 
 
@@ -109,17 +109,17 @@ async def _run_asked(
     role: InferenceRole | SinkRole, settings: NumaflowSettings, ledger: PodLedger, told: asyncio.Event
 ) -> None:
     """Serve when the vertex is ready; end between two batches."""
-    in_hand = InHand(settings.sockets / "charon-in-hand.json") if isinstance(role, InferenceRole) else None
-    exchange = Exchange(in_hand)
-    server = _server(settings, role, exchange)
+    attempts = DeliveryAttempts(settings.sockets / "charon-in-hand.json") if isinstance(role, InferenceRole) else None
+    requests = RequestQueue(attempts)
+    server = _server(settings, role, requests)
     stop = asyncio.Event()
-    working = asyncio.create_task(role.run(Surroundings([exchange], [exchange], ledger, stop)))
+    working = asyncio.create_task(role.run(VertexContext([requests], [requests], ledger, stop)))
     try:
-        await _until(exchange.asked, working)
+        await _until(requests.asked, working)
         if not working.done():
             await server.start()
         await _until(told, working)
-        await _drain_asked(exchange, settings, working)
+        await _drain_asked(requests, settings, working)
         stop.set()
         await _result(working)
     finally:
@@ -128,16 +128,16 @@ async def _run_asked(
         await server.stop(_CLOSE_S)
 
 
-async def _drain_asked(exchange: Exchange, settings: NumaflowSettings, working: asyncio.Task[None]) -> None:
+async def _drain_asked(requests: RequestQueue, settings: NumaflowSettings, working: asyncio.Task[None]) -> None:
     """Answer until Numaflow's container is gone, or asks nothing for a while."""
     began = time.monotonic()
     while not working.done() and time.monotonic() - began < settings.drain_s:
-        if not exchange.busy and (exchange.streams == 0 or exchange.idle_s() > _SILENT_S):
+        if not requests.busy and (requests.streams == 0 or requests.idle_s() > _SILENT_S):
             return
         await asyncio.wait({working}, timeout=_LOOK_S)
 
 
-def _server(settings: NumaflowSettings, role: Role, end: Outbox | Exchange) -> Server:
+def _server(settings: NumaflowSettings, role: Role, end: Outbox | RequestQueue) -> Server:
     try:
         from charon.engines.numaflow import servers  # noqa: PLC0415 - an optional part of Charon
     except ImportError as error:
@@ -147,9 +147,9 @@ def _server(settings: NumaflowSettings, role: Role, end: Outbox | Exchange) -> S
     if isinstance(role, SourceRole) and isinstance(end, Outbox):
         vertex = role.vertex
         service = servers.serve_source(end, lambda: vertex.pending)
-    elif isinstance(role, InferenceRole) and isinstance(end, Exchange):
+    elif isinstance(role, InferenceRole) and isinstance(end, RequestQueue):
         service = servers.serve_map(end)
-    elif isinstance(end, Exchange):
+    elif isinstance(end, RequestQueue):
         service = servers.serve_sink(end)
     else:
         raise TypeError(f"{type(role).__name__} between Numaflow and {type(end).__name__}")

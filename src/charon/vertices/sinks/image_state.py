@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from charon.frames import LatePosition, Patch, Rejection
 from charon.ledger.book import LedgerBook
 from charon.science.latency import LatencyRecorder
-from charon.vertices.seen_ids import NameSet, TimeSet
+from charon.vertices.seen_ids import SeenIds, SeenTimes
 from charon.vertices.sinks.scan_output import Anchor, Outputs, Place, ScanOutput
 from charon.vertices.sinks.sink import opened
 
@@ -56,8 +56,8 @@ class ImageState:
         self._log = log
         self._outputs = outputs
         self._anchors = anchors
-        self._names = NameSet()
-        self._times = TimeSet()
+        self._names = SeenIds()
+        self._times = SeenTimes()
         self._waiting: dict[tuple[str, int], list[_Waiting]] = {}
         self._positions: dict[tuple[str, int], Position] = {}
 

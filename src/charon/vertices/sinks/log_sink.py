@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from charon.frames import LatePosition, Patch, Rejection, WireError
 from charon.ledger.book import LedgerBook
-from charon.vertices.seen_ids import NameSet
+from charon.vertices.seen_ids import SeenIds
 from charon.vertices.sinks.sink import Accepted, opened
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class LogSink:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._level = logging.DEBUG if quiet else logging.INFO
-        self._names = NameSet()
+        self._names = SeenIds()
         self._book = LedgerBook()
         self._unreadable = 0
 
@@ -62,7 +62,7 @@ class LogSink:
         _log.log(self._level, "rejected %s by %s: %s: %s", frame.name, message.vertex, message.reason, message.detail)
         return "rejected"
 
-    def recall(self, document: Mapping[str, Any]) -> None:
+    def restore(self, document: Mapping[str, Any]) -> None:
         """Go on with the account that a predecessor's `ledger` gave."""
         self._book = LedgerBook.from_json(document)
 

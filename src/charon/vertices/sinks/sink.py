@@ -39,7 +39,7 @@ class Sink(Protocol):
     """The end of a frame's way."""
 
     def accept(self, messages: Sequence[bytes]) -> Accepted:
-        """Take messages in their wire form; when this returns they may be acknowledged.
+        """Take messages in their wire format; when this returns they may be acknowledged.
 
         Raises
         ------

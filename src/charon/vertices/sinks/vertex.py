@@ -59,15 +59,15 @@ class SinkVertex:
         """Make the sink."""
         self._sink = self.open_sink()
 
-    async def recall(self, ledger: Ledger) -> None:
+    async def restore(self, ledger: Ledger) -> None:
         """Go on with the account of the replica's predecessor, where the sink itself keeps nothing."""
         self._ledger = ledger if self.forgets else None
         document = await ledger.load()
         if self.forgets and document and "ledger" in document and isinstance(self.sink, LogSink):
             try:
-                self.sink.recall(document["ledger"])
+                self.sink.restore(document["ledger"])
             except ValueError as error:
-                self.stats.say(f"the page of a process before this one cannot be read: {error}")
+                self.stats.warn(f"the page of a process before this one cannot be read: {error}")
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:  # noqa: ARG002 - a sink has none
         """Take, store and acknowledge until told to stop."""
@@ -94,7 +94,7 @@ class SinkVertex:
                 await loop.run_in_executor(thread, self.sink.accept, payloads)
             except UnavailableError as error:
                 # A full disk, say. Nothing is acknowledged, so the buffer fills and the source waits: no loss.
-                self.stats.say(str(error))
+                self.stats.warn(str(error))
                 for delivery in deliveries:
                     await delivery.in_progress()
                 if stop.is_set():

@@ -175,14 +175,14 @@ class SourceVertex:
 
     # On the event loop.
 
-    async def recall(self, ledger: Ledger) -> None:
+    async def restore(self, ledger: Ledger) -> None:
         """Go on with the account of the replica's predecessor, if there was one."""
         document = await ledger.load()
         if document and "ledger" in document:
             try:
                 self._go_on(LedgerBook.from_json(document["ledger"]), document.get("last"))
             except (ValueError, TypeError) as error:
-                self.stats.say(f"the page of a process before this one cannot be read: {error}")
+                self.stats.warn(f"the page of a process before this one cannot be read: {error}")
 
     def _go_on(self, book: LedgerBook, last: Sequence[int] | None) -> None:
         if last:
@@ -346,7 +346,7 @@ class SourceVertex:
             # Every area detector's channel holds such a value until the first frame: nothing to warn of.
             _log.info("channel %s holds no image yet", self.channel)
             return
-        self.stats.say(f"channel {self.channel}: passed over an update that is no frame: {error.detail}")
+        self.stats.warn(f"channel {self.channel}: passed over an update that is no frame: {error.detail}")
 
     def _missed(self, first: FrameId, last: FrameId) -> None:
         """Note frames that follow each other."""
@@ -383,7 +383,7 @@ class SourceVertex:
     def _rejected(self, update: Update, frame_id: FrameId, error: BadFrameError) -> _Prepared:
         named = f"frame {frame_id.name}: "
         detail = named + error.detail.removeprefix(named)
-        self.stats.say(f"rejected: {detail}")
+        self.stats.warn(f"rejected: {detail}")
         scan = scan_name(frame_id)
         self.book.add(frame_id.channel, frame_id.epoch_ns, scan, "seen", frame_id.unique_id)
         times = {"received": update.received_ns}
@@ -393,7 +393,7 @@ class SourceVertex:
     def _say_once(self, frame_id: FrameId) -> None:
         if frame_id.time_ns == 0 and "time" not in self._warned:
             self._warned.add("time")
-            self.stats.say(f"channel {self.channel} sends no time stamps: frames are named by uniqueId alone")
+            self.stats.warn(f"channel {self.channel} sends no time stamps: frames are named by uniqueId alone")
 
 
 def scan_name(frame_id: FrameId) -> str:

@@ -7,8 +7,14 @@ import stat
 
 import pytest
 
-from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, cluster_there, find_place, pass_through
-from charon.adapters.kubernetes import kubeconfig
+from charon.adapters.kubernetes import (
+    Kubectl,
+    NotFoundOnClusterError,
+    cluster_there,
+    find_place,
+    kubeconfig,
+    pass_through,
+)
 from charon.errors import UnavailableError, UsageError
 
 

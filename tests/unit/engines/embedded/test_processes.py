@@ -41,7 +41,7 @@ def tend_until(process, condition, seconds=20.0):
     told = []
     while not condition():
         assert time.monotonic() < end, told
-        told.append(process.tend(most_deaths=3))
+        told.append(process.supervise(most_deaths=3))
         time.sleep(0.01)
     return [line for line in told if line]
 
@@ -49,7 +49,7 @@ def tend_until(process, condition, seconds=20.0):
 def test_what_dies_is_started_again_under_another_id(started):
     process = started("import time; time.sleep(60)")
     first = process.pid
-    assert process.tend() is None
+    assert process.supervise() is None
     os.kill(first, signal.SIGKILL)
     told = tend_until(process, lambda: process.restarts == 1)
     assert process.pid not in {None, first}
@@ -63,7 +63,7 @@ def test_what_keeps_dying_is_given_up_with_its_last_words(started):
     assert process.failure == "cat.0 ended with status 1: error: the disk is full"
     # Each time it is waited for longer.
     assert [line.rpartition(" in ")[2] for line in told] == ["0.1 s", "0.2 s"]
-    assert process.tend() is None
+    assert process.supervise() is None
     assert process.pid is None
 
 
@@ -78,7 +78,7 @@ def test_what_was_told_to_end_is_not_started_again(started):
     process = started("import time; time.sleep(60)")
     process.terminate()
     assert asyncio.run(process.ends_within(20)) is True
-    assert process.tend() is None
+    assert process.supervise() is None
     assert process.pid is None
     assert process.restarts == 0
 

@@ -1,4 +1,4 @@
-"""The exchange between Numaflow's batches and a vertex, and what is remembered of it."""
+"""The requests between Numaflow's batches and a vertex, and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ import time
 
 import pytest
 
-from charon.engines.numaflow.delivery_attempts import InHand
-from charon.engines.numaflow.request_queue import Exchange
+from charon.engines.numaflow.delivery_attempts import DeliveryAttempts
+from charon.engines.numaflow.request_queue import RequestQueue
 
 
 def test_a_question_is_answered_with_what_was_sent_for_it():
     async def run():
-        exchange = Exchange()
-        exchange.begin()
-        asked = [exchange.put(b"same"), exchange.put(b"same"), exchange.put(b"no frame")]
-        exchange.complete()
-        taken = await exchange.batch(8, 1.0)
-        assert [question.payload for question in taken] == [b"same", b"same", b"no frame"]
-        assert exchange.busy
-        await exchange.send(b"one", "name", taken[1])
-        await exchange.send(b"other", "name", taken[0])
-        for question in taken:
-            await question.ack()
-        assert [question.answer for question in asked] == [b"other", b"one", None]
-        assert [await question.done for question in asked] == [True] * 3
-        assert not exchange.busy
+        requests = RequestQueue()
+        requests.begin()
+        asked = [requests.put(b"same"), requests.put(b"same"), requests.put(b"no frame")]
+        requests.complete()
+        taken = await requests.batch(8, 1.0)
+        assert [request.payload for request in taken] == [b"same", b"same", b"no frame"]
+        assert requests.busy
+        await requests.send(b"one", "name", taken[1])
+        await requests.send(b"other", "name", taken[0])
+        for request in taken:
+            await request.ack()
+        assert [request.answer for request in asked] == [b"other", b"one", None]
+        assert [await request.done for request in asked] == [True] * 3
+        assert not requests.busy
 
     asyncio.run(run())
 
 
 def test_a_question_whose_asker_is_gone_is_not_waited_for_any_more():
     async def run():
-        exchange = Exchange()
-        question = exchange.put(b"one")
+        requests = RequestQueue()
+        request = requests.put(b"one")
 
         async def ask():
-            return await question.done
+            return await request.done
 
         asking = asyncio.create_task(ask())
-        (taken,) = await exchange.batch(8, 0.0)
+        (taken,) = await requests.batch(8, 0.0)
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        exchange.withdraw([question])
-        assert not exchange.busy
+        requests.withdraw([request])
+        assert not requests.busy
         await taken.ack()
 
     asyncio.run(run())
@@ -53,67 +53,67 @@ def test_a_question_whose_asker_is_gone_is_not_waited_for_any_more():
 
 def test_it_lingers_for_a_batch_that_comes_in_and_for_no_other():
     async def run():
-        exchange = Exchange()
-        exchange.begin()
-        exchange.put(b"1")
-        batch = asyncio.create_task(exchange.batch(8, 5.0))
+        requests = RequestQueue()
+        requests.begin()
+        requests.put(b"1")
+        batch = asyncio.create_task(requests.batch(8, 5.0))
         await asyncio.sleep(0.01)
-        assert exchange.asked.is_set()
-        exchange.put(b"2")
+        assert requests.asked.is_set()
+        requests.put(b"2")
         await asyncio.sleep(0.01)
         assert not batch.done()
         began = time.monotonic()
-        exchange.complete()
+        requests.complete()
         assert len(await batch) == 2
         assert time.monotonic() - began < 1.0
-        exchange.begin()
+        requests.begin()
         for n in range(5):
-            exchange.put(b"%d" % n)
-        assert len(await exchange.batch(3, 5.0)) == 3
+            requests.put(b"%d" % n)
+        assert len(await requests.batch(3, 5.0)) == 3
 
     asyncio.run(run())
 
 
 def test_nothing_to_hand_out_is_an_empty_batch():
-    assert asyncio.run(Exchange().batch(8, 0.0)) == []
+    assert asyncio.run(RequestQueue().batch(8, 0.0)) == []
 
 
 def test_what_is_withdrawn_or_left_at_the_end_is_not_dealt_with():
     async def run():
-        exchange = Exchange()
-        gone, taken, left = (exchange.put(b"%d" % n) for n in range(3))
-        exchange.withdraw([gone])
-        assert await exchange.batch(1, 0.0) == [taken]
-        await exchange.close()
+        requests = RequestQueue()
+        gone, taken, left = (requests.put(b"%d" % n) for n in range(3))
+        requests.withdraw([gone])
+        assert await requests.batch(1, 0.0) == [taken]
+        await requests.close()
         await taken.ack()
-        assert [await question.done for question in (gone, taken, left)] == [False, False, False]
-        assert await exchange.put(b"late").done is False
-        assert not exchange.busy
-        assert exchange.idle_s() < 5.0
+        assert [await request.done for request in (gone, taken, left)] == [False, False, False]
+        assert await requests.put(b"late").done is False
+        assert not requests.busy
+        assert requests.idle_s() < 5.0
 
     asyncio.run(run())
 
 
 def test_a_map_answers_and_hands_on_nothing_else():
     with pytest.raises(TypeError, match="answers"):
-        asyncio.run(Exchange().send(b"a", "a"))
+        asyncio.run(RequestQueue().send(b"a", "a"))
 
 
 def test_what_was_in_hand_at_the_end_counts_and_what_was_dealt_with_does_not(tmp_path):
     path = tmp_path / "in-hand.json"
 
     async def process(payloads, *, acknowledge=()):
-        exchange = Exchange(InHand(path))
+        requests = RequestQueue(DeliveryAttempts(path))
         for payload in payloads:
-            exchange.put(payload)
-        taken = await exchange.batch(8, 0.0)
-        attempts = [question.attempt for question in taken]
-        for question in taken:
-            if question.payload in acknowledge:
-                await question.ack()
+            requests.put(payload)
+        taken = await requests.batch(8, 0.0)
+        attempts = [request.attempt for request in taken]
+        for request in taken:
+            if request.payload in acknowledge:
+                await request.ack()
         # What is dealt with is written down with the next batch.
-        exchange.put(b"next")
-        await exchange.batch(8, 0.0)
+        requests.put(b"next")
+        await requests.batch(8, 0.0)
         return attempts
 
     assert asyncio.run(process([b"a", b"b"], acknowledge=[b"a"])) == [1, 1]
@@ -126,13 +126,13 @@ def test_what_was_in_hand_at_the_end_counts_and_what_was_dealt_with_does_not(tmp
 def test_a_damaged_memory_is_none(tmp_path, content):
     path = tmp_path / "in-hand.json"
     path.write_bytes(content)
-    memory = InHand(path)
+    memory = DeliveryAttempts(path)
     assert memory.attempt(b"a") == 1
     memory.take([(b"a", 1)])
-    assert InHand(path).attempt(b"a") == 2
+    assert DeliveryAttempts(path).attempt(b"a") == 2
 
 
 def test_a_memory_that_cannot_be_written_costs_no_frame(tmp_path):
-    memory = InHand(tmp_path / "absent" / "in-hand.json")
+    memory = DeliveryAttempts(tmp_path / "absent" / "in-hand.json")
     memory.take([(b"a", 1)])
     memory.drop(b"a")

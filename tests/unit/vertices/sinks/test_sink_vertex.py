@@ -9,8 +9,8 @@ import numpy as np
 
 from charon.errors import UnavailableError
 from charon.frames import Frame, FrameId, Patch, Rejection, encode
-from charon.vertices import sink_vertex
-from charon.vertices.roles import SinkRole, Surroundings
+from charon.vertices.roles import SinkRole, VertexContext
+from charon.vertices.sinks import vertex as sink_vertex
 from charon.vertices.sinks.log_sink import LogSink
 from charon.vertices.sinks.sink import Accepted
 from charon.vertices.sinks.vertex import SinkVertex
@@ -51,7 +51,7 @@ def patch(n):
 def run(fakes, vertex, batches, ledger=None):
     async def main():
         stop = asyncio.Event()
-        around = Surroundings([fakes.Inlet(batches, stop)], [], ledger or fakes.Ledger(), stop)
+        around = VertexContext([fakes.Inlet(batches, stop)], [], ledger or fakes.Ledger(), stop)
         await asyncio.wait_for(SinkRole(vertex).run(around), 20)
 
     asyncio.run(main())
@@ -72,7 +72,7 @@ def test_a_full_disk_is_tried_again_and_nothing_is_acknowledged_meanwhile(fakes,
     assert [d.acks for d in deliveries] == [1, 1, 1]
     # More time is asked for at each failure, so that nobody else is handed the messages.
     assert [d.extended for d in deliveries] == [2, 2, 2]
-    assert "/data: no space left" in vertex.document()["said"]
+    assert "/data: no space left" in vertex.document()["warnings"]
     assert sink.closed
     assert ledger.saved[-1]["state"] == "finished"
     assert ledger.saved[-1]["ledger"] == {"epochs": [{"channel": "c"}]}
@@ -88,7 +88,7 @@ def test_a_disk_that_stays_full_does_not_keep_the_sink_from_ending(fakes, monkey
         sink = FakeSink(full=10**9)
         vertex = SinkVertex(lambda: sink)
         inlet = fakes.Inlet([[delivery]], stop)
-        work = asyncio.create_task(SinkRole(vertex).run(Surroundings([inlet], [], fakes.Ledger(), stop)))
+        work = asyncio.create_task(SinkRole(vertex).run(VertexContext([inlet], [], fakes.Ledger(), stop)))
         while len(sink.calls) < 3:  # noqa: ASYNC110 - what a fake counts sets no event
             await asyncio.sleep(0.01)
         stop.set()

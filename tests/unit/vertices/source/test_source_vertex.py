@@ -26,7 +26,7 @@ def run(vertex, outlet, updates, *, ledger=None):
     async def main():
         outlets = [outlet()]
         if ledger is not None:
-            await vertex.recall(ledger)
+            await vertex.restore(ledger)
         for update in updates:
             vertex.on_update(update)
         stop = asyncio.Event()
@@ -306,7 +306,7 @@ def test_a_buffer_that_will_never_take_a_frame_ends_the_vertex(fakes):
 def test_a_channel_without_time_stamps_is_told_once(fakes):
     vertex = SourceVertex(CHANNEL)
     run(vertex, fakes.Outlet, [fakes.Update(n, time_ns=0) for n in (1, 2, 3)])
-    assert [line for line in vertex.document()["said"] if "time stamps" in line] == [
+    assert [line for line in vertex.document()["warnings"] if "time stamps" in line] == [
         f"channel {CHANNEL} sends no time stamps: frames are named by uniqueId alone"
     ]
     assert account(vertex).published == 3
