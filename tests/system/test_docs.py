@@ -205,15 +205,15 @@ def command_line_page() -> str:
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
-def honoured_fields(part: type[Any]) -> set[str]:
+def supported_fields(part: type[Any]) -> set[str]:
     """Return the names of the manifest's fields that the embedded engine acts on."""
     found: set[str] = set()
-    for name in part.honoured:
+    for name in part.supported:
         field = part.model_fields[name]
         found.add(field.alias or name)
         for kind in [field.annotation, *get_args(field.annotation)]:
-            if isinstance(kind, type) and hasattr(kind, "honoured"):
-                found |= honoured_fields(kind)
+            if isinstance(kind, type) and hasattr(kind, "supported"):
+                found |= supported_fields(kind)
     return found
 
 
@@ -230,7 +230,7 @@ def test_the_page_of_commands_has_not_drifted() -> None:
 def test_the_page_of_the_manifest_names_every_field_that_is_acted_on() -> None:
     page = (ROOT / "docs/reference/manifest.md").read_text()
     named = set(re.findall(r"\w+", " ".join(re.findall(r"^\| (.+?) \|", page, re.MULTILINE))))
-    assert honoured_fields(Pipeline) - {"name", "value"} <= named
+    assert supported_fields(Pipeline) - {"name", "value"} <= named
 
 
 def test_the_schema_of_cards_has_not_drifted() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from charon.adapters.addresses import without_user
-from charon.engines.manifest.reader import MOST_CHARACTERS
+from charon.engines.manifest.reader import MAX_CHARACTERS
 from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def read_manifest(where: str) -> str:
         return _download(where)
     try:
         with Path(where).open(encoding="utf-8") as file:
-            text = file.read(MOST_CHARACTERS + 1)
+            text = file.read(MAX_CHARACTERS + 1)
     except OSError as error:
         raise UsageError(f"{where}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{where} is no YAML: it is no text") from error
-    if len(text) > MOST_CHARACTERS:
-        raise UsageError(f"{where} is larger than {MOST_CHARACTERS >> 20} MiB: that is no manifest")
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"{where} is larger than {MAX_CHARACTERS >> 20} MiB: that is no manifest")
     return text
 
 

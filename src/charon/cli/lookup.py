@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from charon.engines.cluster import ClusterPipeline
 
 
-def runs_here(pipeline: str | None, said: bool | None) -> bool:
+def is_local(pipeline: str | None, said: bool | None) -> bool:
     """Return whether to look on this machine.
 
     Parameters
@@ -22,13 +22,13 @@ def runs_here(pipeline: str | None, said: bool | None) -> bool:
         What the user said: here, on a cluster, or nothing. Then what runs here goes before what runs on a
         cluster, and where no cluster is known it is here.
     """
-    from charon.adapters.kubernetes import cluster_there
+    from charon.adapters.kubernetes import cluster_configured
     from charon.engines.embedded import find_runs
 
     if said is not None:
         return said
     here = [run for run in find_runs() if pipeline in {None, run.pipeline}]
-    return bool(here) or not cluster_there()
+    return bool(here) or not cluster_configured()
 
 
 def pipeline_on_cluster(kubectl: Kubectl, pipeline: str | None, namespace: str | None) -> ClusterPipeline:

@@ -22,11 +22,11 @@ def reclaim(storage_class: str, dry_run: bool) -> int:
     Needed after the inter-step buffer was deleted. What lies in their folders stays there.
     """
     from charon.adapters.kubernetes import Kubectl
-    from charon.engines.cluster import reclaim_volumes, released_volumes, volumes_of
+    from charon.engines.cluster import list_volumes, reclaim_volumes, released_volumes
     from charon.errors import UsageError
 
     kubectl = Kubectl()
-    before = volumes_of(kubectl, storage_class)
+    before = list_volumes(kubectl, storage_class)
     if not before:
         raise UsageError(
             f"there are no volumes of the storage class {storage_class};"

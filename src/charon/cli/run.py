@@ -127,17 +127,17 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
     click.echo(on_cluster.apply(text, arguments), nl=False)
     if any(argument.startswith("--dry-run") for argument in arguments):
         return 0
-    with run_records.as_warning():
-        run_records.begin(pipeline.name, namespace=namespace, engine="numaflow", manifest=manifest)
+    with run_records.failure_as_warning():
+        run_records.record_start(pipeline.name, namespace=namespace, engine="numaflow", manifest=manifest)
     if not wait:
         return 0
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         if not quiet:
             click.echo(line, err=True)
 
     try:
-        view = wait_until_running(kubectl, pipeline.name, namespace, timeout_s=timeout_s, tell=tell)
+        view = wait_until_running(kubectl, pipeline.name, namespace, timeout_s=timeout_s, report=report)
     except NotRunningError as error:
         click.echo(f"error: {error}", err=True)
         return 1
@@ -160,7 +160,7 @@ def run_here(name: str, given: LocalOptions) -> int:
 
     with local_file(name) as manifest:
         pipeline = read_pipeline(manifest)
-        warn_of_what_is_passed_over(pipeline)
+        warn_about_unsupported_fields(pipeline)
         if given.resume and given.output is None:
             raise UsageError("--resume goes on in a folder: name it with --output")
         folder = given.output or Path("out") / pipeline.name / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -180,7 +180,7 @@ def run_here(name: str, given: LocalOptions) -> int:
         session = Session(pipeline, manifest, options, finished=enough, expected=given.frames, quiet=given.quiet)
 
         def on_ready() -> None:
-            run_records.begin(pipeline.name, engine="embedded", manifest=name)
+            run_records.record_start(pipeline.name, engine="embedded", manifest=name)
             click.echo(f"{pipeline.name} runs; results go to {folder}", err=True)
             if session.engine.metrics_port is not None:
                 click.echo(f"metrics: http://127.0.0.1:{session.engine.metrics_port}/metrics", err=True)
@@ -192,7 +192,7 @@ def run_here(name: str, given: LocalOptions) -> int:
             return 1
         finally:
             if session.final is not None:
-                run_records.end(pipeline.name, namespace="")
+                run_records.record_end(pipeline.name, namespace="")
                 write_json(folder / "summary.json", session.summary())
     session.say_summary()
     if given.quiet and session.final is not None:
@@ -209,11 +209,11 @@ def say_what_was_held_back(final: Snapshot) -> None:
                 click.echo(f"! {vertex}: {line}", err=True)
 
 
-def warn_of_what_is_passed_over(pipeline: Pipeline) -> None:
+def warn_about_unsupported_fields(pipeline: Pipeline) -> None:
     """Name the fields that the embedded engine does not act on, other than those that only a cluster can."""
-    passed_over = sorted(pipeline.passed_over(""))
-    if passed_over:
-        click.echo(f"warning: not honoured by the embedded engine: {', '.join(passed_over)}", err=True)
+    unsupported_fields = sorted(pipeline.unsupported_fields(""))
+    if unsupported_fields:
+        click.echo(f"warning: fields that the embedded engine ignores: {', '.join(unsupported_fields)}", err=True)
 
 
 def claim_output(folder: Path, *, resume: bool) -> None:

@@ -60,7 +60,7 @@ class RunRecord:
 
 
 @contextmanager
-def as_warning() -> Generator[None]:
+def failure_as_warning() -> Generator[None]:
     """Say what cannot be written down, and go on: on the cluster it has happened already."""
     try:
         yield
@@ -68,7 +68,7 @@ def as_warning() -> Generator[None]:
         click.echo(f"warning: {error}", err=True)
 
 
-def begin(name: str, *, namespace: str = "", engine: Engine, manifest: str = "") -> RunRecord:
+def record_start(name: str, *, namespace: str = "", engine: Engine, manifest: str = "") -> RunRecord:
     """Write down that a pipeline begins to run now.
 
     Raises
@@ -83,7 +83,7 @@ def begin(name: str, *, namespace: str = "", engine: Engine, manifest: str = "")
     return record
 
 
-def end(name: str, *, namespace: str | None = None) -> RunRecord | None:
+def record_end(name: str, *, namespace: str | None = None) -> RunRecord | None:
     """Write down that a pipeline's latest run ends now.
 
     Returns

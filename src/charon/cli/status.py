@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(pipeline: str | None, namespace: str | None, local: bool | None, as_json: bool) -> int:
     """Show the state of a pipeline: vertices, pods or buffers, and the account of frames."""
-    from charon.cli.lookup import runs_here
+    from charon.cli.lookup import is_local
 
-    here = runs_here(pipeline, local) if namespace is None else bool(local)
+    here = is_local(pipeline, local) if namespace is None else bool(local)
     return _status_here(pipeline, as_json) if here else _status_on_cluster(pipeline, namespace, as_json)
 
 

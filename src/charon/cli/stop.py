@@ -24,9 +24,9 @@ def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeou
     PIPELINE may be left out where there is only one. On a cluster it is paused first, which drains it, and deleted
     when it is empty.
     """
-    from charon.cli.lookup import runs_here
+    from charon.cli.lookup import is_local
 
-    here = runs_here(pipeline, local) if namespace is None else bool(local)
+    here = is_local(pipeline, local) if namespace is None else bool(local)
     if here:
         return _stop_here(pipeline, timeout, namespace=namespace, no_drain=no_drain)
     return _stop_on_cluster(pipeline, namespace, timeout, no_drain=no_drain)
@@ -66,8 +66,8 @@ def _stop_on_cluster(pipeline: str | None, namespace: str | None, timeout: float
     kubectl = Kubectl()
     found = pipeline_on_cluster(kubectl, pipeline, namespace)
     stopped = found.stop(timeout, lambda line: click.echo(line, err=True), drain=not no_drain)
-    with run_records.as_warning():
-        run_records.end(found.name, namespace=found.namespace)
+    with run_records.failure_as_warning():
+        run_records.record_end(found.name, namespace=found.namespace)
     click.echo(f"{found.name} in namespace {found.namespace} has ended")
     try:
         snapshot = asyncio.run(read_account(kubectl, stopped.last, ended=bool(stopped.drained)))

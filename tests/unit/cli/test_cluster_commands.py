@@ -255,7 +255,7 @@ def test_who_is_told_to_end_leaves_no_kubectl_behind(kubectl, number, arguments)
     assert not psutil.wait_procs(children, timeout=5)[1]
 
 
-def test_reclaim_shows_and_touches_only_volumes_of_its_class(capsys, kubectl):
+def test_reclaim_affects_only_its_storage_class(capsys, kubectl):
     calls = kubectl(VOLUMES % "Released")
     assert run_command(cli, ["reclaim", "--dry-run"]) == 0
     out, _ = told(capsys)

@@ -29,14 +29,14 @@ def clock(tmp_path, monkeypatch):
 
 
 def test_a_run_is_found_with_its_times(clock, tmp_path):
-    begun = run_records.begin("ptychography", namespace="aps", engine="numaflow", manifest="x.yaml")
+    begun = run_records.record_start("ptychography", namespace="aps", engine="numaflow", manifest="x.yaml")
     assert run_records.find("ptychography") == begun
     assert begun.ended_ns is None
     clock(90)
-    ended = run_records.end("ptychography", namespace="aps")
+    ended = run_records.record_end("ptychography", namespace="aps")
     assert run_records.find("ptychography") == ended
     assert (ended.started_ns, ended.ended_ns) == (T0, T0 + 90 * S)
-    assert run_records.end("ptychography") is None
+    assert run_records.record_end("ptychography") is None
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 1
     document = json.loads(files[0].read_text())
@@ -46,10 +46,10 @@ def test_a_run_is_found_with_its_times(clock, tmp_path):
 def test_runs_of_one_name_are_kept_apart(clock):
     for start in (0, 100, 200):
         clock(start)
-        run_records.begin("p", namespace="a" if start < 200 else "b", engine="numaflow")
+        run_records.record_start("p", namespace="a" if start < 200 else "b", engine="numaflow")
         clock(start + 50)
         if start != 100:
-            run_records.end("p")
+            run_records.record_end("p")
     assert run_records.find("p").started_ns == T0 + 200 * S
     assert run_records.find("a/p").started_ns == T0 + 100 * S
     assert run_records.find("p@2025-08-18T14:48:00Z").started_ns == T0
@@ -63,18 +63,18 @@ def test_runs_of_one_name_are_kept_apart(clock):
 
 
 def test_a_run_that_nobody_saw_end_ends_where_the_next_begins(clock):
-    run_records.begin("p", engine="embedded")
+    run_records.record_start("p", engine="embedded")
     clock(60.5)
-    run_records.begin("p", engine="embedded")
+    run_records.record_start("p", engine="embedded")
     clock(70)
     assert run_records.find("p@2025-08-18T14:48:10Z").ended_ns == T0 + round(60.5 * S)
-    assert run_records.end("p").started_ns == T0 + round(60.5 * S)
+    assert run_records.record_end("p").started_ns == T0 + round(60.5 * S)
 
 
 def test_what_is_not_known_is_named(clock, tmp_path):
     with pytest.raises(UsageError, match="no run was written down yet"):
         run_records.find("p")
-    run_records.begin("other", engine="embedded")
+    run_records.record_start("other", engine="embedded")
     (tmp_path / "charon/runs/other/rubbish.json").write_text('{"name": 1')
     (tmp_path / "charon/runs/other/list.json").write_text("[1]")
     with pytest.raises(UsageError, match="runs are known of: other"):
@@ -83,21 +83,21 @@ def test_what_is_not_known_is_named(clock, tmp_path):
         run_records.find("../../etc")
     for name in ("", "a/b", "..", ".x", "a\n"):
         with pytest.raises(UsageError):
-            run_records.begin(name, engine="embedded")
+            run_records.record_start(name, engine="embedded")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(UnavailableError, match="file"):
-        run_records.begin("p", engine="embedded")
+        run_records.record_start("p", engine="embedded")
 
 
 def test_runs_are_listed(clock, capsys):
-    run_records.begin("p", namespace="a", engine="numaflow")
+    run_records.record_start("p", namespace="a", engine="numaflow")
     clock(10)
-    run_records.end("p")
-    run_records.begin("q", engine="embedded")
+    run_records.record_end("p")
+    run_records.record_start("q", engine="embedded")
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "a/p@2025-08-18T14:47:57Z  numaflow  ended 2025-08-18T14:48:07Z",
@@ -109,16 +109,16 @@ def test_runs_are_listed(clock, capsys):
 
 
 def test_a_run_that_is_on_is_told_from_one_that_was_killed(clock, capsys, monkeypatch):
-    run_records.begin("p", engine="embedded")
+    run_records.record_start("p", engine="embedded")
     clock(10)
-    run_records.begin("p", engine="embedded")
+    run_records.record_start("p", engine="embedded")
     monkeypatch.setattr("charon.engines.embedded.find_runs", lambda: [SimpleNamespace(pipeline="p")])
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert [line.split("ended ")[1] for line in capsys.readouterr().out.splitlines()] == ["unseen", "not yet"]
 
 
 def test_metrics_of_a_run_that_was_killed_say_that_its_end_is_not_known(clock, capsys, monkeypatch):
-    run_records.begin("p", engine="embedded")
+    run_records.record_start("p", engine="embedded")
     clock(10)
     call = ["metrics", "http://127.0.0.1:9", "--query", "up", "--run", "p"]
     assert run_command(cli, call) == 1
@@ -136,12 +136,12 @@ def test_what_cannot_be_written_down_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_records.json, "dump", full)
     with pytest.raises(UnavailableError, match="No space left"):
-        run_records.begin("p", engine="embedded")
+        run_records.record_start("p", engine="embedded")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_record_of_another_form_is_passed_over(tmp_path):
-    run_records.begin("p", engine="embedded")
+    run_records.record_start("p", engine="embedded")
     (path,) = tmp_path.rglob("*.json")
     for key, value in (("started_ns", "x"), ("ended_ns", "x"), ("started_ns", None)):
         changed = {**json.loads(path.read_text()), key: value}

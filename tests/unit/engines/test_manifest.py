@@ -57,7 +57,7 @@ def test_the_pipelines_that_are_shipped_are_read_whole(name, vertices):
     assert set(order) == vertices
     assert order[:2] == ["in", "cat"]
     assert pipeline.spec.limits.read_batch_size == 8
-    assert list(pipeline.passed_over("")) == []
+    assert list(pipeline.unsupported_fields("")) == []
     for vertex in pipeline.spec.vertices:
         assert vertex_command(vertex)[1:3] == ["-m", "charon.cli.vertex"]
 
@@ -141,10 +141,10 @@ def test_fields_that_are_known_and_not_honoured_are_named(read):
         document["spec"]["watermark"] = {}
         document["spec"]["edges"][0]["conditions"] = {}
 
-    passed_over = set(read(change).passed_over(""))
-    assert {"spec.vertices[cat].sidecars", "spec.vertices[cat].scale.max", "spec.watermark"} <= passed_over
-    assert any(field.endswith("conditions") for field in passed_over)
-    assert "spec.vertices[cat].scale.min" not in passed_over
+    unsupported_fields = set(read(change).unsupported_fields(""))
+    assert {"spec.vertices[cat].sidecars", "spec.vertices[cat].scale.max", "spec.watermark"} <= unsupported_fields
+    assert any(field.endswith("conditions") for field in unsupported_fields)
+    assert "spec.vertices[cat].scale.min" not in unsupported_fields
 
 
 def test_what_only_a_cluster_acts_on_is_taken_in_silence(read):
@@ -159,7 +159,7 @@ def test_what_only_a_cluster_acts_on_is_taken_in_silence(read):
         vertex(document, 1)["scale"] = {"min": 1, "max": 1}
 
     pipeline = read(change)
-    assert list(pipeline.passed_over("")) == []
+    assert list(pipeline.unsupported_fields("")) == []
     assert pipeline.namespace == "beamline"
     assert read().namespace == "", "then it is kubectl's to say"
     # A variable from a secret is not set here at all: an empty one would be a value.
@@ -170,7 +170,7 @@ def test_scaling_that_is_asked_for_and_a_function_that_is_not_here_are_named(rea
     def change(document):
         vertex(document, 1).update(udf={"builtin": {"name": "cat"}}, scale={"max": 4, "lookbackSeconds": 30})
 
-    assert set(read(change).passed_over("")) == {
+    assert set(read(change).unsupported_fields("")) == {
         "spec.vertices[cat].udf.builtin",
         "spec.vertices[cat].scale.max",
         "spec.vertices[cat].scale.lookbackSeconds",

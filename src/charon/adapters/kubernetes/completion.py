@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charon.adapters.kubernetes.kubeconfig import Place, find_place
+from charon.adapters.kubernetes.kubeconfig import KubectlCommand, find_kubectl
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _NO_SPACE, _NO_FILES, _SUFFIXES, _FOLDERS = 2, 4, 8, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class Completions:
     """What may come next.
 
     Parameters
@@ -41,7 +41,7 @@ class Next:
     whole: bool = True
 
 
-class Suggestions:
+class KubectlCompleter:
     """Asks kubectl, for a short time only; whatever goes wrong, there is no answer."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Suggestions:
         for process in running:
             _kill(process)
 
-    def after(self, words: Sequence[str], begun: str) -> Next:
+    def after(self, words: Sequence[str], begun: str) -> Completions:
         """Return what may come next.
 
         Parameters
@@ -68,21 +68,21 @@ class Suggestions:
             As much of the next word as decides what kind it is: a dash, or all up to ``/`` or ``=``.
         """
         try:
-            place = find_place(words)
+            place = find_kubectl(words)
         except UsageError:
             # Commands and options are known without a cluster.
             try:
-                place = find_place(("help",))
+                place = find_kubectl(("help",))
             except UsageError:
-                return Next(files=True)
+                return Completions(files=True)
         # A flag of kubectl's stands before its command as well as behind it.
         answer = self._ask(place, ["__complete", _REQUEST_TIMEOUT, *words, begun])
-        return Next(files=True) if answer is None else _read(answer)
+        return Completions(files=True) if answer is None else _read(answer)
 
     def pipelines(self) -> list[tuple[str, str]]:
         """Return namespace and name of the cluster's pipelines."""
         try:
-            place = find_place(("get",))
+            place = find_kubectl(("get",))
         except UsageError:
             return []
         columns = "custom-columns=:metadata.namespace,:metadata.name"
@@ -91,7 +91,7 @@ class Suggestions:
         rows = [line.split() for line in (self._ask(place, everywhere) or "").splitlines()]
         return [(row[0], row[1]) for row in rows if len(row) == 2]
 
-    def _ask(self, place: Place, arguments: Sequence[str]) -> str | None:
+    def _ask(self, place: KubectlCommand, arguments: Sequence[str]) -> str | None:
         try:
             with self._lock:
                 if self._closed:
@@ -128,13 +128,13 @@ def _kill(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _read(answer: str) -> Next:
+def _read(answer: str) -> Completions:
     """Read kubectl's words: one a line, its description after a tab, and last ``:`` with how they are meant."""
     lines = answer.splitlines()
     directive = next((line for line in reversed(lines) if line.startswith(":")), ":0")
     bits = int(directive[1:]) if directive[1:].isdecimal() else 0
     if bits & (_SUFFIXES | _FOLDERS):
-        return Next(files=True)
+        return Completions(files=True)
     parted = (line.partition("\t") for line in lines if line and not line.startswith((":", "_activeHelp_")))
     words = tuple((word, about) for word, _, about in parted)
-    return Next(words, files=not words and not bits & _NO_FILES, whole=not bits & _NO_SPACE)
+    return Completions(words, files=not words and not bits & _NO_FILES, whole=not bits & _NO_SPACE)

@@ -21,7 +21,7 @@ _OFFLINE = frozenset({"completion", "config", "help", "kustomize", "options", "p
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class KubectlCommand:
     """How to reach a cluster.
 
     Parameters
@@ -40,7 +40,7 @@ class Place:
         return dict(os.environ) if self.kubeconfig is None else {**os.environ, "KUBECONFIG": self.kubeconfig}
 
 
-def find_place(arguments: Sequence[str]) -> Place:
+def find_kubectl(arguments: Sequence[str]) -> KubectlCommand:
     """Return how to reach the cluster.
 
     Parameters
@@ -55,20 +55,20 @@ def find_place(arguments: Sequence[str]) -> Place:
     """
     program = _program()
     if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return Place(program, None)  # within a pod kubectl finds the cluster by itself
+        return KubectlCommand(program, None)  # within a pod kubectl finds the cluster by itself
     try:
-        return Place(program, _kubeconfig())
+        return KubectlCommand(program, _kubeconfig())
     except UsageError:
         # What looks as if it needed none may be the value of an option, or for a program in a container.
         if _needs_no_kubeconfig(arguments):
-            return Place(program, None)
+            return KubectlCommand(program, None)
         raise
 
 
-def cluster_there() -> bool:
+def cluster_configured() -> bool:
     """Return whether a kubectl and a kubeconfig are found; nothing is asked of the cluster."""
     try:
-        find_place(("get",))
+        find_kubectl(("get",))
     except UsageError:
         return False
     return True

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from charon.adapters.kubernetes.kubeconfig import find_place
+from charon.adapters.kubernetes.kubeconfig import find_kubectl
 from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Kubectl:
     """
 
     def __init__(self, options: Sequence[str] = ()) -> None:
-        self._place = find_place(("get", *options))
+        self._place = find_kubectl(("get", *options))
         self._options = _placing(options)
 
     @property

@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from charon.adapters.kubernetes.kubeconfig import find_place
+from charon.adapters.kubernetes.kubeconfig import find_kubectl
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def pass_through(arguments: Sequence[str]) -> int:
     UnavailableError
         If kubectl cannot be started.
     """
-    place = find_place(arguments)
+    place = find_kubectl(arguments)
     try:
         process = subprocess.Popen([*place.program, *arguments], env=place.environment())  # noqa: S603 - what the user typed
     except OSError as error:

@@ -16,7 +16,7 @@ from charon.cli.shell.lookup_cache import Answers
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from charon.adapters.kubernetes.completion import Next, Suggestions
+    from charon.adapters.kubernetes.completion import Completions, KubectlCompleter
 
 _ABOUT = {"help": "show what there is, or what a command takes", **dict.fromkeys(LEAVING, "leave the shell")}
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*$")
@@ -58,7 +58,7 @@ class Candidates:
     def __init__(self, history: Callable[[], Sequence[str]]) -> None:
         self._history = history
         self._answers = Answers(_NAMES_S)
-        self._suggestions: Suggestions | None = None
+        self._suggestions: KubectlCompleter | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class Candidates:
         stem = begun[: max(map(begun.rfind, "/=,")) + 1]
         if not stem and begun.startswith("-"):
             stem = "--" if begun.startswith("--") else "-"
-        found: Next | None = self._answers.get(
+        found: Completions | None = self._answers.get(
             ("kubectl", *words, stem), lambda: suggestions.after(words, stem), until=until
         )
         if found is None:
@@ -185,12 +185,12 @@ class Candidates:
         )
         return [Candidate(option + path, whole=not path.endswith("/"), shown=_last_part(path)) for path in paths or []]
 
-    def _open(self) -> Suggestions:
-        from charon.adapters.kubernetes.completion import Suggestions
+    def _open(self) -> KubectlCompleter:
+        from charon.adapters.kubernetes.completion import KubectlCompleter
 
         with self._lock:
             if self._suggestions is None:
-                self._suggestions = Suggestions()
+                self._suggestions = KubectlCompleter()
             return self._suggestions
 
 

@@ -3,8 +3,8 @@
 from charon.engines.cluster.account import read_account
 from charon.engines.cluster.names import PIPELINES
 from charon.engines.cluster.observe import ClusterView, PodView, VertexView, list_pipelines, observe
-from charon.engines.cluster.pipeline import ClusterPipeline, Stopped
-from charon.engines.cluster.volumes import Volume, reclaim_volumes, released_volumes, volumes_of
+from charon.engines.cluster.pipeline import ClusterPipeline, StopResult
+from charon.engines.cluster.volumes import Volume, list_volumes, reclaim_volumes, released_volumes
 from charon.engines.cluster.waiting import NotRunningError, wait_until_running
 
 __all__ = [
@@ -13,14 +13,14 @@ __all__ = [
     "ClusterView",
     "NotRunningError",
     "PodView",
-    "Stopped",
+    "StopResult",
     "VertexView",
     "Volume",
     "list_pipelines",
+    "list_volumes",
     "observe",
     "read_account",
     "reclaim_volumes",
     "released_volumes",
-    "volumes_of",
     "wait_until_running",
 ]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from charon.engines.cluster import names
-from charon.engines.cluster.reasons import Asker, Reason, is_ready, why_not
+from charon.engines.cluster.reasons import ClusterQueries, Reason, is_ready, not_ready_reason
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -163,11 +163,11 @@ def observe(kubectl: Kubectl, name: str, namespace: str) -> ClusterView:
         for item in found
         if item["kind"] == "Vertex" and "replicas" in item.get("spec", {})
     }
-    return assemble(pipeline, pods, replicas, _asker(kubectl, here))
+    return build_view(pipeline, pods, replicas, _cluster_queries(kubectl, here))
 
 
-def assemble(
-    pipeline: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], replicas: Mapping[str, int], ask: Asker
+def build_view(
+    pipeline: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], replicas: Mapping[str, int], queries: ClusterQueries
 ) -> ClusterView:
     """Put a pipeline and its pods together.
 
@@ -177,7 +177,7 @@ def assemble(
         Objects as the cluster gives them.
     replicas
         How many replicas Numaflow wants of a vertex, where it says so.
-    ask
+    queries
         For the reasons of pods that do not run.
     """
     spec, status, meta = pipeline["spec"], pipeline.get("status", {}), pipeline["metadata"]
@@ -186,7 +186,7 @@ def assemble(
         labels = pod["metadata"].get("labels", {})
         component = str(labels.get(names.LABEL_COMPONENT, names.COMPONENT_VERTEX))
         key = f"{component}/{labels.get(names.LABEL_VERTEX, '')}"
-        grouped.setdefault(key, []).append(_pod_view(pod, ask))
+        grouped.setdefault(key, []).append(_pod_view(pod, queries))
     vertices = tuple(
         VertexView(
             str(vertex["name"]),
@@ -231,14 +231,14 @@ def _buffers(meta: Mapping[str, Any], vertex: Mapping[str, Any]) -> tuple[str, .
     return tuple(names.buffer_name(meta["namespace"], meta["name"], str(vertex["name"]), k) for k in partitions)
 
 
-def _pod_view(pod: Mapping[str, Any], ask: Asker) -> PodView:
+def _pod_view(pod: Mapping[str, Any], queries: ClusterQueries) -> PodView:
     status = pod.get("status", {})
     containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
     restarts = sum(int(container.get("restartCount", 0)) for container in containers)
-    return PodView(str(pod["metadata"]["name"]), is_ready(pod), restarts, why_not(pod, ask))
+    return PodView(str(pod["metadata"]["name"]), is_ready(pod), restarts, not_ready_reason(pod, queries))
 
 
-def _asker(kubectl: Kubectl, here: str) -> Asker:
+def _cluster_queries(kubectl: Kubectl, here: str) -> ClusterQueries:
     """Return what asks the cluster; what it does not know, or forbids, is nothing."""
 
     def events(kind: str, name: str) -> list[dict[str, Any]]:
@@ -261,7 +261,7 @@ def _asker(kubectl: Kubectl, here: str) -> Asker:
                     return lines
         return []
 
-    return Asker(events, claim, log)
+    return ClusterQueries(events, claim, log)
 
 
 def _when(event: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ _SLACK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class StopResult:
     """How a pipeline ended.
 
     Parameters
@@ -95,14 +95,14 @@ class ClusterPipeline:
         except NotFoundOnClusterError as error:
             raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
 
-    def stop(self, timeout_s: float, tell: Callable[[str], None], *, drain: bool = True) -> Stopped:
+    def stop(self, timeout_s: float, report: Callable[[str], None], *, drain: bool = True) -> StopResult:
         """Let the sources end, wait until every buffer is empty, and delete the pipeline.
 
         Parameters
         ----------
         timeout_s
             How long draining may take, in s.
-        tell
+        report
             Called with a line when something happens.
         drain
             Whether to wait for what was accepted; without, it is deleted at once.
@@ -118,17 +118,17 @@ class ClusterPipeline:
         drained = None
         # What never had a pod has accepted nothing, and Numaflow pauses nothing that it could not set up.
         if drain and view.ever_ran:
-            view = self._drain(timeout_s, tell)
+            view = self._drain(timeout_s, report)
             drained = True
-        self._delete(timeout_s, tell)
-        return Stopped(drained, view)
+        self._delete(timeout_s, report)
+        return StopResult(drained, view)
 
-    def _drain(self, timeout_s: float, tell: Callable[[str], None]) -> ClusterView:
+    def _drain(self, timeout_s: float, report: Callable[[str], None]) -> ClusterView:
         """Pause the pipeline: Numaflow ends the sources first, and the rest when the buffers are empty."""
         # The grace period is the longest that Numaflow waits before it ends what is not empty.
         lifecycle = {"desiredPhase": "Paused", "pauseGracePeriodSeconds": max(1, round(timeout_s))}
         self._patch({"spec": {"lifecycle": lifecycle}})
-        tell(f"{self.name}: its sources end, and what was accepted is finished")
+        report(f"{self.name}: its sources end, and what was accepted is finished")
         deadline = time.monotonic() + timeout_s + _SLACK_S
         while True:
             view = self.observe()
@@ -147,8 +147,8 @@ class ClusterPipeline:
             )
         return view
 
-    def _delete(self, timeout_s: float, tell: Callable[[str], None]) -> None:
-        tell(f"{self.name}: deleting it")
+    def _delete(self, timeout_s: float, report: Callable[[str], None]) -> None:
+        report(f"{self.name}: deleting it")
         limit = max(60, round(timeout_s))
         self._kubectl.text(
             "delete",

@@ -50,7 +50,7 @@ class Volume:
         )
 
 
-def volumes_of(kubectl: Kubectl, storage_class: str) -> list[Volume]:
+def list_volumes(kubectl: Kubectl, storage_class: str) -> list[Volume]:
     """Return the volumes of a storage class, by name."""
     items = kubectl.items("get", "persistentvolumes")
     found = [Volume.from_object(i) for i in items if i["spec"].get("storageClassName") == storage_class]
@@ -63,7 +63,7 @@ def released_volumes(volumes: list[Volume]) -> list[Volume]:
 
 
 def reclaim_volumes(
-    kubectl: Kubectl, volumes: list[Volume], storage_class: str, tell: Callable[[str], None]
+    kubectl: Kubectl, volumes: list[Volume], storage_class: str, report: Callable[[str], None]
 ) -> list[Volume]:
     """Take the former claim off released volumes, wait until they are available, and return the class's volumes.
 
@@ -74,11 +74,11 @@ def reclaim_volumes(
     """
     for volume in volumes:
         kubectl.text("patch", "persistentvolume", volume.name, "--type=json", f"--patch={_REMOVE_CLAIM}")
-        tell(f"{volume.name}: the claim {volume.claim} is taken off")
+        report(f"{volume.name}: the claim {volume.claim} is taken off")
     wanted = {volume.name for volume in volumes}
     deadline = time.monotonic() + _AVAILABLE_S
     while True:
-        now = volumes_of(kubectl, storage_class)
+        now = list_volumes(kubectl, storage_class)
         # A claim that waited for a volume may have it already.
         left = [v.name for v in now if v.name in wanted and v.phase not in {"Available", "Bound"}]
         if not left:

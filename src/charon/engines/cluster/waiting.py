@@ -29,8 +29,8 @@ def wait_until_running(
     namespace: str,
     *,
     timeout_s: float,
-    tell: Callable[[str], None],
-    patience_s: float = _PATIENCE_S,
+    report: Callable[[str], None],
+    stuck_timeout_s: float = _PATIENCE_S,
 ) -> ClusterView:
     """Wait until every vertex and the daemon run.
 
@@ -38,9 +38,9 @@ def wait_until_running(
     ----------
     timeout_s
         Give up after so many seconds.
-    tell
+    report
         Called with a line whenever the state of something changes.
-    patience_s
+    stuck_timeout_s
         Give up after so many seconds with a reason that waiting does not mend.
 
     Raises
@@ -64,10 +64,10 @@ def wait_until_running(
             for what, line in _lines(view).items():
                 if told.get(what) != line:
                     told[what] = line
-                    tell(f"{what}: {line}")
+                    report(f"{what}: {line}")
             if view.runs:
                 return view
-            if _held_up(stuck, view) >= patience_s:
+            if _held_up(stuck, view) >= stuck_timeout_s:
                 raise NotRunningError(explain(view))
         if time.monotonic() > deadline:
             if view is None:

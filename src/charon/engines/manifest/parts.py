@@ -17,35 +17,35 @@ _UNIT_S = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0
 class Part(BaseModel):
     """A part of the manifest.
 
-    `honoured` names the fields that the embedded engine acts on, `cluster_only` those that say how a cluster is to
+    `supported` names the fields that the embedded engine acts on, `cluster_only` those that say how a cluster is to
     run what the embedded engine runs in any case.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
-    honoured: ClassVar[frozenset[str]] = frozenset()
+    supported: ClassVar[frozenset[str]] = frozenset()
     cluster_only: ClassVar[frozenset[str]] = frozenset()
 
-    def passed_over(self, path: str) -> Iterator[str]:
-        """Yield the path of every field that is set, not honoured, and not a cluster's own affair."""
+    def unsupported_fields(self, path: str) -> Iterator[str]:
+        """Yield the path of every field that is set, not supported, and not a cluster's own affair."""
         for name, info in type(self).model_fields.items():
             if name not in self.model_fields_set or name in self.cluster_only:
                 continue
             here = f"{path}.{info.alias}" if path else str(info.alias)
             value = getattr(self, name)
             parts = value if isinstance(value, list) else [value]
-            if name not in self.honoured:
+            if name not in self.supported:
                 yield here
                 continue
             for part in parts:
                 if isinstance(part, Part):
                     label = getattr(part, "name", None) if isinstance(value, list) else None
-                    yield from part.passed_over(f"{here}[{label}]" if label else here)
+                    yield from part.unsupported_fields(f"{here}[{label}]" if label else here)
 
 
 class EnvVar(Part):
     """An environment variable of a container; what comes from a cluster's objects is not set here."""
 
-    honoured = frozenset({"name", "value"})
+    supported = frozenset({"name", "value"})
     cluster_only = frozenset({"value_from"})
     name: str
     value: str = ""
@@ -55,7 +55,7 @@ class EnvVar(Part):
 class Container(Part):
     """What runs in a vertex; the embedded engine runs its command's arguments with the program installed here."""
 
-    honoured = frozenset({"command", "args", "env"})
+    supported = frozenset({"command", "args", "env"})
     cluster_only = frozenset(
         {"image", "env_from", "volume_mounts", "resources", "security_context", "image_pull_policy"}
         | {"readiness_probe", "liveness_probe", "ports"}
@@ -81,14 +81,14 @@ class Container(Part):
 class UserDefined(Part):
     """A user-defined source or sink."""
 
-    honoured = frozenset({"container"})
+    supported = frozenset({"container"})
     container: Container
 
 
 class Source(Part):
     """A source vertex."""
 
-    honoured = frozenset({"udsource"})
+    supported = frozenset({"udsource"})
     udsource: UserDefined
     transformer: Any = None
 
@@ -104,7 +104,7 @@ class Builtin(Part):
 class Udf(Part):
     """A map vertex."""
 
-    honoured = frozenset({"container"})
+    supported = frozenset({"container"})
     container: Container | None = None
     builtin: Builtin | None = None
     group_by: Any = None
@@ -119,7 +119,7 @@ class Udf(Part):
 class Sink(Part):
     """A sink vertex."""
 
-    honoured = frozenset({"udsink", "log", "blackhole"})
+    supported = frozenset({"udsink", "log", "blackhole"})
     udsink: UserDefined | None = None
     log: dict[str, Any] | None = None
     blackhole: dict[str, Any] | None = None
@@ -136,7 +136,7 @@ class Sink(Part):
 class Limits(Part):
     """How much is read at once and how much a buffer holds; the embedded engine's readers do not wait for more."""
 
-    honoured = frozenset({"read_batch_size", "buffer_max_length", "buffer_usage_limit"})
+    supported = frozenset({"read_batch_size", "buffer_max_length", "buffer_usage_limit"})
     cluster_only = frozenset({"read_timeout"})
     read_batch_size: Annotated[int, Field(ge=1)] | None = None
     buffer_max_length: Annotated[int, Field(ge=1)] | None = None
@@ -159,12 +159,12 @@ class Limits(Part):
 class Scale(Part):
     """How many replicas; the embedded engine runs the least number and does not scale by itself."""
 
-    honoured = frozenset({"min", "disabled"})
+    supported = frozenset({"min", "disabled"})
 
-    def passed_over(self, path: str) -> Iterator[str]:
-        """Yield what is not honoured; a most that is the least asks for no scaling."""
+    def unsupported_fields(self, path: str) -> Iterator[str]:
+        """Yield what is not supported; a most that is the least asks for no scaling."""
         fixed = self.max is not None and self.max == (self.min if self.min is not None else 1)
-        yield from (field for field in super().passed_over(path) if not (fixed and field.endswith(".max")))
+        yield from (field for field in super().unsupported_fields(path) if not (fixed and field.endswith(".max")))
 
     disabled: bool = False
     min: Annotated[int, Field(ge=0)] | None = None

@@ -14,7 +14,7 @@ _NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 class Vertex(Part):
     """One computing step."""
 
-    honoured = frozenset({"name", "source", "udf", "sink", "scale", "limits"})
+    supported = frozenset({"name", "source", "udf", "sink", "scale", "limits"})
     cluster_only = frozenset(
         {"metadata", "volumes", "container_template", "init_container_template", "update_strategy", "node_selector"}
         | {"tolerations", "security_context", "image_pull_secrets", "priority_class_name", "priority", "affinity"}
@@ -75,7 +75,7 @@ class Vertex(Part):
 class Edge(Part):
     """A buffer between two vertices; a full one makes its writer wait."""
 
-    honoured = frozenset({"from_", "to", "on_full"})
+    supported = frozenset({"from_", "to", "on_full"})
     from_: str = Field(alias="from")
     to: str
     conditions: Any = None
@@ -85,7 +85,7 @@ class Edge(Part):
 class Spec(Part):
     """Vertices and edges."""
 
-    honoured = frozenset({"vertices", "edges", "limits"})
+    supported = frozenset({"vertices", "edges", "limits"})
     cluster_only = frozenset({"inter_step_buffer_service_name", "lifecycle", "templates"})
     vertices: list[Vertex] = Field(min_length=1)
     edges: list[Edge] = Field(default_factory=list[Edge])
@@ -151,7 +151,7 @@ class Metadata(BaseModel):
 class Pipeline(Part):
     """A Pipeline manifest."""
 
-    honoured = frozenset({"api_version", "kind", "metadata", "spec"})
+    supported = frozenset({"api_version", "kind", "metadata", "spec"})
     api_version: Literal["numaflow.numaproj.io/v1alpha1"]
     kind: Literal["Pipeline"]
     metadata: Metadata

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-MOST_CHARACTERS = 16 << 20
+MAX_CHARACTERS = 16 << 20
 """Most that a manifest's file has, with all that stands beside the Pipeline."""
 _TOLD = 20
 
@@ -29,13 +29,13 @@ def read_pipeline(path: Path) -> Pipeline:
     """
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(MOST_CHARACTERS + 1)
+            text = file.read(MAX_CHARACTERS + 1)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    if len(text) > MOST_CHARACTERS:
-        raise UsageError(f"{path} is larger than {MOST_CHARACTERS >> 20} MiB: that is no manifest")
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"{path} is larger than {MAX_CHARACTERS >> 20} MiB: that is no manifest")
     return parse_pipeline(text, str(path))
 
 

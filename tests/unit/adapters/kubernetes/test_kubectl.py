@@ -10,8 +10,8 @@ import pytest
 from charon.adapters.kubernetes import (
     Kubectl,
     NotFoundOnClusterError,
-    cluster_there,
-    find_place,
+    cluster_configured,
+    find_kubectl,
     kubeconfig,
     pass_through,
 )
@@ -49,18 +49,18 @@ def known(program, tmp_path, monkeypatch):
 def test_the_kubeconfig_is_the_first_of_three_places(program, tmp_path, monkeypatch):
     kubectl = program("exit 0")
     with pytest.raises(UsageError, match=r"no cluster: no kubeconfig in \$KUBECONFIG, ~/.kube/config or .*k3s.yaml"):
-        find_place(["get"])
-    assert not cluster_there()
+        find_kubectl(["get"])
+    assert not cluster_configured()
     for path in (tmp_path / "k3s.yaml", tmp_path / "home" / ".kube" / "config", tmp_path / "named"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
         if path.name == "named":
             monkeypatch.setenv("KUBECONFIG", f"/nowhere{os.pathsep}{path}")
-            assert find_place(["get"]).kubeconfig == f"/nowhere{os.pathsep}{path}"
+            assert find_kubectl(["get"]).kubeconfig == f"/nowhere{os.pathsep}{path}"
         else:
-            assert find_place(["get"]).kubeconfig == str(path)
-        assert find_place(["get"]).program == (str(kubectl),)
-    assert cluster_there()
+            assert find_kubectl(["get"]).kubeconfig == str(path)
+        assert find_kubectl(["get"]).program == (str(kubectl),)
+    assert cluster_configured()
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,13 @@ def test_the_kubeconfig_is_the_first_of_three_places(program, tmp_path, monkeypa
 )
 def test_what_asks_no_cluster_needs_none(program, arguments):
     program("exit 0")
-    assert find_place(arguments).kubeconfig is None
+    assert find_kubectl(arguments).kubeconfig is None
 
 
 @pytest.mark.parametrize("arguments", [["get", "pods", "--kubeconfig=x"], ["-s", "https://x", "get", "pods"]])
 def test_arguments_may_say_where_the_cluster_is(program, arguments):
     program("exit 0")
-    assert find_place(arguments).kubeconfig is None
+    assert find_kubectl(arguments).kubeconfig is None
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_arguments_may_say_where_the_cluster_is(program, arguments):
 def test_what_only_looks_as_if_it_asked_no_cluster_gets_one(program, tmp_path, arguments):
     program("exit 0")
     (tmp_path / "k3s.yaml").write_text("{}")
-    assert find_place(arguments).kubeconfig == str(tmp_path / "k3s.yaml")
+    assert find_kubectl(arguments).kubeconfig == str(tmp_path / "k3s.yaml")
 
 
 def test_k3s_stands_in_for_kubectl_and_its_absence_is_named(program, tmp_path):
     (tmp_path / "k3s.yaml").write_text("{}")
     with pytest.raises(UsageError, match="no kubectl on the PATH"):
-        find_place(["get"])
+        find_kubectl(["get"])
     k3s = program("exit 0", "k3s")
-    assert find_place(["get"]).program == (str(k3s), "kubectl")
+    assert find_kubectl(["get"]).program == (str(k3s), "kubectl")
 
 
 SAID = {

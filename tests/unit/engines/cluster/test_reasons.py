@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from charon.engines.cluster.observe import assemble
-from charon.engines.cluster.reasons import Asker, is_ready, why_not
+from charon.engines.cluster.observe import build_view
+from charon.engines.cluster.reasons import ClusterQueries, is_ready, not_ready_reason
 from charon.engines.cluster.waiting import explain
 
 
@@ -40,7 +40,7 @@ def container(name="udf", *, state, last=None, restarts=0, ready=False):
 
 
 def asker(events=(), claims=None, log=("first", "last words")):
-    return Asker(
+    return ClusterQueries(
         lambda kind, name: list(events),
         lambda name: (claims or {}).get(name, {}),
         lambda pod, container, before: list(log),
@@ -54,7 +54,7 @@ READY = [("PodScheduled", "True"), ("Ready", "True")]
 def test_a_pod_that_is_ready_has_no_reason():
     found = pod(phase="Running", conditions=READY, containers=[container(state=RUNNING, ready=True)])
     assert is_ready(found)
-    assert why_not(found, asker()) is None
+    assert not_ready_reason(found, asker()) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_pod_that_is_ready_has_no_reason():
     ],
 )
 def test_each_reason_is_told_apart(found, events, kind, words):
-    reason = why_not(found, asker(events))
+    reason = not_ready_reason(found, asker(events))
     assert reason.kind == kind
     assert words in reason.text
     assert "\n" not in reason.text
@@ -114,12 +114,12 @@ def test_each_reason_is_told_apart(found, events, kind, words):
 
 @pytest.mark.parametrize("kind", ["image", "unschedulable", "volume", "crash", "configuration"])
 def test_what_waiting_does_not_mend_is_known(kind):
-    assert why_not(pod(), asker()).stuck is False
+    assert not_ready_reason(pod(), asker()).stuck is False
     scheduled = pod()
     scheduled["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
     ]
-    assert why_not(scheduled, asker()).stuck
+    assert not_ready_reason(scheduled, asker()).stuck
 
 
 def test_the_last_words_of_a_crash_are_the_log_s_last_lines():
@@ -130,7 +130,7 @@ def test_the_last_words_of_a_crash_are_the_log_s_last_lines():
             )
         ]
     )
-    reason = why_not(found, asker(log=[str(n) for n in range(20)]))
+    reason = not_ready_reason(found, asker(log=[str(n) for n in range(20)]))
     assert reason.detail == ("15", "16", "17", "18", "19")
 
 
@@ -146,7 +146,7 @@ def test_a_claim_that_is_gone_and_one_that_waits_are_both_named():
         {"type": "PodScheduled", "status": "False", "message": 'persistentvolumeclaim "gone" not found'}
     ]
     claims = {"waits": {"spec": {}, "status": {"phase": "Pending"}}}
-    text = why_not(found, asker([{"message": "no persistent volumes available"}], claims)).text
+    text = not_ready_reason(found, asker([{"message": "no persistent volumes available"}], claims)).text
     assert "the claim gone is not there" in text
     assert "the claim waits is pending, storage class none (and the cluster has no default)" in text
     assert "no persistent volumes available" in text
@@ -166,7 +166,7 @@ PIPELINE = {
 
 
 def test_vertices_have_the_replicas_that_numaflow_wants_or_begins_with():
-    view = assemble(PIPELINE, [], {"in": 3}, asker())
+    view = build_view(PIPELINE, [], {"in": 3}, asker())
     assert [(v.name, v.desired) for v in view.vertices] == [("in", 3), ("cat", 2), ("out", 1)]
     assert view.conditions == {"VerticesHealthy": "Some Vertices are unhealthy"}
     assert view.buffer_service == "default"
@@ -178,11 +178,11 @@ def test_a_pipeline_runs_when_each_vertex_has_its_replicas_and_the_daemon_is_the
         return pod(name, phase="Running", conditions=READY, vertex=vertex)
 
     pods = [ready("i", "in"), ready("c0", "cat"), ready("c1", "cat"), ready("o", "out")]
-    assert not assemble(PIPELINE, pods, {}, asker()).runs
-    view = assemble(PIPELINE, [*pods, ready("d", "daemon")], {}, asker())
+    assert not build_view(PIPELINE, pods, {}, asker()).runs
+    view = build_view(PIPELINE, [*pods, ready("d", "daemon")], {}, asker())
     assert view.runs
     # Pods that are added later do not make it stop running.
-    assert assemble(PIPELINE, [*pods, ready("d", "daemon"), pod("c2")], {}, asker()).runs
+    assert build_view(PIPELINE, [*pods, ready("d", "daemon"), pod("c2")], {}, asker()).runs
 
 
 def test_the_gravest_reason_of_a_vertex_is_told_and_jobs_that_make_buffers_too():
@@ -192,7 +192,7 @@ def test_the_gravest_reason_of_a_vertex_is_told_and_jobs_that_make_buffers_too()
         pod("c1", containers=[broken]),
         pod("j", vertex="job", containers=[container("main", state={"terminated": {"exitCode": 1}})]),
     ]
-    text = explain(assemble(PIPELINE, pods, {}, asker()))
+    text = explain(build_view(PIPELINE, pods, {}, asker()))
     assert "  cat: the image charon:latest cannot be pulled: denied" in text
     assert "  in: has no pod yet" in text
     assert "  buffers: j: container main ended with status 1\n      first\n      last words" in text
