@@ -28,7 +28,7 @@ def compare_with_truth(stitched: Path, truth: Path, picture: Path) -> dict[str, 
     nothing was stitched.
     """
     from charon.adapters.storage.nexus_reader import read_image
-    from charon.adapters.storage.picture import comparison_png
+    from charon.adapters.storage.picture import write_comparison_png
     from charon.science.quality import compare_to_sample, sample_phase
     from charon.science.simulation import Sample
 
@@ -42,7 +42,7 @@ def compare_with_truth(stitched: Path, truth: Path, picture: Path) -> dict[str, 
     quality = compare_to_sample(image.phase, image.weight, image.origin_m, image.pixel_m, sample)
     shown = np.where(image.weight >= 0.02 * image.weight.max(), image.phase, np.nan)
     true_phase, within = sample_phase(sample, image.origin_m, image.pixel_m, image.phase.shape)
-    comparison_png(picture, shown, np.where(within, true_phase, np.nan), image.pixel_m)
+    write_comparison_png(picture, shown, np.where(within, true_phase, np.nan), image.pixel_m)
     return {
         "pearson_r": round(quality.pearson_r, 4),
         "ssim": round(quality.ssim, 4),

@@ -1,1 +1,1 @@
-"""Files: the log of messages, the NeXus file of a scan, the picture."""
+"""Files: the patch log, the NeXus file of a scan, the picture of its image."""

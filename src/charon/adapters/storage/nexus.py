@@ -1,10 +1,9 @@
-"""One scan as an HDF5 file in the NeXus and CXI conventions, readable while it is written.
+"""Writer of a scan's HDF5 file in the NeXus and CXI conventions, readable during the scan.
 
-The file is a copy in the form that others read; the log is what counts. A writer that is killed
-leaves a file that HDF5 will not open: it is made again from the log.
+The file is a copy of the patch log in a format that other programs read. A writer that is killed leaves a file that
+HDF5 cannot open; the file is then rebuilt from the log.
 
-A reader in SWMR mode may find one dataset longer than another between two refreshes: it should take
-the shortest.
+In SWMR mode a reader may see one dataset longer than another between two refreshes: the shortest length counts.
 
 References
 ----------
@@ -21,12 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import h5py
 import numpy as np
 
-from charon.adapters.storage.nexus_layout import STAGES, ScanHeader, lay_out
+from charon.adapters.storage.nexus_layout import STAGES, ScanHeader, create_datasets
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from charon.frames import Patch, Position, Rejection
     from charon.science.stitch import StitchedImage
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["Row", "ScanFile", "ScanHeader"]
 
 _RESERVE_BYTES = 16 << 20
-# For each dataset: chunks are written once, so a larger cache would only grow with the scan until it is full.
+# Per dataset. Chunks are written once, so a larger cache would only add memory.
 _CACHE_BYTES = 512 << 10
 
 
 class Row(NamedTuple):
-    """A patch with where it lies, if that is known, and when it was stitched, ns since 1970."""
+    """Row of the file: a patch, its position (None if unknown) and when it was stitched, in ns since 1970."""
 
     patch: Patch
     position_m: Position | None
@@ -47,45 +48,45 @@ class Row(NamedTuple):
 
 
 class ScanFile:
-    """The writer of one scan's file.
+    """Writer of one scan's file.
 
-    Every dataset exists from the start, because none can be added once the file may be read; they
-    grow. A new file takes its name when it is whole, so a reader sees the former one or this one.
+    SWMR mode permits no new datasets, so all of them are created at the start and grow. The file is written under a
+    temporary name and renamed when it is complete, so a reader sees either the previous file or this one.
 
     Parameters
     ----------
     path
-        Name of the file.
+        Path of the file.
     header
-        What is known of the scan.
+        Metadata of the scan.
 
     Raises
     ------
     UnavailableError
-        If the file cannot be written; every method may raise it, naming the file, and the file is
-        then of no more use.
+        If the file cannot be written. Every method may raise it with the path in the message; the file must then be
+        abandoned.
     """
 
     def __init__(self, path: Path, header: ScanHeader) -> None:
         self.path = path
         self.header = header
         self.rows = 0
-        self._rejections = 0
-        fresh = path.with_name(path.name + ".new")
+        self._rejected_rows = 0
+        temporary = path.with_name(path.name + ".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.unlink(missing_ok=True)
-            self._file = h5py.File(fresh, "w", libver="latest", rdcc_nbytes=_CACHE_BYTES)
-            self._data = lay_out(self._file, header)
+            temporary.unlink(missing_ok=True)
+            self._file = h5py.File(temporary, "w", libver="latest", rdcc_nbytes=_CACHE_BYTES)
+            self._data = create_datasets(self._file, header)
             self._file.swmr_mode = True
-            fresh.rename(path)
+            temporary.rename(path)
         except (OSError, RuntimeError) as error:
             raise self._unavailable(error) from error
 
-    def has_room(self, patches: int) -> bool:
-        """Return whether the disk has room for so many more patches and an image.
+    def has_space(self, patches: int) -> bool:
+        """Return whether the disk has space for this number of further patches and an image.
 
-        A file that runs into a full disk is lost until it is made again, so it is better asked first.
+        A write that fails on a full disk makes the file unreadable until it is rebuilt, so check first.
         """
         patch_bytes = int(np.prod(self.header.shape)) * np.dtype(self.header.dtype).itemsize
         disk = os.statvfs(self.path.parent)
@@ -94,7 +95,7 @@ class ScanFile:
         return disk.f_bavail * disk.f_frsize > needed
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Append patches; each has the header's shape and type."""
+        """Append patches, each with the shape and type of the header."""
         if not rows:
             return
         start, stop = self.rows, self.rows + len(rows)
@@ -117,18 +118,18 @@ class ScanFile:
         self.rows = stop
 
     def set_position(self, row: int, position_m: Position, stitched_ns: int) -> None:
-        """Set the position of a patch that was appended without one, and when it was stitched."""
+        """Set the position of a patch that was appended without one, and the time at which it was stitched."""
         try:
             self._data["translation"][row] = _translation(position_m)
             self._data["stitched"][row] = stitched_ns
         except (OSError, RuntimeError) as error:
             raise self._unavailable(error) from error
 
-    def reject(self, rejections: Sequence[Rejection]) -> None:
+    def append_rejections(self, rejections: Sequence[Rejection]) -> None:
         """Append rejected frames."""
         if not rejections:
             return
-        start, stop = self._rejections, self._rejections + len(rejections)
+        start, stop = self._rejected_rows, self._rejected_rows + len(rejections)
         columns = {
             "rejected_name": [_text(r.id.name) for r in rejections],
             "rejected_unique_id": [r.id.unique_id for r in rejections],
@@ -137,12 +138,12 @@ class ScanFile:
             "rejected_detail": [_text(r.detail) for r in rejections],
         }
         self._extend(columns, start, stop)
-        self._rejections = stop
+        self._rejected_rows = stop
 
     def set_image(self, image: StitchedImage) -> None:
-        """Put the stitched image in place of the last one."""
+        """Replace the stitched image."""
         rows, columns = image.phase.shape
-        values = {
+        values: dict[str, NDArray[Any]] = {
             "image": image.transmission,
             "image_phase": image.phase,
             "image_weight": image.weight,
@@ -159,26 +160,26 @@ class ScanFile:
             raise self._unavailable(error) from error
 
     def set_account(self, counts: Mapping[str, int]) -> None:
-        """Put the account of the scan's frames, state by state, in place of the last one."""
+        """Replace the account of the scan's frames: the number of frames in each state."""
         columns = {"account_state": [_text(state) for state in counts], "account_count": list(counts.values())}
         self._extend(columns, 0, len(counts))
 
     def flush(self) -> None:
-        """Show readers what has been written."""
+        """Make what has been written visible to readers."""
         try:
             self._file.flush()
         except (OSError, RuntimeError) as error:
             raise self._unavailable(error) from error
 
     def close(self) -> None:
-        """Close the file; from then on any reader can open it."""
+        """Close the file; readers then no longer need SWMR mode."""
         try:
             self._file.close()
         except (OSError, RuntimeError) as error:
             raise self._unavailable(error) from error
 
     def abandon(self) -> None:
-        """Let go of a file that could not be written."""
+        """Close the file after a failed write, ignoring errors."""
         with suppress(OSError, RuntimeError):
             self._file.close()
 
@@ -192,7 +193,7 @@ class ScanFile:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> UnavailableError:
-        return UnavailableError(f"the file {self.path} cannot be written: {error}")
+        return UnavailableError(f"cannot write {self.path}: {error}")
 
 
 def _translation(position_m: Position | None) -> tuple[float, float, float]:
@@ -200,5 +201,5 @@ def _translation(position_m: Position | None) -> tuple[float, float, float]:
 
 
 def _text(value: str) -> bytes:
-    """Return text as HDF5's fixed-length strings hold it; what does not fit is cut by NumPy."""
+    """Return text for HDF5's fixed-length strings; NumPy truncates it to the length of the dataset's type."""
     return value.encode()

@@ -1,4 +1,4 @@
-"""Groups, datasets and attributes of a scan's HDF5 file: CXI 1.60, with NeXus classes."""
+"""Layout of a scan's HDF5 file: groups, datasets and attributes of CXI 1.60, with NeXus classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STAGES = ("detector", "received", "accepted", "inferred", "stitched")
-"""Stages whose time stamps are kept, in ns since 1970; 0 where one is not known."""
+"""Stages whose time stamps are stored, in ns since 1970; 0 if unknown."""
 
 _CHUNK_BYTES = 64 << 10
 _ROWS = 1024
@@ -30,24 +30,24 @@ _TEXT = {
 
 @dataclass(frozen=True, slots=True)
 class ScanHeader:
-    """What is known of a scan when its file is begun.
+    """Metadata of a scan at the creation of its file.
 
     Parameters
     ----------
     run, scan
         Names of the run and of the scan.
     shape
-        (rows, columns) of its patches.
+        (rows, columns) of the patches.
     dtype
-        Element type of their phase.
+        Element type of the phase.
     amplitude
-        Whether they have an amplitude.
+        Whether the patches have an amplitude.
     pixel_m
-        Size of a pixel in m.
+        Side of a pixel in m.
     start_ns
         Detector time of the first frame, ns since 1970.
     provenance
-        What made it: program, version, model, manifest and the like, as text.
+        Text by name: version, run, model, manifest.
     """
 
     run: str
@@ -60,8 +60,8 @@ class ScanHeader:
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def lay_out(file: Any, header: ScanHeader) -> dict[str, Any]:  # noqa: ANN401 - h5py has no types
-    """Make every group, dataset and attribute; return the datasets that grow."""
+def create_datasets(file: Any, header: ScanHeader) -> dict[str, Any]:  # noqa: ANN401 - h5py has no types
+    """Create every group, dataset and attribute; return the datasets that grow, by name."""
     file.attrs.update({"NX_class": "NXroot", "default": "entry_1", "creator": "charon"})
     file["cxi_version"] = 160
     entry = _group(file, "entry_1", "NXentry", default="image_1")
@@ -74,8 +74,8 @@ def lay_out(file: Any, header: ScanHeader) -> dict[str, Any]:  # noqa: ANN401 - 
     for key, value in header.provenance.items():
         process[key] = value
     data: dict[str, Any] = {}
-    _lay_out_patches(entry, header, data)
-    _lay_out_image(entry, header, data)
+    _create_patches(entry, header, data)
+    _create_image(entry, header, data)
     rejected = _group(entry, "rejected_1", "NXcollection")
     for name in ("name", "reason", "vertex", "detail"):
         data[f"rejected_{name}"] = _column(rejected, name, _TEXT[name])
@@ -86,7 +86,7 @@ def lay_out(file: Any, header: ScanHeader) -> dict[str, Any]:  # noqa: ANN401 - 
     return data
 
 
-def _lay_out_patches(entry: Any, header: ScanHeader, data: dict[str, Any]) -> None:  # noqa: ANN401
+def _create_patches(entry: Any, header: ScanHeader, data: dict[str, Any]) -> None:  # noqa: ANN401
     group = _group(entry, "data_1", "NXdata", signal="phase", axes=[".", ".", "."])
     chunk = (max(1, _CHUNK_BYTES // (int(np.prod(header.shape)) * np.dtype(header.dtype).itemsize)), *header.shape)
     for name in ("phase", "amplitude") if header.amplitude else ("phase",):
@@ -106,10 +106,10 @@ def _lay_out_patches(entry: Any, header: ScanHeader, data: dict[str, Any]) -> No
     data["translation"] = group["translation"] = translation
     times = _group(entry, "times_1", "NXcollection")
     for stage in STAGES:
-        data[stage] = _column(times, stage, "i8", units="ns", long_name="ns since 1970, 0 where not known")
+        data[stage] = _column(times, stage, "i8", units="ns", long_name="ns since 1970, 0 if unknown")
 
 
-def _lay_out_image(entry: Any, header: ScanHeader, data: dict[str, Any]) -> None:  # noqa: ANN401
+def _create_image(entry: Any, header: ScanHeader, data: dict[str, Any]) -> None:  # noqa: ANN401
     group = _group(entry, "image_1", "NXdata", signal="phase", axes=["y", "x"])
     kinds = {"image": ("data", "c8"), "image_phase": ("phase", "f4"), "image_weight": ("weight", "f4")}
     for key, (name, dtype) in kinds.items():

@@ -1,4 +1,4 @@
-"""What was written, read back: a scan's stitched image."""
+"""Read the stitched image from a scan's HDF5 file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def read_image(path: Path) -> StitchedImage | None:
-    """Read the stitched image of a scan's file, also while it is being written.
+    """Read the stitched image of a scan's file, which may still be open for writing.
 
     Returns
     -------
-    The image; None where nothing has been stitched yet.
+    The image; None if nothing has been stitched yet.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""The log: messages appended in the order of arrival, complete or not there at all.
+"""The patch log: an append-only record of messages in the order in which they were accepted.
 
-A directory of segments, ``00000000.log`` onwards. A segment begins with eight bytes that name the
-form, then come records. A writer that is killed in the middle of a record leaves a torn tail, which the
-next one cuts off. Everything else is derived from the log.
+The log is a directory of segments, ``00000000.log`` onwards. A segment starts with eight bytes that identify the
+format; records follow. A writer that is killed during a write leaves an incomplete record at the end, which the next
+writer truncates. Everything else that a sink stores can be rebuilt from the log.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
 
-from charon.adapters.storage.records import FORM, HEADER_BYTES, Location, Record, header, next_record, record_at
+from charon.adapters.storage.records import (
+    HEADER_BYTES,
+    SEGMENT_MAGIC,
+    Location,
+    Record,
+    header,
+    next_record,
+    record_at,
+)
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -26,35 +34,35 @@ _log = logging.getLogger(__name__)
 
 __all__ = ["Fsync", "Location", "PatchLog", "Record", "Recovery"]
 
-_MOST_BUFFERS = 512  # fewer than IOV_MAX everywhere
+_MAX_BUFFERS = 512  # below IOV_MAX on every system
 
 Fsync = Literal["batch", "off"]
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was found on opening: bytes of a torn tail that were cut off."""
+    """Result of opening an existing log: bytes of an incomplete record that were truncated."""
 
     torn_bytes: int = 0
 
 
 class PatchLog:
-    """The one writer of a log, and its reader.
+    """Writer and reader of a log; a lock on the directory excludes a second writer.
 
     Parameters
     ----------
     directory
-        Where the segments are; made if need be.
+        Directory of the segments; created if missing.
     fsync
-        ``batch`` forces every append to the disk before it returns, so that it survives the loss of
-        power; ``off`` leaves that to the operating system: it then survives the end of this process.
+        ``batch`` forces every append to disk before it returns, so that it survives a power failure. ``off`` leaves
+        that to the operating system: an append then survives the end of this process only.
     segment_bytes
-        Size at which a new segment is begun.
+        Size at which a new segment starts.
 
     Raises
     ------
     UnavailableError
-        If another process writes this log, or the directory cannot be made or written.
+        If another process writes this log, or the directory cannot be created or written.
     """
 
     def __init__(self, directory: Path, *, fsync: Fsync = "batch", segment_bytes: int = 128 << 20) -> None:
@@ -64,27 +72,27 @@ class PatchLog:
         self._reader: tuple[int, int] | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(directory)
-        except UnavailableError:
+            self._lock = _lock_directory(directory)
+        except UnavailableError:  # is an OSError too
             raise
         except OSError as error:
-            raise UnavailableError(f"the log {directory} cannot be made: {error.strerror}") from error
+            raise UnavailableError(f"cannot create the patch log {directory}: {error.strerror}") from error
         try:
             self._number = max(self._segments(), default=0)
             self._fd = os.open(self._path(self._number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._size, self.recovery = self._recovered()
+            self._size, self.recovery = self._recover()
         except OSError as error:
             os.close(self._lock)
-            raise UnavailableError(f"the log {directory} cannot be opened: {error.strerror}") from error
+            raise UnavailableError(f"cannot open the patch log {directory}: {error.strerror}") from error
 
     def append_many(self, payloads: Sequence[bytes], logged_ns: int | None = None) -> list[Location]:
-        """Append messages; when this returns they are there, all of them.
+        """Append messages, all of them or none, and return the location of each.
 
         Raises
         ------
         UnavailableError
-            If the disk is full or cannot be written. None of the messages is there then, and the same
-            call may be tried again later.
+            If the disk is full or cannot be written. The log then has none of the messages, and the call may be
+            retried.
         """
         if not payloads:
             return []
@@ -95,11 +103,11 @@ class PatchLog:
             buffers += (header(payload, now), payload)
             lengths.append(HEADER_BYTES + len(payload))
         try:
-            self._turn_over(sum(lengths))
+            self._start_segment_if_full(sum(lengths))
             self._write(buffers)
         except OSError as error:
-            self._cut_back()
-            raise UnavailableError(f"the log {self._path(self._number)} cannot be written: {error.strerror}") from error
+            self._truncate_failed_append()
+            raise UnavailableError(f"cannot write {self._path(self._number)}: {error.strerror}") from error
         locations: list[Location] = []
         for length in lengths:
             locations.append(Location(self._number, self._size))
@@ -107,11 +115,11 @@ class PatchLog:
         return locations
 
     def replay(self, start: Location | None = None) -> Iterator[Record]:
-        """Iterate over the complete records from `start` on; a damaged stretch is skipped and reported."""
+        """Iterate over the complete records from `start` on; damaged sections are logged and skipped."""
         for number in self._segments():
             if start is not None and number < start.segment:
                 continue
-            offset = start.offset if start is not None and number == start.segment else len(FORM)
+            offset = start.offset if start is not None and number == start.segment else len(SEGMENT_MAGIC)
             yield from self._records(number, offset)
 
     def read(self, location: Location) -> Record:
@@ -120,19 +128,19 @@ class PatchLog:
         Raises
         ------
         UnavailableError
-            If there is no complete record at this place.
+            If there is no complete record at this location.
         """
         record = record_at(self._fd_of(location.segment), location)
         if record is None:
-            raise UnavailableError(f"the log {self._path(location.segment)} has no record at {location.offset}")
+            raise UnavailableError(f"{self._path(location.segment)}: no complete record at byte {location.offset}")
         return record
 
     def size_bytes(self) -> int:
-        """Return how much all segments hold."""
+        """Return the size of all segments."""
         return sum(self._path(number).stat().st_size for number in self._segments())
 
     def close(self) -> None:
-        """Let go of the files and of the lock."""
+        """Close the files and release the lock."""
         if self._reader is not None:
             os.close(self._reader[1])
             self._reader = None
@@ -151,20 +159,20 @@ class PatchLog:
     def _segments(self) -> list[int]:
         return sorted(int(path.stem) for path in self.directory.glob("[0-9]*.log"))
 
-    def _recovered(self) -> tuple[int, Recovery]:
-        """Cut a torn tail off the last segment; return its size and what was cut."""
+    def _recover(self) -> tuple[int, Recovery]:
+        """Truncate an incomplete record at the end of the last segment; return its size and what was truncated."""
         size = os.fstat(self._fd).st_size
         end = 0
-        if os.pread(self._fd, len(FORM), 0) == FORM:
-            end = len(FORM)
+        if os.pread(self._fd, len(SEGMENT_MAGIC), 0) == SEGMENT_MAGIC:
+            end = len(SEGMENT_MAGIC)
             for record in self._records(self._number, end):
-                end = record.location.offset + HEADER_BYTES + len(record.payload)
+                end = record.end
         os.ftruncate(self._fd, end)
         if end == 0:
-            os.pwrite(self._fd, FORM, 0)
-            end, size = len(FORM), max(size, len(FORM))
+            os.pwrite(self._fd, SEGMENT_MAGIC, 0)
+            end, size = len(SEGMENT_MAGIC), max(size, len(SEGMENT_MAGIC))
         if size > end:
-            _log.warning("%s ended in a torn record: %d bytes cut off", self._path(self._number), size - end)
+            _log.warning("%s: truncated an incomplete record of %d bytes", self._path(self._number), size - end)
         return end, Recovery(size - end)
 
     def _records(self, number: int, offset: int) -> Iterator[Record]:
@@ -172,13 +180,14 @@ class PatchLog:
         while True:
             record = record_at(fd, Location(number, offset))
             if record is None:
-                found = next_record(fd, Location(number, offset + 1))
-                if found is None:
+                record = next_record(fd, Location(number, offset + 1))
+                if record is None:
                     return
-                _log.error("%s is damaged from byte %d to %d", self._path(number), offset, found.location.offset)
-                record = found
+                path = self._path(number)
+                _log.error("%s: skipped damaged bytes %d to %d", path, offset, record.location.offset)
             yield record
-            offset = record.location.offset + HEADER_BYTES + len(record.payload)
+            offset = record.end
+            # The caller may have read another segment between two records, which closes this one's descriptor.
             fd = self._fd_of(number)
 
     def _fd_of(self, number: int) -> int:
@@ -191,17 +200,17 @@ class PatchLog:
             try:
                 self._reader = (number, os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC))
             except OSError as error:
-                raise UnavailableError(f"the log {self._path(number)} cannot be read: {error.strerror}") from error
+                raise UnavailableError(f"cannot read {self._path(number)}: {error.strerror}") from error
         return self._reader[1]
 
-    def _turn_over(self, coming: int) -> None:
-        """Begin a new segment where the coming bytes would make this one too large."""
-        if self._size + coming <= self._segment_bytes or self._size <= len(FORM):
+    def _start_segment_if_full(self, append_bytes: int) -> None:
+        """Start a new segment if an append of this size would exceed the size limit of the current one."""
+        if self._size + append_bytes <= self._segment_bytes or self._size <= len(SEGMENT_MAGIC):
             return
         path = self._path(self._number + 1)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
-            os.pwrite(fd, FORM, 0)
+            os.pwrite(fd, SEGMENT_MAGIC, 0)
             if self._fsync:
                 os.fsync(fd)
                 _sync_directory(self.directory)
@@ -210,12 +219,12 @@ class PatchLog:
             path.unlink(missing_ok=True)
             raise
         os.close(self._fd)
-        self._fd, self._number, self._size = fd, self._number + 1, len(FORM)
+        self._fd, self._number, self._size = fd, self._number + 1, len(SEGMENT_MAGIC)
 
     def _write(self, buffers: list[bytes | memoryview]) -> None:
         offset = self._size
         while buffers:
-            written = os.pwritev(self._fd, buffers[:_MOST_BUFFERS], offset)
+            written = os.pwritev(self._fd, buffers[:_MAX_BUFFERS], offset)
             offset += written
             k = 0
             while k < len(buffers) and written >= len(buffers[k]):
@@ -227,15 +236,15 @@ class PatchLog:
         if self._fsync:
             os.fdatasync(self._fd)
 
-    def _cut_back(self) -> None:
-        """Take back what a failed append left; the next one would write over it in any case."""
+    def _truncate_failed_append(self) -> None:
         try:
             os.ftruncate(self._fd, self._size)
         except OSError as error:
-            _log.warning("%s keeps a torn tail for now: %s", self._path(self._number), error.strerror)
+            # The next append overwrites these bytes.
+            _log.warning("%s: cannot truncate an incomplete record: %s", self._path(self._number), error.strerror)
 
 
-def _locked(directory: Path) -> int:
+def _lock_directory(directory: Path) -> int:
     path = directory / "lock"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -243,8 +252,8 @@ def _locked(directory: Path) -> int:
     except OSError as error:
         holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(fd)
-        raise UnavailableError(f"the log {directory} is being written by another process, id {holder}") from error
-    with suppress(OSError):  # who holds it is only for the message; the disk may be full
+        raise UnavailableError(f"the patch log {directory} is in use by another process, id {holder}") from error
+    with suppress(OSError):  # the id serves the error message only, and the disk may be full
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd

@@ -181,12 +181,12 @@ class ScanOutput:
         self._written_s = now
         with self._giving_up():
             for table in self._tables.values():
-                if not table.file.has_room(len(table.pending)):
-                    raise UnavailableError(f"the disk has no room for {table.file.path}: it is written again later")
+                if not table.file.has_space(len(table.pending)):
+                    raise UnavailableError(f"no space on the disk for {table.file.path}; it is rebuilt later")
                 table.file.append(table.pending)
                 table.pending.clear()
             first = next(iter(self._tables.values()))
-            first.file.reject(self._rejections)
+            first.file.append_rejections(self._rejections)
             self._rejections.clear()
             for table in self._tables.values():
                 table.file.flush()
@@ -197,7 +197,7 @@ class ScanOutput:
             return
         with self._giving_up():
             file = next(iter(self._tables.values())).file
-            if not file.has_room(0):
+            if not file.has_space(0):
                 return
             if image is not None:
                 file.set_image(image)

@@ -1,4 +1,4 @@
-"""A scan's file holds what was given to it, in conventions others read, and can be read while it grows."""
+"""The file of a scan stores every value in the CXI and NeXus layout and is readable while it grows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_file(path, shape=(8, 10), amplitude=False):
     return ScanFile(path, header)
 
 
-def test_the_file_holds_patches_positions_times_image_and_provenance(tmp_path):
+def test_file_stores_everything_in_cxi_layout(tmp_path):
     path = tmp_path / "scan.h5"
     file = make_file(path, amplitude=True)
     rows = [
@@ -41,7 +41,7 @@ def test_the_file_holds_patches_positions_times_image_and_provenance(tmp_path):
     file.append(rows[:3])
     file.append(rows[3:])
     file.set_position(2, (7e-7, 8e-7), START_NS + 99)
-    file.reject([Rejection(FrameId("ad:image", 7, START_NS, START_NS), "shape", "64x64 pixels" * 40, "in")])
+    file.append_rejections([Rejection(FrameId("ad:image", 7, START_NS, START_NS), "shape", "64x64 pixels" * 40, "in")])
     canvas = Canvas(1e-8)
     for row in rows:
         canvas.add(row.patch.phase, row.position_m or (7e-7, 8e-7))
@@ -69,12 +69,12 @@ def test_the_file_holds_patches_positions_times_image_and_provenance(tmp_path):
         np.testing.assert_allclose(translation[:, 0], [0, 1e-7, 7e-7, 3e-7, 4e-7])
         assert entry["times_1/inferred"][3] == START_NS + 6
         assert entry["times_1/stitched"][:].tolist() == [START_NS + n for n in (9, 10, 99, 12, 13)]
-        shown = entry[entry.attrs["default"]]
-        np.testing.assert_array_equal(shown[shown.attrs["signal"]][:], image.phase)
-        assert shown["x"].shape == (image.phase.shape[1],)
-        assert shown["y"][0] == pytest.approx(image.origin_m[1])
+        image_group = entry[entry.attrs["default"]]
+        np.testing.assert_array_equal(image_group[image_group.attrs["signal"]][:], image.phase)
+        assert image_group["x"].shape == (image.phase.shape[1],)
+        assert image_group["y"][0] == pytest.approx(image.origin_m[1])
         known = ~np.isnan(image.phase)
-        np.testing.assert_allclose(np.angle(shown["data"][:])[known], image.phase[known], atol=1e-6)
+        np.testing.assert_allclose(np.angle(image_group["data"][:])[known], image.phase[known], atol=1e-6)
         assert entry["rejected_1/reason"].asstr()[:].tolist() == ["shape"]
         assert dict(zip(entry["account_1/state"].asstr()[:], entry["account_1/count"][:], strict=True)) == {
             "reconstructed": 5,
@@ -99,14 +99,14 @@ with h5py.File(sys.argv[1], "r", swmr=True) as h5:
 """
 
 
-def test_another_process_reads_the_file_while_it_is_written(tmp_path):
+def test_reader_follows_file_during_writing(tmp_path):
     path = tmp_path / "scan.h5"
     file = make_file(path)
     with subprocess.Popen([sys.executable, "-c", READER, str(path)], stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "open\n"
         canvas = Canvas(1e-8)
-        seen = []
+        lines = []
         for k in range(0, 40, 10):
             rows = [Row(make_patch(j), (j * 1e-7, 0.0), 1) for j in range(k, k + 10)]
             for row in rows:
@@ -114,14 +114,14 @@ def test_another_process_reads_the_file_while_it_is_written(tmp_path):
             file.append(rows)
             file.set_image(canvas.image())
             file.flush()
-            seen.append(reader.stdout.readline().split())
+            lines.append(reader.stdout.readline().split())
     file.close()
-    assert [int(words[0]) for words in seen] == [10, 20, 30, 40]
-    assert [float(words[1]) for words in seen] == pytest.approx([0.09, 0.19, 0.29, 0.39])
-    assert 0 < int(seen[0][2]) < int(seen[-1][2])
+    assert [int(words[0]) for words in lines] == [10, 20, 30, 40]
+    assert [float(words[1]) for words in lines] == pytest.approx([0.09, 0.19, 0.29, 0.39])
+    assert 0 < int(lines[0][2]) < int(lines[-1][2])
 
 
-def test_a_new_file_takes_the_place_of_one_that_is_still_being_read(tmp_path):
+def test_new_file_replaces_one_that_is_open(tmp_path):
     path = tmp_path / "scan.h5"
     first = make_file(path)
     first.append([Row(make_patch(0), None, 0)])
@@ -137,7 +137,7 @@ def test_a_new_file_takes_the_place_of_one_that_is_still_being_read(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 
 
-def test_a_file_that_cannot_be_made_is_said_by_name(tmp_path):
+def test_unwritable_file_raises_with_its_path(tmp_path):
     (tmp_path / "scan.h5").mkdir()
     with pytest.raises(UnavailableError, match=r"scan\.h5"):
         make_file(tmp_path / "scan.h5")

@@ -1,4 +1,4 @@
-"""Whatever ends the writer, and at whatever byte: what was confirmed is there, complete, once and in order."""
+"""However the writer ends, every confirmed record is in the log once, complete and in order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def payloads_of(log):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(payload_lists, max_size=5), st.sampled_from([200, 1000, 1 << 20]))
-def test_what_is_appended_is_replayed_in_order_over_any_number_of_segments(tmp_path_factory, batches, segment_bytes):
+def test_replay_keeps_order_across_segments(tmp_path_factory, batches, segment_bytes):
     folder = tmp_path_factory.mktemp("log")
     locations = []
     with PatchLog(folder, segment_bytes=segment_bytes) as log:
@@ -44,27 +44,27 @@ def test_what_is_appended_is_replayed_in_order_over_any_number_of_segments(tmp_p
             assert [r.location for r in log.replay(locations[-1])] == locations[-1:]
 
 
-def test_a_log_cut_at_any_byte_gives_all_its_complete_records(tmp_path):
+def test_log_cut_at_any_byte_keeps_whole_records(tmp_path):
     payloads = [bytes([k]) * (7 + 5 * k) for k in range(6)]
-    with PatchLog(tmp_path / "whole") as log:
+    with PatchLog(tmp_path / "full") as log:
         locations = log.append_many(payloads)
-    whole = (tmp_path / "whole" / "00000000.log").read_bytes()
+    content = (tmp_path / "full" / "00000000.log").read_bytes()
     ends = [loc.offset + HEADER_BYTES + len(p) for loc, p in zip(locations, payloads, strict=True)]
-    for cut in range(len(whole) + 1):
+    for cut in range(len(content) + 1):
         folder = tmp_path / "cut"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        (folder / "00000000.log").write_bytes(whole[:cut])
+        (folder / "00000000.log").write_bytes(content[:cut])
         complete = [p for p, end in zip(payloads, ends, strict=True) if end <= cut]
         with PatchLog(folder, fsync="off") as log:
             assert payloads_of(log) == complete
-            kept = max([8, *(end for end in ends if end <= cut)])
-            assert log.recovery.torn_bytes == (max(0, cut - kept) if cut >= 8 else 0)
+            valid_bytes = max([8, *(end for end in ends if end <= cut)])
+            assert log.recovery.torn_bytes == (max(0, cut - valid_bytes) if cut >= 8 else 0)
             log.append_many([b"next"])
             assert payloads_of(log) == [*complete, b"next"]
 
 
-def test_a_damaged_stretch_costs_its_records_and_no_other(tmp_path, caplog):
+def test_damage_affects_only_its_own_record(tmp_path, caplog):
     payloads = [os.urandom(50) for _ in range(5)]
     with PatchLog(tmp_path) as log:
         locations = log.append_many(payloads)
@@ -79,7 +79,7 @@ def test_a_damaged_stretch_costs_its_records_and_no_other(tmp_path, caplog):
             log.read(locations[2])
 
 
-def test_a_second_writer_is_told_who_has_the_log(tmp_path):
+def test_second_writer_raises_with_first_ones_pid(tmp_path):
     with PatchLog(tmp_path), pytest.raises(UnavailableError, match=f"another process, id {os.getpid()}"):
         PatchLog(tmp_path)
     PatchLog(tmp_path).close()
@@ -100,7 +100,7 @@ while True:
 """
 
 
-def test_a_writer_killed_at_random_moments_loses_nothing_that_it_confirmed(tmp_path):
+def test_killed_writer_keeps_confirmed_records(tmp_path):
     rng = random.Random(3)
     confirmed = 0
     for _ in range(6):
@@ -114,9 +114,9 @@ def test_a_writer_killed_at_random_moments_loses_nothing_that_it_confirmed(tmp_p
         writer.wait()
         confirmed = max([confirmed, *(int(line) for line in rest[:-1] if line)])
         with PatchLog(tmp_path, fsync="off") as log:
-            found = payloads_of(log)
-        assert len(found) >= confirmed
-        for k, payload in enumerate(found):
+            replayed = payloads_of(log)
+        assert len(replayed) >= confirmed
+        for k, payload in enumerate(replayed):
             assert payload == b"%d:" % k + bytes([k % 251]) * (k * 37 % 9000)
     assert confirmed > 50
 
@@ -140,15 +140,15 @@ print(len(list(log.replay())))
 """
 
 
-def test_a_write_that_does_not_fit_leaves_nothing_torn_and_works_later(tmp_path):
+def test_failed_append_leaves_no_trace(tmp_path):
     result = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True)
-    said, counted, later = result.stdout.splitlines()
-    assert "00000000.log cannot be written" in said
-    assert counted == f"3 {8 + 3 * (HEADER_BYTES + 1000)}"
-    assert later == "7"
+    error, after_failure, after_retry = result.stdout.splitlines()
+    assert error.startswith(f"cannot write {tmp_path / '00000000.log'}: ")
+    assert after_failure == f"3 {8 + 3 * (HEADER_BYTES + 1000)}"
+    assert after_retry == "7"
 
 
-def fits(log, payloads):
+def append_succeeds(log, payloads):
     try:
         log.append_many(payloads)
     except UnavailableError:
@@ -156,16 +156,16 @@ def fits(log, payloads):
     return True
 
 
-def test_a_full_disk_is_said_by_name_and_survived(small_disk):
+def test_full_disk_raises_and_log_recovers(small_disk):
     disk = small_disk(1)
     ballast = disk / "ballast"
     with PatchLog(disk / "log", segment_bytes=200_000) as log:
         log.append_many([b"x" * 1000] * 10)
         ballast.write_bytes(bytes(700_000))
         written = 10
-        while fits(log, [b"y" * 10_000] * 3):
+        while append_succeeds(log, [b"y" * 10_000] * 3):
             written += 3
-        with pytest.raises(UnavailableError, match=r"log/0000000\d\.log cannot be written: No space left"):
+        with pytest.raises(UnavailableError, match=r"cannot write .*log/0000000\d\.log: No space left"):
             log.append_many([b"y" * 10_000] * 3)
         assert len(payloads_of(log)) == written
         ballast.unlink()
@@ -176,7 +176,7 @@ def test_a_full_disk_is_said_by_name_and_survived(small_disk):
         assert len(payloads_of(log)) == written + 3
 
 
-def test_a_folder_that_cannot_be_made_is_said_by_name(tmp_path):
+def test_invalid_folder_raises_with_its_path(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError, match="file/log"):
         PatchLog(Path(tmp_path) / "file" / "log")

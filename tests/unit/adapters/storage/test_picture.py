@@ -1,4 +1,4 @@
-"""Pictures show the phase in colours that can be read back, and take their place in one step."""
+"""Pictures map the phase to even steps of brightness, and replace the previous file atomically."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from charon.adapters.storage.picture import comparison_png, phase_range, write_png
+from charon.adapters.storage.picture import phase_contrast, write_comparison_png, write_png
 
 
 def ramp(rows=200, columns=300):
@@ -16,7 +16,7 @@ def ramp(rows=200, columns=300):
     return phase
 
 
-def test_brightness_rises_with_the_phase_and_the_unknown_is_neutral(tmp_path):
+def test_brightness_rises_with_phase(tmp_path):
     write_png(tmp_path / "p.png", ramp(), 1e-8, "a scan", "12 patches")
     with Image.open(tmp_path / "p.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
@@ -32,34 +32,34 @@ def test_brightness_rises_with_the_phase_and_the_unknown_is_neutral(tmp_path):
 @pytest.mark.parametrize(
     "phase", [np.zeros((0, 0), np.float32), np.full((40, 40), np.nan), np.zeros((3, 500)), np.ones((4000, 30))]
 )
-def test_every_phase_has_a_picture(tmp_path, phase):
+def test_write_png_accepts_any_phase(tmp_path, phase):
     write_png(tmp_path / "p.png", phase, 1e-8)
     with Image.open(tmp_path / "p.png") as picture:
         assert max(picture.size) < 2200
         picture.verify()
 
 
-def test_the_range_leaves_out_stray_values_and_is_never_empty():
+def test_contrast_ignores_outliers_and_has_a_width():
     phase = ramp()
     phase[100, 40] = 50.0
-    assert phase_range(phase).high < 1.1
-    flat = phase_range(np.zeros((4, 4)))
+    assert phase_contrast(phase).high < 1.1
+    flat = phase_contrast(np.zeros((4, 4)))
     assert flat.low < 0.0 < flat.high
 
 
-def test_a_comparison_takes_out_the_constant_between_the_two(tmp_path):
+def test_comparison_removes_the_constant_offset(tmp_path):
     truth = ramp()
     truth[:, :30] = 0.3
-    comparison_png(tmp_path / "c.png", ramp() + 2.0, truth, 1e-8)
+    write_comparison_png(tmp_path / "c.png", ramp() + 2.0, truth, 1e-8)
     with Image.open(tmp_path / "c.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     left, right = pixels[300:400, 24:564], pixels[300:400, 584:1124]
     assert np.abs(left - right).mean() < 2.0
-    with pytest.raises(ValueError, match="beside a true one"):
-        comparison_png(tmp_path / "c.png", ramp(), truth[1:], 1e-8)
+    with pytest.raises(ValueError, match="shapes differ"):
+        write_comparison_png(tmp_path / "c.png", ramp(), truth[1:], 1e-8)
 
 
-def test_a_picture_that_cannot_be_written_leaves_the_former_one(tmp_path):
+def test_unwritable_picture_raises_with_its_path(tmp_path):
     path = tmp_path / "none" / "p.png"
     with pytest.raises(OSError, match="none"):
         write_png(path, ramp(), 1e-8)

@@ -260,10 +260,10 @@ def test_files_that_could_not_be_written_are_made_again_from_the_log(tmp_path, m
     sink.accept([encode(make_patch(k)) for k in range(3)])
     sink.tick()
     with monkeypatch.context() as patched:
-        patched.setattr(ScanFile, "has_room", lambda *_: False)
+        patched.setattr(ScanFile, "has_space", lambda *_: False)
         sink.accept([encode(make_patch(k)) for k in range(3, 6)])
         sink.tick()
-    assert "no room" in caplog.text
+    assert "no space" in caplog.text
     sink.accept([encode(make_patch(k)) for k in range(6, COUNT)])
     for _ in range(3):
         sink.tick()
