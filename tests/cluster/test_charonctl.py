@@ -306,7 +306,7 @@ def test_status_gives_the_account_that_lies_beside_the_buffers(cluster, namespac
     cluster.ask("delete", "pod", "isbsvc-default-js-0", "-n", namespace)
     away = charonctl("status", "p", namespace)
     assert away.returncode == 0
-    assert "account: cannot be read: service/isbsvc-default-js-svc cannot be reached" in away.stdout
+    assert "account: cannot be read: cannot connect to service/isbsvc-default-js-svc" in away.stdout
     assert "in: 1 of 1 replicas ready" in away.stdout
 
 
@@ -320,7 +320,7 @@ def test_kubectl_keeps_its_arguments_its_output_and_its_status(cluster, namespac
     assert "Display one or many resources" in helped.stdout
     nowhere = charonctl("kubectl", "get", "pods", KUBECONFIG="/nowhere/config")
     assert nowhere.returncode == 2
-    assert nowhere.stderr == "error: no cluster: KUBECONFIG names /nowhere/config, which is not there\n"
+    assert nowhere.stderr == "error: no cluster: KUBECONFIG names /nowhere/config, which does not exist\n"
 
 
 def test_kubectl_keeps_the_terminal(cluster, namespace, state):
@@ -364,7 +364,7 @@ def test_no_permission_and_no_answer_are_one_line(cluster, namespace, charonctl,
     refused = charonctl("run", str(path), "-n", namespace, KUBECONFIG=str(weak))
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1
-    assert refused.stderr.startswith("error: the cluster forbids it: ")
+    assert refused.stderr.startswith("error: permission denied by the cluster: ")
     assert ":nobody" in refused.stderr
 
     config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
@@ -373,4 +373,4 @@ def test_no_permission_and_no_answer_are_one_line(cluster, namespace, charonctl,
         away = charonctl(*command, KUBECONFIG=str(weak))
         assert away.returncode == 1, command
         assert len(away.stderr.splitlines()) == 1
-        assert away.stderr.startswith("error: the cluster does not answer: "), away.stderr
+        assert away.stderr.startswith("error: the cluster does not respond: "), away.stderr

@@ -1,4 +1,4 @@
-"""Kubernetes, through kubectl: the only place that speaks to it."""
+"""Access to Kubernetes through kubectl; no other package calls it."""
 
 from charon.adapters.kubernetes.forward import PortForward
 from charon.adapters.kubernetes.kubeconfig import KubectlCommand, cluster_configured, find_kubectl

@@ -1,4 +1,4 @@
-"""What may come next in a line for kubectl, as kubectl itself and its cluster know it."""
+"""Completion of kubectl command lines, by kubectl's own ``__complete`` command."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 _REQUEST_TIMEOUT = "--request-timeout=2s"
 _TIMEOUT_S = 3.0
-# What kubectl's `__complete` says, in its last line, of the words that it lists: bits of a number.
-_NO_SPACE, _NO_FILES, _SUFFIXES, _FOLDERS = 2, 4, 8, 16
+# Bits of the directive in the last line of `__complete` (github.com/spf13/cobra, ShellCompDirective).
+_NO_SPACE, _NO_FILES, _FILTER_SUFFIXES, _FILTER_FOLDERS = 2, 4, 8, 16
 
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    """What may come next.
+    """Candidates for the next word of a command line.
 
     Parameters
     ----------
     words
-        Each with what kubectl says of it.
+        Each with its description.
     files
-        Whether a file may.
-    whole
-        Whether such a word is at its end.
+        Whether file names are candidates too.
+    append_space
+        Whether a space follows a completed word.
     """
 
     words: tuple[tuple[str, str], ...] = ()
     files: bool = False
-    whole: bool = True
+    append_space: bool = True
 
 
 class KubectlCompleter:
-    """Asks kubectl, for a short time only; whatever goes wrong, there is no answer."""
+    """Query kubectl for completions, with a short timeout; any failure results in no candidates."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -50,68 +50,68 @@ class KubectlCompleter:
         self._closed = False
 
     def close(self) -> None:
-        """End the processes that still ask."""
+        """Kill the queries that are still running, and refuse further ones."""
         with self._lock:
             self._closed = True
             running = list(self._running)
         for process in running:
             _kill(process)
 
-    def after(self, words: Sequence[str], begun: str) -> Completions:
-        """Return what may come next.
+    def complete(self, words: Sequence[str], prefix: str) -> Completions:
+        """Return the candidates for the word after `words`.
 
         Parameters
         ----------
         words
-            What follows ``kubectl`` in the line.
-        begun
-            As much of the next word as decides what kind it is: a dash, or all up to ``/`` or ``=``.
+            The words between ``kubectl`` and the word to complete.
+        prefix
+            The part of that word that decides its kind: a dash, or everything up to ``/`` or ``=``.
         """
         try:
-            place = find_kubectl(words)
+            kubectl = find_kubectl(words)
         except UsageError:
-            # Commands and options are known without a cluster.
+            # Commands and options can be completed without a cluster.
             try:
-                place = find_kubectl(("help",))
+                kubectl = find_kubectl(("help",))
             except UsageError:
                 return Completions(files=True)
-        # A flag of kubectl's stands before its command as well as behind it.
-        answer = self._ask(place, ["__complete", _REQUEST_TIMEOUT, *words, begun])
-        return Completions(files=True) if answer is None else _read(answer)
+        # kubectl accepts the flag before its command as well as after it.
+        output = self._run(kubectl, ["__complete", _REQUEST_TIMEOUT, *words, prefix])
+        return Completions(files=True) if output is None else _parse(output)
 
     def pipelines(self) -> list[tuple[str, str]]:
-        """Return namespace and name of the cluster's pipelines."""
+        """Return the namespace and name of each pipeline on the cluster."""
         try:
-            place = find_kubectl(("get",))
+            kubectl = find_kubectl(("get",))
         except UsageError:
             return []
         columns = "custom-columns=:metadata.namespace,:metadata.name"
         kind = "pipelines.numaflow.numaproj.io"
-        everywhere = ["get", kind, "--all-namespaces", "--no-headers", f"--output={columns}", _REQUEST_TIMEOUT]
-        rows = [line.split() for line in (self._ask(place, everywhere) or "").splitlines()]
+        arguments = ["get", kind, "--all-namespaces", "--no-headers", f"--output={columns}", _REQUEST_TIMEOUT]
+        rows = [line.split() for line in (self._run(kubectl, arguments) or "").splitlines()]
         return [(row[0], row[1]) for row in rows if len(row) == 2]
 
-    def _ask(self, place: KubectlCommand, arguments: Sequence[str]) -> str | None:
+    def _run(self, kubectl: KubectlCommand, arguments: Sequence[str]) -> str | None:
         try:
             with self._lock:
                 if self._closed:
                     return None
-                process = subprocess.Popen(  # noqa: S603 - kubectl, which only reads here
-                    [*place.program, *arguments],
-                    env=place.environment(),
+                process = subprocess.Popen(  # noqa: S603 - kubectl, with read-only commands
+                    [*kubectl.program, *arguments],
+                    env=kubectl.environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                     text=True,
                     errors="replace",
-                    # The user's Ctrl-C is not for it, and a plug-in that asks for a password finds no terminal.
+                    # Shields kubectl from the user's Ctrl-C, and its plug-ins from the terminal for password prompts.
                     start_new_session=True,
                 )
                 self._running.add(process)
         except (OSError, ValueError):
             return None
         try:
-            told = process.communicate(timeout=_TIMEOUT_S)[0]
+            output = process.communicate(timeout=_TIMEOUT_S)[0]
         except subprocess.TimeoutExpired:
             _kill(process)
             process.communicate()
@@ -119,22 +119,22 @@ class KubectlCompleter:
         finally:
             with self._lock:
                 self._running.discard(process)
-        return told if process.returncode == 0 else None
+        return output if process.returncode == 0 else None
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """End a process and its plug-ins."""
+    """Kill a process and its plug-ins."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _read(answer: str) -> Completions:
-    """Read kubectl's words: one a line, its description after a tab, and last ``:`` with how they are meant."""
-    lines = answer.splitlines()
+def _parse(output: str) -> Completions:
+    """Parse the output of ``__complete``: ``word<tab>description`` lines, then ``:`` and the directive's bits."""
+    lines = output.splitlines()
     directive = next((line for line in reversed(lines) if line.startswith(":")), ":0")
     bits = int(directive[1:]) if directive[1:].isdecimal() else 0
-    if bits & (_SUFFIXES | _FOLDERS):
+    if bits & (_FILTER_SUFFIXES | _FILTER_FOLDERS):
         return Completions(files=True)
-    parted = (line.partition("\t") for line in lines if line and not line.startswith((":", "_activeHelp_")))
-    words = tuple((word, about) for word, _, about in parted)
-    return Completions(words, files=not words and not bits & _NO_FILES, whole=not bits & _NO_SPACE)
+    rows = (line.partition("\t") for line in lines if line and not line.startswith((":", "_activeHelp_")))
+    words = tuple((word, description) for word, _, description in rows)
+    return Completions(words, files=not words and not bits & _NO_FILES, append_space=not bits & _NO_SPACE)

@@ -1,4 +1,4 @@
-"""A port of the cluster on this machine's loopback, for as long as it is needed."""
+"""Forward a port of the cluster to the loopback interface."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from charon.adapters.kubernetes.kubectl import Kubectl
 
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
-_READY_S = 15.0
+_START_TIMEOUT_S = 15.0
 
 
 class PortForward:
-    """``kubectl port-forward`` on a free port of loopback.
+    """Context manager that runs ``kubectl port-forward`` on a free port of the loopback interface.
 
     Parameters
     ----------
     kubectl
-        For which cluster.
+        Client of the cluster.
     namespace, target, port
-        What to reach, as ``service/isbsvc-default-js-svc`` and 4222.
+        The remote end, for example ``service/isbsvc-default-js-svc`` and 4222.
     """
 
     def __init__(self, kubectl: Kubectl, namespace: str, target: str, port: int) -> None:
@@ -45,7 +45,7 @@ class PortForward:
         Raises
         ------
         UnavailableError
-            If the target is not there, or nothing is forwarded in time.
+            If the target does not exist, or forwarding does not start in time.
         """
         process = self._process = self._kubectl.start(*self._arguments)
         try:
@@ -71,14 +71,18 @@ class PortForward:
 
     def _read_port(self, process: subprocess.Popen[str]) -> int:
         if process.stdout is None:
-            raise UnavailableError(f"{self._target} cannot be reached")
-        deadline = time.monotonic() + _READY_S
+            raise UnavailableError(f"cannot connect to {self._target}")
+        deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline and process.poll() is None:
             if select.select([process.stdout], [], [], 0.2)[0]:
-                found = _FORWARDING.search(process.stdout.readline())
-                if found:
-                    return int(found[1])
+                match = _FORWARDING.search(process.stdout.readline())
+                if match:
+                    return int(match[1])
         process.kill()
-        said = process.stderr.read().strip().splitlines() if process.stderr else []
-        words = said[-1].removeprefix("error: ") if said else "no port was forwarded"
-        raise UnavailableError(f"{self._target} cannot be reached: {words}")
+        raise UnavailableError(f"cannot connect to {self._target}: {_last_error(process)}")
+
+
+def _last_error(process: subprocess.Popen[str]) -> str:
+    output = "" if process.stderr is None else process.stderr.read()
+    lines = output.strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else "kubectl port-forward did not start in time"

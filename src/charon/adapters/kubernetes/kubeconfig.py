@@ -1,4 +1,4 @@
-"""Where the cluster is: the program that speaks to it, and the file that names it."""
+"""Locate kubectl, and the kubeconfig that contains the address of the cluster."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 K3S_KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")
-# What says where the cluster is, besides a kubeconfig.
-_ADDRESSES = ("--kubeconfig", "--server", "-s")
-# Commands of kubectl that ask no cluster.
-_OFFLINE = frozenset({"completion", "config", "help", "kustomize", "options", "plugin"})
+# Options of kubectl that replace the search for a kubeconfig.
+_ADDRESS_OPTIONS = ("--kubeconfig", "--server", "-s")
+# Commands of kubectl that do not connect to a cluster.
+_OFFLINE_COMMANDS = frozenset({"completion", "config", "help", "kustomize", "options", "plugin"})
 
 
 @dataclass(frozen=True, slots=True)
 class KubectlCommand:
-    """How to reach a cluster.
+    """How to call kubectl for one cluster.
 
     Parameters
     ----------
     program
         ``kubectl``, or ``k3s kubectl``.
     kubeconfig
-        Value for the environment variable KUBECONFIG; None where the arguments or the pod itself say it.
+        Value for the environment variable KUBECONFIG; None if the arguments or the pod's service account provide the
+        address.
     """
 
     program: tuple[str, ...]
@@ -41,32 +42,32 @@ class KubectlCommand:
 
 
 def find_kubectl(arguments: Sequence[str]) -> KubectlCommand:
-    """Return how to reach the cluster.
+    """Return how to call kubectl.
 
     Parameters
     ----------
     arguments
-        What kubectl will be given: it may name the cluster itself, or ask none.
+        The arguments for kubectl, which may contain the address of the cluster or a command that needs no cluster.
 
     Raises
     ------
     UsageError
-        If there is no kubectl, or no kubeconfig that can be read.
+        If there is no kubectl or no readable kubeconfig.
     """
-    program = _program()
+    program = _find_program()
     if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return KubectlCommand(program, None)  # within a pod kubectl finds the cluster by itself
+        return KubectlCommand(program, None)  # inside a pod, kubectl uses the service account
     try:
-        return KubectlCommand(program, _kubeconfig())
+        return KubectlCommand(program, _find_kubeconfig())
     except UsageError:
-        # What looks as if it needed none may be the value of an option, or for a program in a container.
+        # Checked last: what resembles an offline command may be an option's value or an argument of `exec`.
         if _needs_no_kubeconfig(arguments):
             return KubectlCommand(program, None)
         raise
 
 
 def cluster_configured() -> bool:
-    """Return whether a kubectl and a kubeconfig are found; nothing is asked of the cluster."""
+    """Return whether a kubectl and a kubeconfig exist; does not connect to the cluster."""
     try:
         find_kubectl(("get",))
     except UsageError:
@@ -74,34 +75,34 @@ def cluster_configured() -> bool:
     return True
 
 
-def _program() -> tuple[str, ...]:
-    for name, more in (("kubectl", ()), ("k3s", ("kubectl",))):
-        found = shutil.which(name)
-        if found:
-            return (found, *more)
-    raise UsageError("no kubectl on the PATH (nor k3s): install it, or provision this node")
+def _find_program() -> tuple[str, ...]:
+    for name, subcommand in (("kubectl", ()), ("k3s", ("kubectl",))):
+        path = shutil.which(name)
+        if path:
+            return (path, *subcommand)
+    raise UsageError("neither kubectl nor k3s is on the PATH: install kubectl, or provision this node")
 
 
 def _needs_no_kubeconfig(arguments: Sequence[str]) -> bool:
-    given = [argument.partition("=")[0] for argument in arguments]
-    if any(name in given for name in (*_ADDRESSES, "--help", "-h", "--client")):
+    names = [argument.partition("=")[0] for argument in arguments]
+    if any(option in names for option in (*_ADDRESS_OPTIONS, "--help", "-h", "--client")):
         return True
-    first = next((argument for argument in arguments if not argument.startswith("-")), "help")
-    return first in _OFFLINE
+    command = next((argument for argument in arguments if not argument.startswith("-")), "help")
+    return command in _OFFLINE_COMMANDS
 
 
-def _kubeconfig() -> str:
-    named = os.environ.get("KUBECONFIG", "")
-    if named:
-        # Like a search path; kubectl passes over those that are not there.
-        files = [Path(part) for part in named.split(os.pathsep) if part]
+def _find_kubeconfig() -> str:
+    variable = os.environ.get("KUBECONFIG", "")
+    if variable:
+        # A list of files like PATH; kubectl ignores missing ones.
+        files = [Path(part) for part in variable.split(os.pathsep) if part]
         if not any(path.exists() for path in files):
-            raise UsageError(f"no cluster: KUBECONFIG names {named}, which is not there")
-        return named
+            raise UsageError(f"no cluster: KUBECONFIG names {variable}, which does not exist")
+        return variable
     for path in (Path.home() / ".kube" / "config", K3S_KUBECONFIG):
         if _is_file(path):
             if not os.access(path, os.R_OK):
-                raise UsageError(f"no cluster: {path} cannot be read; copy it to ~/.kube/config as an administrator")
+                raise UsageError(f"no cluster: {path} is not readable; copy it to ~/.kube/config as an administrator")
             return str(path)
     raise UsageError(f"no cluster: no kubeconfig in $KUBECONFIG, ~/.kube/config or {K3S_KUBECONFIG}")
 

@@ -1,4 +1,4 @@
-"""Asks kubectl, and says in one line what went wrong."""
+"""Client for kubectl that reports each failure as a one-line error."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 30.0
 _REQUEST_TIMEOUT = "10s"
-# Options of kubectl that say where to ask, and take a value; they hold for every question, not for `apply` alone.
-_PLACE_OPTIONS = frozenset(
+# Options that select the cluster, namespace or credentials; they apply to every call, the others to `apply` only.
+_CONNECTION_OPTIONS = frozenset(
     {"-n", "--namespace", "--context", "--cluster", "--user", "--kubeconfig", "-s", "--server", "--as", "--as-group"}
     | {"--certificate-authority", "--client-certificate", "--client-key", "--tls-server-name"}
 )
-_PLACE_FLAGS = frozenset({"--insecure-skip-tls-verify"})
-_AWAY = (
+_CONNECTION_FLAGS = frozenset({"--insecure-skip-tls-verify"})
+_UNREACHABLE = (
     *("connection refused", "was refused", "no such host", "i/o timeout", "no route to host"),
     *("deadline exceeded", "timed out"),
 )
 
 
 class NotFoundOnClusterError(UnavailableError):
-    """The cluster answers, and has no such object."""
+    """The cluster responds, but has no such object."""
 
 
 class Kubectl:
@@ -36,68 +36,68 @@ class Kubectl:
     Parameters
     ----------
     options
-        kubectl's own options; those that say where to ask are kept for every question.
+        Options for kubectl; those that select the cluster, namespace or credentials apply to every call.
 
     Raises
     ------
     UsageError
-        If there is no kubectl, or no cluster is known.
+        If there is no kubectl or no kubeconfig.
     """
 
     def __init__(self, options: Sequence[str] = ()) -> None:
-        self._place = find_kubectl(("get", *options))
-        self._options = _placing(options)
+        self._command = find_kubectl(("get", *options))
+        self._options = _connection_options(options)
 
     @property
     def options(self) -> list[str]:
-        """Those of the options that say where to ask."""
+        """The options that select the cluster, namespace or credentials."""
         return list(self._options)
 
     def namespace(self) -> str:
-        """Return the namespace that the options or the kubeconfig name; ``default`` where neither does."""
-        given = _value(self._options, ("-n", "--namespace"))
-        if given:
-            return given
-        found = self.text("config", "view", "--minify", "--output", "jsonpath={..namespace}")
-        return found.strip() or "default"
+        """Return the namespace of the options, else of the kubeconfig, else ``default``."""
+        option = _last_value(self._options, ("-n", "--namespace"))
+        if option:
+            return option
+        configured = self.text("config", "view", "--minify", "--output", "jsonpath={..namespace}")
+        return configured.strip() or "default"
 
     def json(self, *arguments: str) -> dict[str, Any]:
-        """Return what kubectl answers as JSON.
+        """Run kubectl and return its output, parsed as JSON.
 
         Raises
         ------
         NotFoundOnClusterError, UnavailableError, UsageError
             As `text`.
         """
-        answer = self.text(*arguments, "--output", "json")
+        output = self.text(*arguments, "--output", "json")
         try:
-            return json.loads(answer) if answer.strip() else {}
+            return json.loads(output) if output.strip() else {}
         except ValueError as error:
-            raise UnavailableError(f"kubectl {arguments[0]} answered no JSON: {answer[:80]!r}") from error
+            raise UnavailableError(f"kubectl {arguments[0]} returned invalid JSON: {output[:80]!r}") from error
 
     def items(self, *arguments: str) -> list[dict[str, Any]]:
-        """Return the items of a list that kubectl answers."""
+        """Run kubectl and return the items of the list that it prints."""
         return list(self.json(*arguments).get("items", []))
 
     def text(self, *arguments: str, stdin: str | None = None, timeout_s: float = _TIMEOUT_S) -> str:
-        """Return what kubectl writes.
+        """Run kubectl and return its output.
 
         Raises
         ------
         NotFoundOnClusterError
-            If the object is not there.
+            If the object does not exist.
         UsageError
-            If kubectl finds fault with what was asked.
+            If kubectl rejects its arguments.
         UnavailableError
-            If the cluster does not answer, forbids it, or cannot do it.
+            If the cluster does not respond, forbids the request, or fails to execute it.
         """
-        # A question that the caller gives more time waits on the cluster, which the request's own limit would cut off.
-        patience = (f"--request-timeout={_REQUEST_TIMEOUT}",) if timeout_s <= _TIMEOUT_S else ()
-        command = [*self._place.program, *arguments, *self._options, *patience]
+        # A caller with a longer timeout waits for an event on the cluster; a request timeout would end the wait early.
+        limit = (f"--request-timeout={_REQUEST_TIMEOUT}",) if timeout_s <= _TIMEOUT_S else ()
+        command = [*self._command.program, *arguments, *self._options, *limit]
         try:
             done = subprocess.run(  # noqa: S603 - kubectl, with arguments that are checked or typed by the user
                 command,
-                env=self._place.environment(),
+                env=self._command.environment(),
                 input=stdin,
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
@@ -107,50 +107,48 @@ class Kubectl:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise UnavailableError(
-                f"the cluster did not answer `kubectl {arguments[0]}` in {timeout_s:.0f} s"
-            ) from error
+            raise UnavailableError(f"`kubectl {arguments[0]}` timed out after {timeout_s:.0f} s") from error
         except OSError as error:
-            raise UnavailableError(f"{self._place.program[0]} cannot be started: {error.strerror}") from error
+            raise UnavailableError(f"cannot start {self._command.program[0]}: {error.strerror}") from error
         if done.returncode:
-            raise _meant(arguments[0], done.stderr or done.stdout)
+            raise _classify(arguments[0], done.stderr or done.stdout)
         return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start kubectl and return its process, which the caller ends; its output is read through pipes."""
+        """Start kubectl and return its process, with pipes for its output; the caller terminates it."""
         return subprocess.Popen(  # noqa: S603 - as above
-            [*self._place.program, *arguments, *self._options],
-            env=self._place.environment(),
+            [*self._command.program, *arguments, *self._options],
+            env=self._command.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            # Ctrl-C is for the one who asked; this one is ended by its owner.
+            # Shields kubectl from Ctrl-C, so that its owner terminates it in order.
             start_new_session=True,
         )
 
 
-def _placing(options: Sequence[str]) -> list[str]:
-    """Return those of kubectl's options that say where to ask, with their values."""
+def _connection_options(options: Sequence[str]) -> list[str]:
+    """Return the options that select the cluster, namespace or credentials, with their values."""
     kept: list[str] = []
-    left = list(options)
-    while left:
-        option = left.pop(0)
+    remaining = list(options)
+    while remaining:
+        option = remaining.pop(0)
         name, equals, _ = option.partition("=")
-        if option in _PLACE_FLAGS or (name in _PLACE_OPTIONS and equals):
+        if option in _CONNECTION_FLAGS or (name in _CONNECTION_OPTIONS and equals):
             kept.append(option)
-        elif option in _PLACE_OPTIONS:
-            if not left:
-                raise UsageError(f"kubectl's option {option} needs a value")
-            kept += [option, left.pop(0)]
+        elif option in _CONNECTION_OPTIONS:
+            if not remaining:
+                raise UsageError(f"kubectl option {option} requires a value")
+            kept += [option, remaining.pop(0)]
         elif option.startswith("-n") and not option.startswith("--") and len(option) > 2:
             kept += ["-n", option[2:]]
     return kept
 
 
-def _value(options: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the value of an option, the last one given."""
+def _last_value(options: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the value of the last occurrence of an option."""
     found = None
     for index, option in enumerate(options):
         name, equals, value = option.partition("=")
@@ -159,43 +157,43 @@ def _value(options: Sequence[str], names: Sequence[str]) -> str | None:
     return found
 
 
-def _meant(command: str, said: str) -> UnavailableError | UsageError:
-    """Return the error that kubectl's words mean."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not _is_noise(line)]
-    text = " ".join(lines[-1:]).removeprefix("error: ") or "it said nothing"
-    whole = " ".join(lines)
-    for words, kind, message in _MEANINGS:
-        if any(word in whole.lower() for word in words):
-            return kind(message.format(text=text, refusal=_after(whole, "(Forbidden):")))
-    if "unknown flag" in whole or "unknown shorthand flag" in whole or "flag needs an argument" in whole:
-        return UsageError(f"kubectl {command}: {_flag_fault(lines)}")
-    return UnavailableError(f"kubectl {command}: {text}")
+def _classify(command: str, output: str) -> UnavailableError | UsageError:
+    """Return the error that corresponds to kubectl's error output."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not _is_client_log(line)]
+    last = " ".join(lines[-1:]).removeprefix("error: ") or "failed without an error message"
+    text = " ".join(lines)
+    for phrases, kind, message in _ERRORS:
+        if any(phrase in text.lower() for phrase in phrases):
+            return kind(message.format(last=last, refusal=_after(text, "(Forbidden):")))
+    if "unknown flag" in text or "unknown shorthand flag" in text or "flag needs an argument" in text:
+        return UsageError(f"kubectl {command}: {_flag_error(lines)}")
+    return UnavailableError(f"kubectl {command}: {last}")
 
 
-_MEANINGS: tuple[tuple[tuple[str, ...], type[UnavailableError | UsageError], str], ...] = (
-    (("(notfound)",), NotFoundOnClusterError, "{text}"),
-    (("(forbidden)",), UnavailableError, "the cluster forbids it: {refusal}"),
+_ERRORS: tuple[tuple[tuple[str, ...], type[UnavailableError | UsageError], str], ...] = (
+    (("(notfound)",), NotFoundOnClusterError, "{last}"),
+    (("(forbidden)",), UnavailableError, "permission denied by the cluster: {refusal}"),
     (
         ("unauthorized", "must be logged in"),
         UnavailableError,
-        "the cluster does not know you: the credentials of the kubeconfig are refused",
+        "the cluster rejected the credentials in the kubeconfig",
     ),
-    (_AWAY, UnavailableError, "the cluster does not answer: {text}"),
+    (_UNREACHABLE, UnavailableError, "the cluster does not respond: {last}"),
     (
         ("no matches for kind", "doesn't have a resource type"),
         UnavailableError,
-        "the cluster does not know this kind of object; is Numaflow installed? {text}",
+        "the cluster has no such resource type; is Numaflow installed? {last}",
     ),
     (
         ('error: context "', "context was not found", "no context exists", "error loading config file"),
         UsageError,
-        "{text}",
+        "{last}",
     ),
 )
-"""Words by which kubectl's complaints are known, in lower case, and what each means."""
+"""For each error: phrases of kubectl's output in lower case, the exception, and its message."""
 
 
-def _flag_fault(lines: Sequence[str]) -> str:
+def _flag_error(lines: Sequence[str]) -> str:
     return next(line for line in lines if "flag" in line).removeprefix("error: ")
 
 
@@ -203,6 +201,6 @@ def _after(text: str, mark: str) -> str:
     return text.partition(mark)[2].strip() or text
 
 
-def _is_noise(line: str) -> bool:
-    """Return whether a line is one of client-go's own log, which says the same as the last one."""
+def _is_client_log(line: str) -> bool:
+    """Return whether a line belongs to client-go's log, which repeats kubectl's own error."""
     return line[:1] in "EIW" and line[1:5].isdigit()

@@ -1,4 +1,4 @@
-"""kubectl as it is: its terminal, its signals, its exit status."""
+"""Run kubectl on the user's terminal, with its signals and exit status passed through."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def pass_through(arguments: Sequence[str]) -> int:
-    """Run kubectl on this terminal and return its exit status; 128 + the signal where one ended it.
+    """Run kubectl on this terminal and return its exit status, or 128 + the number of the signal that ended it.
 
     Raises
     ------
     UsageError
-        If there is no kubectl, or no cluster is known.
+        If there is no kubectl or no kubeconfig.
     UnavailableError
         If kubectl cannot be started.
     """
-    place = find_kubectl(arguments)
+    kubectl = find_kubectl(arguments)
     try:
-        process = subprocess.Popen([*place.program, *arguments], env=place.environment())  # noqa: S603 - what the user typed
+        process = subprocess.Popen([*kubectl.program, *arguments], env=kubectl.environment())  # noqa: S603 - typed by the user
     except OSError as error:
-        raise UnavailableError(f"{place.program[0]} cannot be started: {error.strerror}") from error
-    with process, _signals_are_for(process):
+        raise UnavailableError(f"cannot start {kubectl.program[0]}: {error.strerror}") from error
+    with process, _forward_signals(process):
         status = _wait(process)
     return 128 - status if status < 0 else status
 
@@ -40,28 +40,28 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The terminal told kubectl too: it is the one to end.
+            # kubectl receives Ctrl-C from the terminal too, and exits on its own.
             continue
 
 
 @contextmanager
-def _signals_are_for(process: subprocess.Popen[bytes]) -> Generator[None]:
-    """Leave Ctrl-C to kubectl, which shares the terminal, and pass SIGTERM and SIGHUP on to it."""
+def _forward_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
+    """Leave Ctrl-C to kubectl, which shares the terminal, and forward SIGTERM and SIGHUP to it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def pass_on(number: int, _frame: object) -> None:
+    def forward(number: int, _frame: object) -> None:
         process.send_signal(number)
 
-    # A handler, not SIG_IGN: that kubectl would inherit.
-    before = {
+    # A handler instead of SIG_IGN, which kubectl would inherit.
+    previous = {
         signal.SIGINT: signal.signal(signal.SIGINT, lambda _number, _frame: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, pass_on),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, pass_on),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, forward),
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -132,7 +132,7 @@ class Candidates:
         if not stem and begun.startswith("-"):
             stem = "--" if begun.startswith("--") else "-"
         found: Completions | None = self._answers.get(
-            ("kubectl", *words, stem), lambda: suggestions.after(words, stem), until=until
+            ("kubectl", *words, stem), lambda: suggestions.complete(words, stem), until=until
         )
         if found is None:
             return []
@@ -140,7 +140,7 @@ class Candidates:
         if found.files:
             return self._files(value, until, option)
         return [
-            Candidate(word if word.startswith(option) else option + word, about, found.whole)
+            Candidate(word if word.startswith(option) else option + word, about, found.append_space)
             for word, about in found.words
         ]
 
