@@ -1,0 +1,5 @@
+"""The inference vertex."""
+
+from charon.vertices.inference.vertex import InferenceVertex, ModelInfo
+
+__all__ = ["InferenceVertex", "ModelInfo"]
