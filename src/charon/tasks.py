@@ -1,0 +1,48 @@
+"""Structured concurrency: a group of tasks whose first failure is raised itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
+    """Run tasks in an ``asyncio.TaskGroup`` and raise its first failure instead of an exception group.
+
+    Callers can then catch the failure by its type, and the last line of a traceback names it. Further failures are
+    logged with their tracebacks.
+    """
+    failures: list[BaseException] = []
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        failures = _leaves(group)
+    if not failures:
+        return
+    first, *others = failures
+    for other in others:
+        _log.error("a second task failed: %s", other, exc_info=other)
+    context = first.__context__
+    try:
+        raise first
+    finally:
+        # Raising here would otherwise replace the context with the cancellation of the block.
+        first.__context__ = context
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """Return the exceptions of nested groups in order, each once."""
+    leaves: dict[int, BaseException] = {}
+    for error in group.exceptions:
+        for leaf in _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]:
+            leaves[id(leaf)] = leaf
+    return list(leaves.values())
