@@ -56,9 +56,8 @@ def test_failure_of_the_block_is_raised_once(caplog):
 
 def test_nested_groups_are_flattened(caplog):
     async def main():
-        async with task_group():
-            async with asyncio.TaskGroup() as inner:
-                inner.create_task(_fail(ValueError("inner")))
+        async with task_group(), asyncio.TaskGroup() as inner:
+            inner.create_task(_fail(ValueError("inner")))
 
     with pytest.raises(ValueError, match="inner"):
         asyncio.run(main())
