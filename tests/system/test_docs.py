@@ -21,7 +21,8 @@ import click
 import pytest
 
 from charon.adapters.inference.bundle import ModelCard
-from charon.cli.main import COMMANDS, cli
+from charon.cli.main import cli
+from charon.cli.registry import COMMANDS
 from charon.cli.vertex import vertex
 from charon.engines.manifest import Pipeline
 

@@ -1,29 +1,80 @@
-"""Kinds of values that options take."""
+"""Click parameter types shared by the commands."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import click
 
-_MOST_S = 1e7
+_MAX_SECONDS = 1e7
 
 
 class Seconds(click.FloatRange):
-    """A time in s that a clock can be asked to reach: neither endless nor NaN, which no range keeps out.
+    """Duration in s; finite, unlike the values that `click.FloatRange` accepts.
 
     Parameters
     ----------
-    least_s
-        The shortest.
+    min_s
+        Smallest accepted value.
     """
 
-    def __init__(self, least_s: float = 0) -> None:
-        super().__init__(least_s)
+    def __init__(self, min_s: float = 0) -> None:
+        super().__init__(min_s)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
-        """Return the time."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as in click
+        """Return the duration."""
         seconds: float = super().convert(value, param, ctx)
-        if not seconds <= _MOST_S:
-            self.fail(f"{value!r} is no number of seconds that can be waited for", param, ctx)
+        if not seconds <= _MAX_SECONDS:
+            self.fail(f"{value!r} is not in the range 0 to {_MAX_SECONDS:.0f} s", param, ctx)
         return seconds
+
+
+# click.ParamType is not generic before click 8.4, and its type parameters changed in 8.5.
+class Numbers(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """Comma-separated numbers and ranges: ``7,10-12``."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[int]:  # noqa: ANN401 - as in click
+        """Return the set of numbers."""
+        if isinstance(value, frozenset):  # the default
+            return cast("frozenset[int]", value)
+        try:
+            return parse_numbers(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class GridShape(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """Lines and points per line of a grid scan: ``48x48``."""
+
+    name = "lines x points"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401 - as in click
+        """Return lines and points per line."""
+        lines, _, points = str(value).lower().partition("x")
+        try:
+            shape = int(lines), int(points)
+        except ValueError:
+            self.fail(f"{value!r} is not a shape such as 48x48", param, ctx)
+        if min(shape) < 1:
+            self.fail(f"{value!r} has no points; give a shape such as 48x48", param, ctx)
+        return shape
+
+
+def parse_numbers(text: str) -> frozenset[int]:
+    """Return the numbers in a text such as ``7,10-12``.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a list of numbers and ranges.
+    """
+    numbers: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            numbers.update(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a list of numbers such as 7,10-12") from error
+    return frozenset(numbers)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charon.cli.main import run_command
+from charon.cli.assembly import SourceOptions, make_image_sink, make_inference, make_log_sink, make_source
+from charon.cli.exit_status import run_command
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def source(
     scan_attribute: str,
 ) -> None:
     """Read a detector's channel and hand its frames to the buffer."""
-    from charon.cli.assembly import SourceOptions, make_source
-
     options = SourceOptions(
         channel=channel,
         model=None if raw else (model or "ptychonn2-sim"),
@@ -77,8 +76,6 @@ def source(
 @click.option("--slow-ms", default=0.0, help="Slow each batch down: for trials of scaling.")
 def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms: float) -> None:
     """Turn frames into patches."""
-    from charon.cli.assembly import make_inference
-
     _run(make_inference(model, backend, threads, linger_s=linger_ms / 1e3, slow_s=slow_ms / 1e3))
 
 
@@ -97,7 +94,6 @@ def image_sink(
             f"vertex {os.environ.get('CHARON_VERTEX', '')!r}: an image sink has the whole image and no second replica;"
             " let its scale.min be 1"
         )
-    from charon.cli.assembly import make_image_sink
 
     _run(make_image_sink(output, model, viewer_channel, viewer_period, fsync=not no_fsync))
 
@@ -106,8 +102,6 @@ def image_sink(
 @click.option("--quiet", is_flag=True, help="Count, but write no line for each patch.")
 def log_sink(quiet: bool) -> None:
     """Write a line for each patch."""
-    from charon.cli.assembly import make_log_sink
-
     _run(make_log_sink(quiet=quiet))
 
 
@@ -140,14 +134,14 @@ def _run(role: Role) -> None:
     UsageError
         If no engine did.
     """
-    from charon.engines.numaflow import NumaflowSettings, started_by_numaflow
+    from charon.engines.numaflow import NumaflowSettings, started_by_numaflow  # noqa: PLC0415 - only the engine in use
 
     if started_by_numaflow():
-        from charon.engines.numaflow import work as work_on_numaflow
+        from charon.engines.numaflow import work as work_on_numaflow  # noqa: PLC0415 - only the engine in use
 
         asyncio.run(work_on_numaflow(role, NumaflowSettings.from_environment()))
     elif os.environ.get("CHARON_ENGINE") == "embedded":
-        from charon.engines.embedded import VertexSettings, work
+        from charon.engines.embedded import VertexSettings, work  # noqa: PLC0415 - imports NATS
 
         asyncio.run(work(role, VertexSettings.from_environment()))
     else:

@@ -39,7 +39,8 @@ def test_the_published_network_gives_its_published_phase(live, manifest, tmp_pat
     )
     scan = GOLD / "test235_truncated.npz"
     import_command = [*map(str, importing), "--reference", str(scan), "--pixel", "8e-9"]
-    from charon.cli.main import cli, run_command
+    from charon.cli.exit_status import run_command
+    from charon.cli.main import cli
 
     assert run_command(cli, import_command) == 0
     run = live(path, "--quiet")

@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from charon.adapters.prometheus import client, saving
-from charon.cli.main import cli, run_command
+from charon.cli.exit_status import run_command
+from charon.cli.main import cli
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 CHARONCTL = (sys.executable, "-m", "charon.cli.main")

@@ -13,7 +13,8 @@ import pytest
 
 from charon.adapters.pvaccess import FrameMonitor, PositionMonitor
 from charon.adapters.recordings import open_recording
-from charon.cli.main import cli, run_command
+from charon.cli.exit_status import run_command
+from charon.cli.main import cli
 from charon.errors import BadFrameError
 from charon.ledger.id_set import IdSet
 

@@ -13,7 +13,7 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from charon.cli.main import COMMANDS
+from charon.cli.registry import COMMANDS
 from charon.cli.shell.completion import PATIENCE_S, ShellCompleter
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]

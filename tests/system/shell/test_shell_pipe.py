@@ -65,7 +65,7 @@ def test_lines_after_a_failure_are_run_and_faults_name_their_line(piped):
     assert status == 2
     assert "Usage: charonctl status" in out
     assert err.splitlines() == [
-        "error: line 2: no command is called 'fly'; see: help",
+        "error: line 2: unknown command 'fly'; see: help",
         "error: line 3: the quote ' is not closed",
     ]
 
@@ -75,7 +75,7 @@ def test_the_end_of_a_line_may_be_windows_s_and_a_backslash_joins(piped):
     assert status == 2
     assert "Usage: charonctl status" in out
     assert "Usage: charonctl stop" in out
-    assert err == "error: line 4: no command is called 'fly'; see: help\n"
+    assert err == "error: line 4: unknown command 'fly'; see: help\n"
 
 
 @pytest.mark.parametrize("command", ["charonctl", "./charonctl", "charon> ", "/opt/charon/charonctl"])

@@ -107,7 +107,7 @@ def test_what_is_pasted_runs_line_by_line(shell):
     said, status = terminal.leave("")
     assert status == 4
     # Each line is shown again before what it says.
-    shown = ["charon> help status", "Usage: charonctl status", "charon> fly", "no command is called 'fly'"]
+    shown = ["charon> help status", "Usage: charonctl status", "charon> fly", "unknown command 'fly'"]
     shown += ["charon> help   stop", "Usage: charonctl stop", "charon> exit 4"]
     places = [said.rfind(words) for words in shown]
     assert -1 not in places
@@ -166,7 +166,7 @@ def test_a_dumb_terminal_gets_no_control_sequences(shell, environment):
     said = terminal.wait_for("Usage: charonctl status") + terminal.prompt()
     assert "\x1b" not in said
     terminal.send("fly\r")
-    terminal.wait_for("no command is called 'fly'")
+    terminal.wait_for("unknown command 'fly'")
     terminal.prompt()
     terminal.send("exit 5\x03")
     terminal.prompt()

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from charon.cli.main import cli, run_command
+from charon.cli.exit_status import run_command
+from charon.cli.main import cli
 from charon.engines.embedded.run_file import RunFile, RunInfo
 
 APS = Path(__file__).parents[3] / "workflows" / "aps"

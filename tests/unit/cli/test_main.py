@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
-from charon.cli.main import COMMANDS, cli, run_command
+from charon.cli.exit_status import run_command
+from charon.cli.main import cli
+from charon.cli.registry import COMMANDS
 from charon.errors import UnavailableError, UsageError
 
 
@@ -107,13 +109,14 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments):
         )
     assert (done.returncode, done.stderr) == (
         1,
-        "error: the output cannot be written: [Errno 28] No space left on device\n",
+        "error: cannot write the output: [Errno 28] No space left on device\n",
     )
 
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys; from charon.cli.main import cli, run_command; status = run_command(cli, ['help']);"
+        "import sys; from charon.cli.exit_status import run_command; from charon.cli.main import cli;"
+        "status = run_command(cli, ['help']);"
         "heavy = {'numpy', 'cbor2', 'pydantic', 'nats', 'openvino', 'h5py', 'rich', 'scipy', 'prompt_toolkit'};"
         "heavy &= set(sys.modules);"
         "sys.exit(status or ' '.join(heavy) or None)"

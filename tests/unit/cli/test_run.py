@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-from charon.cli.main import cli, run_command
+from charon.cli.exit_status import run_command
+from charon.cli.main import cli
 from charon.cli.run import claim_output, say_what_was_held_back
 
 LIVE = Path(__file__).parents[3] / "workflows" / "aps" / "numaflow-aps-live.yaml"

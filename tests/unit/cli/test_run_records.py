@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from charon.cli import run_records
-from charon.cli.main import cli, run_command
+from charon.cli.exit_status import run_command
+from charon.cli.main import cli
 from charon.errors import UnavailableError, UsageError
 
 S = 1_000_000_000

@@ -7,48 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charon.cli.parameters import GridShape, Numbers
+from charon.cli.registry import CONTEXT_SETTINGS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _TYPES = [*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "float32", "float64"]
 _HERE = click.Path(path_type=Path, dir_okay=False, exists=True)
-
-
-class Numbers(click.ParamType[frozenset[int], str]):
-    """Numbers and ranges of them: ``7,10-12``."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[int]:  # noqa: ANN401 - click's
-        """Return the set."""
-        if isinstance(value, frozenset):
-            return value  # pyright: ignore[reportUnknownVariableType] - a default, given as it is
-        found: set[int] = set()
-        try:
-            for part in str(value).split(","):
-                first, _, last = part.partition("-")
-                found.update(range(int(first), int(last or first) + 1))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers like 7,10-12", param, ctx)
-        return frozenset(found)
-
-
-class GridShape(click.ParamType[tuple[int, int], str]):
-    """Lines and points on a line: ``48x48``."""
-
-    name = "lines x points"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401 - click's
-        """Return both."""
-        lines, _, points = str(value).lower().partition("x")
-        try:
-            shape = int(lines), int(points)
-        except ValueError:
-            self.fail(f"{value!r} is no shape like 48x48", param, ctx)
-        if min(shape) < 1:
-            self.fail(f"{value!r} has no point; it takes a shape like 48x48", param, ctx)
-        return shape
 
 
 def _options(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -117,7 +84,7 @@ _FILES = _options(
 )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings=CONTEXT_SETTINGS)
 @_STREAM
 @_SIMULATION
 @_REPLAY
@@ -130,7 +97,7 @@ def detector(**given: Any) -> None:  # noqa: ANN401 - as named above
     attributes. They leave at their times, made ahead where that is needed. The names of the options are
     those of pvapy-ad-sim-server.
     """
-    from charon.cli.detector.run import run
-    from charon.cli.detector.settings import Settings
+    from charon.cli.detector.run import run  # noqa: PLC0415 - imports NumPy and PvaPy
+    from charon.cli.detector.settings import Settings  # noqa: PLC0415 - imports NumPy and PvaPy
 
     run(Settings(**given))

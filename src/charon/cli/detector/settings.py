@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from charon.adapters import detector, pvaccess
-from charon.cli.detector.options import Numbers
+from charon.cli.parameters import parse_numbers
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,5 +87,8 @@ def _faults(given: Sequence[str]) -> dict[int, str]:
         kind, _, numbers = text.partition("@")
         if kind not in pvaccess.FAULTS or not numbers:
             raise UsageError(f"--bad {text}: it is KIND@NUMBERS, KIND one of {', '.join(pvaccess.FAULTS)}")
-        faults |= dict.fromkeys(Numbers().convert(numbers, None, None), kind)
+        try:
+            faults |= dict.fromkeys(parse_numbers(numbers), kind)
+        except ValueError as error:
+            raise UsageError(f"--bad {text}: {error}") from error
     return faults

@@ -16,8 +16,8 @@ def start(*, verbose: bool = False) -> int:
     verbose
         Whether every command says more on stderr.
     """
-    from charon.cli.shell.lines import Lines
-    from charon.cli.shell.process import Runner
+    from charon.cli.shell.lines import Lines  # noqa: PLC0415 - other commands start faster without
+    from charon.cli.shell.process import Runner  # noqa: PLC0415 - imports subprocess
 
     try:
         terminal = os.isatty(0)
@@ -25,10 +25,10 @@ def start(*, verbose: bool = False) -> int:
         terminal = False
     lines = Lines(Runner(verbose=verbose, terminal=terminal))
     if terminal:
-        from charon.cli.shell.prompt import interact
+        from charon.cli.shell.prompt import interact  # noqa: PLC0415 - imports prompt_toolkit
 
         return interact(lines)
-    from charon.cli.shell.script import run_lines
+    from charon.cli.shell.script import run_lines  # noqa: PLC0415 - not needed on a terminal
 
     if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is None where descriptor 0 is closed
         return 0

@@ -8,7 +8,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charon.cli.main import COMMANDS, cli
+from click.shell_completion import ShellComplete
+
+from charon.adapters.prometheus.query.times import Span
+from charon.cli.registry import COMMANDS, CONTEXT_SETTINGS, LazyGroup, load_command
+from charon.cli.run_records import records
 from charon.cli.shell.files import files
 from charon.cli.shell.lines import KNOWN, LEAVING
 from charon.cli.shell.lookup_cache import Answers
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 _ABOUT = {"help": "show what there is, or what a command takes", **dict.fromkeys(LEAVING, "leave the shell")}
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*$")
+_ROOT = LazyGroup(context_settings=CONTEXT_SETTINGS)
 _URL = re.compile(r"https?://\S+")
 _FOLDER_S, _NAMES_S, _COMMAND_S = 0.5, 10.0, 3600.0
 
@@ -109,12 +114,13 @@ class Candidates:
     def _of_command(self, before: list[str], begun: str, until: float) -> list[Candidate]:
         """Return what the command's own definition says: options, choices, commands of a group; else files."""
         # The command is imported in the background.
-        loaded = self._answers.get(("command", before[0]), lambda: _load(before[0]), until=until, keep_s=_COMMAND_S)
+        loaded = self._answers.get(
+            ("command", before[0]), lambda: load_command(before[0]), until=until, keep_s=_COMMAND_S
+        )
         if loaded is None:
             return []
-        from click.shell_completion import ShellComplete
 
-        items = ShellComplete(cli, {}, "charonctl", "").get_completions(before, begun)
+        items = ShellComplete(_ROOT, {}, "charonctl", "").get_completions(before, begun)
         option, value = _parted(begun)
         if any(item.type in {"file", "dir"} for item in items):
             folders_only = all(item.type == "dir" for item in items)
@@ -186,7 +192,7 @@ class Candidates:
         return [Candidate(option + path, whole=not path.endswith("/"), shown=_last_part(path)) for path in paths or []]
 
     def _open(self) -> KubectlCompleter:
-        from charon.adapters.kubernetes.completion import KubectlCompleter
+        from charon.adapters.kubernetes.completion import KubectlCompleter  # noqa: PLC0415 - imports subprocess
 
         with self._lock:
             if self._suggestions is None:
@@ -209,29 +215,20 @@ def _last_part(path: str) -> str:
     return path[path.rstrip("/").rfind("/") + 1 :]
 
 
-def _load(name: str) -> bool:
-    import click
-
-    return cli.get_command(click.Context(cli), name) is not None
-
-
 def _local() -> list[str]:
-    from charon.engines.embedded import find_runs
+    from charon.engines.embedded import find_runs  # noqa: PLC0415 - imports NATS
 
     return [run.pipeline for run in find_runs()]
 
 
 def _recorded() -> list[str]:
-    from charon.cli.run_records import records
-
     return sorted({record.name for record in records()})
 
 
 def _metric_names(url: str) -> list[str]:
-    import asyncio
+    import asyncio  # noqa: PLC0415 - slow to import
 
-    from charon.adapters.prometheus.query.client import Prometheus
-    from charon.adapters.prometheus.query.times import Span
+    from charon.adapters.prometheus.query.client import Prometheus  # noqa: PLC0415 - imports HTTPX
 
     now_ms = time.time_ns() // 1_000_000
 

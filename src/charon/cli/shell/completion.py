@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import Completer, Completion
 
-from charon.cli.main import COMMANDS
+from charon.cli.registry import COMMANDS
 from charon.cli.shell.candidates import Candidate, Candidates
 from charon.cli.shell.words import Word, quoted, scan, without_prompt
 

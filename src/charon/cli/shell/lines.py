@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from charon.cli.main import COMMANDS, unknown_command
+from charon.cli.registry import COMMANDS, unknown_command
 from charon.cli.shell.words import LineError, split, without_prompt
 
 if TYPE_CHECKING:

@@ -1,0 +1,76 @@
+"""Run a click command and convert errors to an exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from charon.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
+def run_command(command: click.Command, arguments: Sequence[str] | None, name: str | None = None) -> int:
+    """Run a command and return its exit status; an error becomes one line on stderr.
+
+    Parameters
+    ----------
+    command, arguments
+        The command and its arguments; None uses those of this process.
+    name
+        Program name in help texts; None uses the name that the process was started with.
+
+    Returns
+    -------
+    int
+        The command's own status, 1 if a service is unavailable, 2 for a wrong call, 130 if interrupted.
+    """
+    try:
+        args = None if arguments is None else list(arguments)
+        result = command.main(args=args, prog_name=name, standalone_mode=False)
+    except click.exceptions.Exit as request:
+        return request.exit_code
+    except click.Abort:
+        return 130
+    except Exception as error:
+        status = _report(error)
+        if status is None:
+            raise
+        return status
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception) -> int | None:
+    """Print an expected error and return its exit status; return None for an unexpected one."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        message, status = error.format_message(), error.exit_code
+    elif isinstance(error, UsageError):
+        message, status = str(error), 2
+    elif isinstance(error, UnavailableError):
+        message, status = str(error), 1
+    elif _is_stdout_error(error):
+        _discard_stdout()
+        message, status = f"cannot write the output: {error}", 1
+    else:
+        return None
+    click.echo(f"error: {message}", err=True)
+    return status
+
+
+def _is_stdout_error(error: Exception) -> bool:
+    """Return whether the disk behind stdout failed: errors of named files carry their file name."""
+    return type(error) is OSError and error.errno in _DISK_ERRORS and error.filename is None
+
+
+def _discard_stdout() -> None:
+    """Discard buffered output: Python would retry the write at exit and report the error again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

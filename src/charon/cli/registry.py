@@ -1,0 +1,75 @@
+"""Registry of charonctl's commands; each module is imported when its command is called."""
+
+from __future__ import annotations
+
+import importlib
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "demo": ("charon.cli.demo:demo", "simulate a scan and reconstruct it live on this machine"),
+    "detector": ("charon.cli.detector:detector", "publish simulated or recorded frames over pvAccess"),
+    "kubectl": ("charon.cli.kubectl:kubectl", "run kubectl against the detected cluster"),
+    "metrics": ("charon.cli.metrics:metrics", "export a run's metrics from Prometheus"),
+    "model": ("charon.cli.model:model", "list, show and import model bundles"),
+    "provision": ("charon.cli.provision:provision", "set up a node with an Ansible playbook"),
+    "reclaim": ("charon.cli.reclaim:reclaim", "make released volumes available again"),
+    "run": ("charon.cli.run:run", "run a pipeline"),
+    "status": ("charon.cli.status:status", "show a pipeline's state and its account of frames"),
+    "stop": ("charon.cli.stop:stop", "drain and stop a pipeline"),
+    "train": ("charon.cli.train:train", "train a network for an instrument"),
+}
+"""``module:attribute`` and one-line summary of each command."""
+
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class LazyGroup(click.Group):
+    """Group that imports a command only when it is called, so that help starts fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return [*COMMANDS, "help"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by name, None if there is no such command."""
+        return load_command(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command named by the first argument.
+
+        Raises
+        ------
+        click.UsageError
+            If the command is unknown; the message suggests the nearest name.
+        """
+        name = args[0]
+        if name not in self.list_commands(ctx) and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(unknown_command(name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands from the registry, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def load_command(name: str) -> click.Command:
+    """Import a command of the registry and return it."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    return command
+
+
+def unknown_command(name: str, known: Sequence[str]) -> str:
+    """Return the error message for an unknown command, with the nearest known name."""
+    nearest = get_close_matches(name, known, n=1)
+    suggestion = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"unknown command {name!r}; {suggestion}see: charonctl help"
