@@ -8,7 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charon.errors import UsageError
+from charon.adapters.inference import open_backend
+from charon.adapters.inference.bundle import BundleError, load_bundle
+from charon.errors import BadFrameError, UsageError
+from charon.science.preprocess import Geometry
+from charon.vertices.inference import InferenceVertex, ModelInfo
+from charon.vertices.roles import InferenceRole, SinkRole, SourceRole
+from charon.vertices.sinks.log_sink import LogSink
+from charon.vertices.sinks.vertex import SinkVertex
+from charon.vertices.source.vertex import SourceVertex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -20,10 +28,7 @@ if TYPE_CHECKING:
     from charon.adapters.inference.bundle import Bundle
     from charon.adapters.pvaccess import PositionMonitor
     from charon.frames import Frame, FrameId, Position, Scalar
-    from charon.science.preprocess import Geometry
-    from charon.vertices.roles import InferenceRole, SinkRole, SourceRole
     from charon.vertices.sinks.sink import Sink
-    from charon.vertices.source.vertex import SourceVertex
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,7 @@ class SourceOptions:
 
 def make_source(options: SourceOptions) -> SourceRole:
     """Return a source that reads a pvAccess channel."""
-    from charon.adapters.pvaccess import AttributeNames, FrameMonitor, RawUpdate
-    from charon.vertices.roles import SourceRole
-    from charon.vertices.source.vertex import SourceVertex
+    from charon.adapters.pvaccess import AttributeNames, FrameMonitor, RawUpdate  # noqa: PLC0415 - imports PvaPy
 
     # A detector that binds to loopback, as ours does by default, does not hear a broadcast.
     os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
@@ -86,8 +89,7 @@ def make_source(options: SourceOptions) -> SourceRole:
 
 
 def _position_monitor(channel: str, vertex: SourceVertex) -> PositionMonitor:
-    from charon.adapters.pvaccess import PositionMonitor, RawPosition
-    from charon.errors import BadFrameError
+    from charon.adapters.pvaccess import PositionMonitor, RawPosition  # noqa: PLC0415 - imports PvaPy
 
     def take(raw: RawPosition) -> None:
         try:
@@ -103,10 +105,6 @@ def _position_monitor(channel: str, vertex: SourceVertex) -> PositionMonitor:
 
 def make_inference(model: str, backend: str, threads: int, *, linger_s: float, slow_s: float) -> InferenceRole:
     """Return inference with a model bundle's network."""
-    from charon.adapters.inference import open_backend
-    from charon.vertices.inference import InferenceVertex, ModelInfo
-    from charon.vertices.roles import InferenceRole
-
     bundle = load(model)
     card = bundle.card
     amplitude = next((output.name for output in card.outputs if output.kind == "amplitude"), None)
@@ -133,9 +131,7 @@ def make_image_sink(
     output: Path, model: str | None, viewer_channel: str | None, viewer_period_s: float, *, fsync: bool
 ) -> SinkRole:
     """Return the sink that stitches, stores and shows."""
-    from charon.vertices.roles import SinkRole
-    from charon.vertices.sinks.image_sink import ImageSink
-    from charon.vertices.sinks.vertex import SinkVertex
+    from charon.vertices.sinks.image_sink import ImageSink  # noqa: PLC0415 - imports HDF5
 
     manifest = os.environ.get("CHARON_MANIFEST")
     provenance = {"manifest": manifest} if manifest else {}
@@ -161,10 +157,6 @@ def make_image_sink(
 
 def make_log_sink(*, quiet: bool) -> SinkRole:
     """Return the sink that writes a line for each patch."""
-    from charon.vertices.roles import SinkRole
-    from charon.vertices.sinks.log_sink import LogSink
-    from charon.vertices.sinks.vertex import SinkVertex
-
     if quiet:
         logging.getLogger("charon.vertices.sinks.log_sink").setLevel(logging.WARNING)
     return SinkRole(SinkVertex(LogSink, forgets=True, linger_s=0.1))
@@ -178,8 +170,6 @@ def load(model: str) -> Bundle:
     UsageError
         If it is not there, damaged or of another form.
     """
-    from charon.adapters.inference.bundle import BundleError, load_bundle
-
     try:
         return load_bundle(model)
     except BundleError as error:
@@ -188,8 +178,6 @@ def load(model: str) -> Bundle:
 
 def geometry_of(bundle: Bundle) -> Geometry:
     """Return the crop and binning that a bundle's network needs."""
-    from charon.science.preprocess import Geometry
-
     card = bundle.card.input
     return Geometry(card.detector_shape, card.crop, card.binning)
 
@@ -202,7 +190,7 @@ def positions_from(path: Path) -> Callable[[FrameId], Position | None]:
     UsageError
         If the file cannot be read or holds no positions.
     """
-    from charon.adapters.recordings import read_positions
+    from charon.adapters.recordings import read_positions  # noqa: PLC0415 - imports HDF5
 
     positions = read_positions(path)
 
@@ -218,7 +206,7 @@ def positions_from(path: Path) -> Callable[[FrameId], Position | None]:
 
 def viewer(channel: str) -> Callable[..., None]:
     """Return a function that publishes images on a pvAccess channel of this process."""
-    from charon.adapters.pvaccess import ImageServer
+    from charon.adapters.pvaccess import ImageServer  # noqa: PLC0415 - imports PvaPy
 
     server = ImageServer([channel])
     server.__enter__()

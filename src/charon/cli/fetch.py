@@ -66,7 +66,7 @@ def local_file(where: str) -> Generator[Path]:
 
 
 def _download(url: str) -> str:
-    import httpx
+    import httpx  # noqa: PLC0415 - slow to import; only for URLs
 
     told = without_user(url)
     try:

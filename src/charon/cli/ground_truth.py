@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from charon.adapters.storage.nexus_reader import read_image
+from charon.adapters.storage.picture import write_comparison_png
+from charon.science.quality import compare_to_sample, sample_phase
+from charon.science.simulation import Sample
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,11 +32,6 @@ def compare_with_truth(stitched: Path, truth: Path, picture: Path) -> dict[str, 
     ``pearson_r``, ``ssim``, ``rms_rad`` and ``pixels``; empty where one of the files is missing or
     nothing was stitched.
     """
-    from charon.adapters.storage.nexus_reader import read_image
-    from charon.adapters.storage.picture import write_comparison_png
-    from charon.science.quality import compare_to_sample, sample_phase
-    from charon.science.simulation import Sample
-
     if not stitched.exists() or not truth.exists():
         return {}
     image = read_image(stitched)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-_AS_IT_IS = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+from charon.adapters.kubernetes import pass_through
+
+_AS_IT_IS: dict[str, Any] = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
 
 @click.command(context_settings=_AS_IT_IS)
@@ -14,6 +18,4 @@ def kubectl(arguments: tuple[str, ...]) -> int:
 
     The kubeconfig is that of $KUBECONFIG, else ~/.kube/config, else K3s's own. The exit status is kubectl's.
     """
-    from charon.adapters.kubernetes import pass_through
-
     return pass_through(arguments)

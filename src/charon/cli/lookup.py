@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from charon.adapters.kubernetes import cluster_configured
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def is_local(pipeline: str | None, said: bool | None) -> bool:
         What the user said: here, on a cluster, or nothing. Then what runs here goes before what runs on a
         cluster, and where no cluster is known it is here.
     """
-    from charon.adapters.kubernetes import cluster_configured
-    from charon.engines.embedded import find_runs
+    from charon.engines.embedded import find_runs  # noqa: PLC0415 - imports NATS
 
     if said is not None:
         return said
@@ -39,7 +39,7 @@ def pipeline_on_cluster(kubectl: Kubectl, pipeline: str | None, namespace: str |
     UsageError
         If none is named and there is none, or several.
     """
-    from charon.engines.cluster import ClusterPipeline, list_pipelines
+    from charon.engines.cluster import ClusterPipeline, list_pipelines  # noqa: PLC0415 - imports NATS
 
     where = namespace or kubectl.namespace()
     if pipeline is None:

@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charon import __version__
+from charon.adapters.prometheus.query.formats import is_device, need_parquet, replacing, save
+from charon.adapters.prometheus.query.queries_file import fill_in, read_queries
+from charon.adapters.prometheus.query.times import Span, default_step_ms, parse_step, parse_time, rfc3339
+from charon.cli.run_records import find, records
 from charon.cli.signals import ended_by_signals
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from charon.adapters.prometheus.query.export import Export
-    from charon.adapters.prometheus.query.times import Span
     from charon.cli.run_records import RunRecord
 
 # Of one query; it is asked in parts of 11,000, one after the other.
@@ -63,8 +68,6 @@ def metrics(
     list_runs: bool,
 ) -> int:
     """Ask a Prometheus queries over a span of time and save the answers."""
-    from charon.errors import UsageError
-
     # With --verbose, the requests are worth a line each, and not each step of each.
     logging.getLogger("httpcore").setLevel(logging.INFO)
     if list_runs:
@@ -90,10 +93,6 @@ def metrics(
 
 
 def _span(start: str | None, end: str | None, step: str | None, run_name: str | None) -> tuple[RunRecord | None, Span]:
-    from charon.adapters.prometheus.query.times import Span, default_step_ms, parse_step, parse_time, rfc3339
-    from charon.cli.run_records import find
-    from charon.errors import UsageError
-
     # Whole seconds read better, and nothing is scraped more finely.
     now_ms = time.time_ns() // 1_000_000_000 * 1000
     record = None if run_name is None else find(run_name)
@@ -117,9 +116,6 @@ def _span(start: str | None, end: str | None, step: str | None, run_name: str | 
 
 
 def _asked(queries: tuple[str, ...], queries_file: Path | None, known: dict[str, str]) -> list[str]:
-    from charon.adapters.prometheus.query.queries_file import fill_in, read_queries
-    from charon.errors import UsageError
-
     asked = [query.strip() for query in queries]
     if not all(asked):
         raise UsageError("a query is empty: give PromQL after --query")
@@ -133,9 +129,6 @@ def _asked(queries: tuple[str, ...], queries_file: Path | None, known: dict[str,
 
 
 def _kind(kind: str | None, output: Path | None) -> str:
-    from charon.adapters.prometheus.query.formats import need_parquet
-    from charon.errors import UsageError
-
     suffix = output.suffix.removeprefix(".").lower() if output is not None else ""
     kind = kind or (suffix if suffix in _FORMATS else "json")
     if kind == "parquet":
@@ -147,8 +140,7 @@ def _kind(kind: str | None, output: Path | None) -> str:
 
 def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, output: Path | None, kind: str) -> int:
     """Ask, write what was found, say what was not; return the exit status."""
-    from charon.adapters.prometheus.query.export import Export
-    from charon.adapters.prometheus.query.formats import is_device, replacing, save
+    from charon.adapters.prometheus.query.export import Export  # noqa: PLC0415 - imports HTTPX
 
     about: dict[str, Any] = {"run": None if record is None else record.to_json()}
     if output is None:
@@ -171,8 +163,6 @@ def _save(url: str, queries: list[str], span: Span, record: RunRecord | None, ou
 @contextmanager
 def _to_stdout() -> Generator[None]:
     """End quietly where the reader of a pipe has had enough; name what else is wrong with stdout."""
-    from charon.errors import UnavailableError
-
     try:
         yield
     except BrokenPipeError:
@@ -184,7 +174,7 @@ def _to_stdout() -> Generator[None]:
 
 
 async def _version(url: str) -> str:
-    from charon.adapters.prometheus.query.client import Prometheus
+    from charon.adapters.prometheus.query.client import Prometheus  # noqa: PLC0415 - imports HTTPX
 
     async with Prometheus(url) as prometheus:
         return await prometheus.version()
@@ -192,9 +182,7 @@ async def _version(url: str) -> str:
 
 async def _collect(url: str, export: Export) -> dict[str, Any]:
     """Ask everything; return what is known of the server and of this program."""
-    from charon import __version__
-    from charon.adapters.prometheus.query.client import Prometheus
-    from charon.errors import UnavailableError
+    from charon.adapters.prometheus.query.client import Prometheus  # noqa: PLC0415 - imports HTTPX
 
     async with Prometheus(url) as prometheus:
         version = await prometheus.version()
@@ -213,8 +201,8 @@ def _progress(requests: int) -> Generator[Callable[[], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.progress import Progress  # noqa: PLC0415 - slow to import
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("asking", total=requests)
@@ -257,7 +245,7 @@ def _tell_empty(queries: list[str]) -> None:
 
 
 async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:
-    from charon.adapters.prometheus.query.client import Prometheus
+    from charon.adapters.prometheus.query.client import Prometheus  # noqa: PLC0415 - imports HTTPX
 
     async with Prometheus(url) as prometheus:
         await prometheus.version()
@@ -267,8 +255,8 @@ async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:
         found = [(name, *described.get(name, ("", ""))) for name in names]
         click.echo(json.dumps([dict(zip(("name", "type", "help"), entry, strict=True)) for entry in found]))
     elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
+        from rich.console import Console  # noqa: PLC0415 - slow to import
+        from rich.table import Table  # noqa: PLC0415 - slow to import
 
         table = Table("metric", "type", "help", box=None)
         for name in names:
@@ -281,8 +269,6 @@ async def _list_metrics(url: str, span: Span, *, as_json: bool) -> int:
 
 
 def _list_runs(*, as_json: bool) -> None:
-    from charon.cli.run_records import records
-
     found = records()
     if as_json:
         click.echo(json.dumps([record.to_json() for record in found]))
@@ -295,8 +281,7 @@ def _list_runs(*, as_json: bool) -> None:
 
 def _was_cut_off(record: RunRecord) -> bool:
     """Return whether a run on this machine was killed, so that nobody wrote down its end."""
-    from charon.cli.run_records import records
-    from charon.engines.embedded import find_runs
+    from charon.engines.embedded import find_runs  # noqa: PLC0415 - imports NATS
 
     if record.engine != "embedded" or record.ended_ns is not None:
         return False

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from charon.errors import UsageError
+
 _FORMS = ("ptychonn2", "ptychonn2-norm")
 
 
@@ -17,7 +19,7 @@ def model() -> None:
 @model.command("list")
 def list_bundles() -> None:
     """List the bundles that come with Charon."""
-    from charon.adapters.inference.bundle import load_bundle, shipped_bundles
+    from charon.adapters.inference.bundle import load_bundle, shipped_bundles  # noqa: PLC0415 - imports pydantic
 
     for name in shipped_bundles():
         card = load_bundle(name).card
@@ -33,7 +35,7 @@ def list_bundles() -> None:
 @click.argument("bundle")
 def show(bundle: str) -> None:
     """Show a bundle's card: a name from the list, or a folder."""
-    from charon.cli.assembly import load
+    from charon.cli.assembly import load  # noqa: PLC0415 - imports NumPy
 
     click.echo(load(bundle).card.to_json(), nl=False)
 
@@ -62,9 +64,8 @@ def import_(
     version: str,
 ) -> None:
     """Turn published PyTorch WEIGHTS (.pth) into a bundle in FOLDER; PyTorch is not needed."""
-    from charon.adapters.inference.bundle import BundleError
-    from charon.adapters.models import ImportOptions, import_weights
-    from charon.errors import UsageError
+    from charon.adapters.inference.bundle import BundleError  # noqa: PLC0415 - imports pydantic
+    from charon.adapters.models import ImportOptions, import_weights  # noqa: PLC0415 - imports ONNX
 
     options = ImportOptions(
         form="ptychonn2-norm" if form == "ptychonn2-norm" else "ptychonn2",
@@ -89,8 +90,6 @@ def read_shape(text: str) -> tuple[int, int]:
     UsageError
         If it is not written so.
     """
-    from charon.errors import UsageError
-
     try:
         rows, columns = (int(n) for n in text.lower().split("x"))
     except ValueError as error:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from charon.adapters.ansible import (
+    Playbook,
+    find_tool,
+    install_missing,
+    missing_collections,
+    needs_sudo_password,
+    wants_become,
+)
 from charon.cli.signals import ended_by_signals
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from charon.adapters.ansible import Playbook, Summary
+    from charon.adapters.ansible import Summary
 
 # With these Ansible only shows something, and changes nothing on any host.
 _ONLY_SHOWS = {"--syntax-check", "--list-tasks", "--list-tags", "--list-hosts", "--version", "-h", "--help"}
@@ -61,8 +73,6 @@ def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
     remote host is the one in USER@HOST, else ANSIBLE_USER, else SSH's own. The collections that requirements.yml
     beside the playbook names are installed when they are missing.
     """
-    from charon.adapters.ansible import Playbook, find_tool, wants_become
-
     _refuse_passwords(arguments)
     become = wants_become(playbook) or bool({"-b", "--become"} & set(arguments))
     find_tool("ansible-playbook")
@@ -79,8 +89,6 @@ def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
 
 
 def _refuse_passwords(arguments: Sequence[str]) -> None:
-    from charon.errors import UsageError
-
     if any(_PASSWORD_ON_LINE.search(argument) for argument in arguments):
         raise UsageError(
             "a password on a command line can be read by everybody on this machine: "
@@ -97,8 +105,6 @@ def _split(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def _target(host: str | None, rest: Sequence[str]) -> tuple[list[str], bool]:
     """Return Ansible's arguments for a host, and whether it is this machine."""
-    from charon.errors import UsageError
-
     if any(_INVENTORY.match(argument) for argument in rest):
         return (["--limit", host] if host else []), False
     user, _, name = (host or "localhost").rpartition("@")
@@ -121,10 +127,6 @@ def _target(host: str | None, rest: Sequence[str]) -> tuple[list[str], bool]:
 
 def _ask_user(host: str) -> str:
     """Return the user for a host: asked for where somebody is there to answer and SSH's settings name none."""
-    import getpass
-    import shutil
-    import subprocess
-
     ssh = shutil.which("ssh")
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or ssh is None:
         return ""
@@ -137,8 +139,6 @@ def _ask_user(host: str) -> str:
 
 
 def _install_collections(playbook: Path, run: Playbook) -> None:
-    from charon.adapters.ansible import install_missing, missing_collections
-
     requirements = playbook.parent / "requirements.yml"
     if not requirements.is_file():
         return
@@ -150,9 +150,6 @@ def _install_collections(playbook: Path, run: Playbook) -> None:
 
 def _password(run: Playbook, *, local: bool) -> str | None:
     """Return sudo's password where it is needed: from the environment, else asked for."""
-    from charon.adapters.ansible import needs_sudo_password
-    from charon.errors import UsageError
-
     if {"-K", "--ask-become-pass"} & set(run.arguments) or any("-password-file" in part for part in run.arguments):
         return None
     given = os.environ.get("ANSIBLE_BECOME_PASS")
@@ -178,7 +175,7 @@ def _connection(arguments: Sequence[str]) -> list[str]:
 
 
 def _show(run: Playbook, password: str | None) -> Summary:
-    from charon.cli.provision_view import LiveView, PlainView
+    from charon.cli.provision_view import LiveView, PlainView  # noqa: PLC0415 - imports rich
 
     with LiveView() if sys.stderr.isatty() else PlainView() as view:
         return run.run(view.show, password)
@@ -186,7 +183,7 @@ def _show(run: Playbook, password: str | None) -> Summary:
 
 def _say(summary: Summary, *, as_json: bool) -> None:
     """Write what was done."""
-    from charon.cli.provision_view import summary_lines
+    from charon.cli.provision_view import summary_lines  # noqa: PLC0415 - imports rich
 
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import click
+from rich.console import Console
+from rich.text import Text
 
 from charon.adapters.ansible import Note, Task, TaskResult
 
@@ -39,8 +41,6 @@ class LiveView:
     """What is done scrolls by; what is being done stands in the last line."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
         self._console = Console(stderr=True, highlight=False)
         self._status = self._console.status("starting Ansible")
 
@@ -53,8 +53,6 @@ class LiveView:
 
     def show(self, event: Task | TaskResult | Note) -> None:
         """Show an event."""
-        from rich.text import Text
-
         if isinstance(event, Task):
             again = f" (attempt {event.attempt})" if event.attempt else ""
             self._status.update(Text(event.name + again))

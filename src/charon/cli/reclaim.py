@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.adapters.kubernetes import Kubectl
 from charon.cli.signals import ended_by_signals
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from charon.engines.cluster import Volume
@@ -21,9 +23,7 @@ def reclaim(storage_class: str, dry_run: bool) -> int:
 
     Needed after the inter-step buffer was deleted. What lies in their folders stays there.
     """
-    from charon.adapters.kubernetes import Kubectl
-    from charon.engines.cluster import list_volumes, reclaim_volumes, released_volumes
-    from charon.errors import UsageError
+    from charon.engines.cluster import list_volumes, reclaim_volumes, released_volumes  # noqa: PLC0415 - imports NATS
 
     kubectl = Kubectl()
     before = list_volumes(kubectl, storage_class)

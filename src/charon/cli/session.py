@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.live import Live
 
 from charon import __version__
 from charon.cli.view import Rates, account_line, clock, latency_line, live_view, plain_lines
@@ -144,8 +146,6 @@ class Session:
         if self._quiet or not sys.stderr.isatty():
             await self._follow(self._print_plainly)
             return
-        from rich.console import Console
-        from rich.live import Live
 
         with Live(console=Console(stderr=True), refresh_per_second=8, transient=False) as live:
             await self._follow(lambda snapshot, rates: live.update(self._table(snapshot, rates)))

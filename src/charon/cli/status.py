@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.adapters.kubernetes import Kubectl
+from charon.cli.lookup import is_local, pipeline_on_cluster
 from charon.cli.signals import ended_by_signals
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from charon.engines.embedded import RunInfo, Snapshot
@@ -22,14 +25,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(pipeline: str | None, namespace: str | None, local: bool | None, as_json: bool) -> int:
     """Show the state of a pipeline: vertices, pods or buffers, and the account of frames."""
-    from charon.cli.lookup import is_local
-
     here = is_local(pipeline, local) if namespace is None else bool(local)
     return _status_here(pipeline, as_json) if here else _status_on_cluster(pipeline, namespace, as_json)
 
 
 def _status_here(pipeline: str | None, as_json: bool) -> int:
-    from charon.engines.embedded import find_run
+    from charon.engines.embedded import find_run  # noqa: PLC0415 - imports NATS
 
     info = find_run(pipeline)
     before, now = asyncio.run(_look_twice(info, apart_s=0.0 if as_json else 0.6))
@@ -42,11 +43,8 @@ def _status_here(pipeline: str | None, as_json: bool) -> int:
 
 @ended_by_signals()
 def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: bool) -> int:
-    from charon.adapters.kubernetes import Kubectl
-    from charon.cli.cluster_view import cluster_lines
-    from charon.cli.lookup import pipeline_on_cluster
-    from charon.engines.cluster import read_account
-    from charon.errors import UnavailableError
+    from charon.cli.cluster_view import cluster_lines  # noqa: PLC0415 - imports rich
+    from charon.engines.cluster import read_account  # noqa: PLC0415 - imports NATS
 
     kubectl = Kubectl()
     view = pipeline_on_cluster(kubectl, pipeline, namespace).observe()
@@ -66,8 +64,8 @@ def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: boo
 
 async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot]:
     """Take two snapshots a moment apart: rates need both."""
-    from charon.adapters.nats import NatsConnection
-    from charon.engines.embedded import take_snapshot
+    from charon.adapters.nats import NatsConnection  # noqa: PLC0415 - imports NATS
+    from charon.engines.embedded import take_snapshot  # noqa: PLC0415 - imports NATS
 
     bus = await NatsConnection.connect(info.address, "status", patient=False)
     try:
@@ -82,7 +80,7 @@ async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot
 
 
 def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
-    from charon.cli.view import Rates, live_view, plain_lines
+    from charon.cli.view import Rates, live_view, plain_lines  # noqa: PLC0415 - imports rich
 
     rates = Rates()
     rates.update(before)
@@ -90,7 +88,7 @@ def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
     order = sorted(now.by_vertex(), key=lambda name: _place(now, name))
     title = f"{info.pipeline}  {info.run}  results in {info.output}"
     if sys.stdout.isatty():
-        from rich.console import Console
+        from rich.console import Console  # noqa: PLC0415 - slow to import
 
         Console().print(live_view(title, now, current, order))
     else:

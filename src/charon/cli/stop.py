@@ -8,8 +8,12 @@ import time
 
 import click
 
+from charon.adapters.kubernetes import Kubectl
+from charon.cli import run_records
+from charon.cli.lookup import is_local, pipeline_on_cluster
 from charon.cli.parameters import Seconds
 from charon.cli.signals import ended_by_signals
+from charon.errors import UnavailableError, UsageError
 
 
 @click.command()
@@ -24,8 +28,6 @@ def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeou
     PIPELINE may be left out where there is only one. On a cluster it is paused first, which drains it, and deleted
     when it is empty.
     """
-    from charon.cli.lookup import is_local
-
     here = is_local(pipeline, local) if namespace is None else bool(local)
     if here:
         return _stop_here(pipeline, timeout, namespace=namespace, no_drain=no_drain)
@@ -33,8 +35,7 @@ def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeou
 
 
 def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, no_drain: bool) -> int:
-    from charon.engines.embedded import find_run
-    from charon.errors import UsageError
+    from charon.engines.embedded import find_run  # noqa: PLC0415 - imports NATS
 
     if namespace is not None:
         raise UsageError(f"a pipeline that runs here has no namespace; leave out {namespace!r}")
@@ -54,14 +55,10 @@ def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, n
 
 @ended_by_signals()
 def _stop_on_cluster(pipeline: str | None, namespace: str | None, timeout: float, *, no_drain: bool) -> int:
-    import asyncio
+    import asyncio  # noqa: PLC0415 - slow to import
 
-    from charon.adapters.kubernetes import Kubectl
-    from charon.cli import run_records
-    from charon.cli.lookup import pipeline_on_cluster
-    from charon.cli.view import account_line, latency_line
-    from charon.engines.cluster import read_account
-    from charon.errors import UnavailableError
+    from charon.cli.view import account_line, latency_line  # noqa: PLC0415 - imports rich
+    from charon.engines.cluster import read_account  # noqa: PLC0415 - imports NATS
 
     kubectl = Kubectl()
     found = pipeline_on_cluster(kubectl, pipeline, namespace)

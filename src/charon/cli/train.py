@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from charon.errors import UsageError
+
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
@@ -47,11 +49,9 @@ def train(
     free_offset: bool,
 ) -> None:
     """Train a network on simulated pairs and write its bundle to FOLDER; needs PyTorch: pip install torch."""
-    from charon.errors import UsageError
-
     try:
-        from charon.adapters.training import FORMS, TrainOptions
-        from charon.adapters.training import train as run_training
+        from charon.adapters.training import FORMS, TrainOptions  # noqa: PLC0415 - imports PyTorch
+        from charon.adapters.training import train as run_training  # noqa: PLC0415 - imports PyTorch
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
