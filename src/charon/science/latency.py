@@ -1,4 +1,4 @@
-"""Latency: a histogram that stays small over any number of frames, and knows clocks that disagree."""
+"""Latency: quantiles and a histogram of constant size, with disagreeing clocks counted apart."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import Any
 
 import numpy as np
 
-_SHORTEST_NS = 1_000
-_STEP = math.log(1.01)
+_MIN_NS = 1_000
+_LOG_STEP = math.log(1.01)
 BOUNDS_MS = (
     *(m * 10**k for k in range(4) for m in (1, 1.5, 2, 3, 5, 7)),
     *(10_000, 30_000, 60_000, 300_000),
 )
-"""Upper bounds in ms of the buckets that are told to others: the same for all replicas, so that they add up."""
+"""Upper bounds in ms of the published buckets: equal for all replicas, so that counts can be added."""
 _BOUNDS_NS = [round(bound * 1_000_000) for bound in BOUNDS_MS]
 
 
 class LatencyRecorder:
-    """Durations in bins of 1 %, from 1 µs to a bound.
+    """Distribution of durations, in bins of 1 % from 1 µs to a maximum.
 
-    A duration that is negative or beyond the bound says that the two clocks disagree, not how long
-    anything took: such are counted by themselves and in no other figure.
+    A duration that is negative or above the maximum means that the two clocks disagree. It is counted in
+    `clock_disagrees` and in no other figure.
 
     Parameters
     ----------
-    bound_ns
-        Longest duration in ns that is taken for one.
+    max_valid_ns
+        Longest valid duration in ns.
     """
 
-    def __init__(self, bound_ns: int = 3_600_000_000_000) -> None:
-        self.bound_ns = bound_ns
+    def __init__(self, max_valid_ns: int = 3_600_000_000_000) -> None:
+        self.max_valid_ns = max_valid_ns
         self.count = 0
         self.clock_disagrees = 0
         self.max_ns = 0
         self._sum_ns = 0
         self._buckets = [0] * (len(BOUNDS_MS) + 1)
-        self._bins = np.zeros(1 + math.ceil(math.log(bound_ns / _SHORTEST_NS) / _STEP), np.int64)
+        self._bins = np.zeros(1 + math.ceil(math.log(max_valid_ns / _MIN_NS) / _LOG_STEP), np.int64)
 
     def add(self, duration_ns: int) -> None:
         """Count one duration in ns."""
-        if not 0 <= duration_ns <= self.bound_ns:
+        if not 0 <= duration_ns <= self.max_valid_ns:
             self.clock_disagrees += 1
             return
-        k = round(math.log(duration_ns / _SHORTEST_NS) / _STEP) if duration_ns > _SHORTEST_NS else 0
+        k = round(math.log(duration_ns / _MIN_NS) / _LOG_STEP) if duration_ns > _MIN_NS else 0
         self._bins[min(k, len(self._bins) - 1)] += 1
         self._buckets[bisect_left(_BOUNDS_NS, duration_ns)] += 1
         self.count += 1
@@ -53,14 +53,14 @@ class LatencyRecorder:
         self.max_ns = max(self.max_ns, duration_ns)
 
     def quantile_ns(self, q: float) -> int | None:
-        """Return the duration in ns, within 0.5 %, that a share `q` does not exceed; None while there is none."""
+        """Return the quantile `q` of the durations in ns, within 0.5 %; None if there are no durations."""
         if not self.count:
             return None
         k = int(np.searchsorted(np.cumsum(self._bins), max(1, math.ceil(q * self.count))))
-        return min(round(_SHORTEST_NS * math.exp(k * _STEP)), self.max_ns)
+        return min(round(_MIN_NS * math.exp(k * _LOG_STEP)), self.max_ns)
 
     def histogram(self) -> dict[str, Any]:
-        """Return how many durations are within each of `BOUNDS_MS`, how many there are, and their sum in s."""
+        """Return the number of durations up to each of `BOUNDS_MS`, their total number, and their sum in s."""
         return {
             "bounds_ms": list(BOUNDS_MS),
             "cumulative": list(accumulate(self._buckets[:-1])),
@@ -70,7 +70,7 @@ class LatencyRecorder:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures in ms, and what the histogram holds of them."""
+        """Return number, quantiles, maximum and mean of the durations, in ms."""
         return {
             "count": self.count,
             "clock_disagrees": self.clock_disagrees,

@@ -1,4 +1,4 @@
-"""From a detector image to the network's input geometry: crop and mean-binning, exact and vectorised."""
+"""Crop and bin detector images to the input of the network."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from charon.errors import BadFrameError, Reason
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# A block's sum of these is exact in int32 up to 32,767 pixels of the largest value, more than any binning asks for.
+# The sum of a block of these types is exact in int32 for up to 32,767 pixels of the largest value.
 _SMALL_INTEGERS = frozenset({"int8", "uint8", "int16", "uint16"})
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How a detector image becomes the network's input.
+    """Crop and binning that turn a detector image into the input of the network.
 
     Parameters
     ----------
     detector_shape
-        (rows, columns) that the detector sends.
+        (rows, columns) of the detector image.
     crop
-        (first row, first column, rows, columns) of it that are used.
+        (first row, first column, rows, columns) of the part that is used.
     binning
-        Blocks of binning x binning pixels become their mean.
+        Side in pixels of the blocks that are averaged.
 
     Raises
     ------
     ValueError
-        If the crop leaves the detector or does not divide by the binning.
+        If the crop exceeds the detector or is not divisible by the binning.
     """
 
     detector_shape: tuple[int, int]
@@ -43,9 +43,9 @@ class Geometry:
         row, column, height, width = self.crop
         rows, columns = self.detector_shape
         if min(row, column) < 0 or min(height, width) < 1 or row + height > rows or column + width > columns:
-            raise ValueError(f"the crop {self.crop} leaves a detector of {self.detector_shape} pixels")
+            raise ValueError(f"crop {self.crop} exceeds the detector of {self.detector_shape} pixels")
         if self.binning < 1 or height % self.binning or width % self.binning:
-            raise ValueError(f"a crop of {height}x{width} pixels does not divide by a binning of {self.binning}")
+            raise ValueError(f"a crop of {height}x{width} pixels is not divisible by a binning of {self.binning}")
 
     @property
     def output_shape(self) -> tuple[int, int]:
@@ -62,22 +62,22 @@ class Geometry:
 
         Returns
         -------
-        (rows, columns) float32 means where pixels are binned (float64 for 64-bit images); with a binning
-        of 1 a view in the image's own type.
+        (rows, columns) float32 means (float64 for 64-bit floats); with a binning of 1, a view with the type of the
+        image.
 
         Raises
         ------
         BadFrameError
-            If the image has another shape than the detector or is no number.
+            If the image has the wrong shape or type.
         """
         if image.shape != self.detector_shape:
             rows, columns = self.detector_shape
             raise BadFrameError(
                 Reason.SHAPE,
-                f"an image of {image.shape[0]}x{image.shape[1]} pixels came where {rows}x{columns} are expected",
+                f"image of {image.shape[0]}x{image.shape[1]} pixels, expected {rows}x{columns}",
             )
         if image.dtype.kind not in "iuf":
-            raise BadFrameError(Reason.DTYPE, f"images of type {image.dtype} hold no counts")
+            raise BadFrameError(Reason.DTYPE, f"images of type {image.dtype} cannot be counts")
         row, column, height, width = self.crop
         cropped = image[row : row + height, column : column + width]
         return cropped if self.binning == 1 else bin_mean(cropped, self.binning)
@@ -89,14 +89,14 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
     Parameters
     ----------
     image
-        (rows, columns) integers or floats; both divide by `binning`.
+        (rows, columns) integers or floats; both lengths are divisible by `binning`.
     binning
         Side of a block in pixels.
 
     Returns
     -------
-    (rows / binning, columns / binning) float32; float64 for images of 64-bit floats or integers of 32 bits and more
-    whose sums float32 would round on the way. The sums of integers of up to 16 bits are exact.
+    (rows / binning, columns / binning) float64 for 64-bit floats, float32 otherwise. The sums of integers of up to 16
+    bits are exact; wider integers are summed in float64.
     """
     rows, columns = image.shape
     if image.dtype.name in _SMALL_INTEGERS:
@@ -105,37 +105,37 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
         total = np.float32
     else:
         total = np.float64
-    # Rows first: contiguous additions, which is where the time goes; the strided ones see a quarter of the data.
-    tall = image.reshape(rows // binning, binning, columns)
+    # Rows first: most additions are then contiguous, and the strided ones process a fraction of the data.
+    row_blocks = image.reshape(rows // binning, binning, columns)
     if image.dtype.name in {"int16", "uint16"} and _fits(image, 32_767 // binning):
-        return _bin_small(tall, columns, binning)
-    partial = tall[:, 0].astype(total)
+        return _bin_small_counts(row_blocks, columns, binning)
+    partial = row_blocks[:, 0].astype(total)
     for k in range(1, binning):
-        partial += tall[:, k]
+        partial += row_blocks[:, k]
     block = partial[:, 0::binning].copy()
     for k in range(1, binning):
         block += partial[:, k::binning]
     result = np.float64 if image.dtype == np.float64 else np.float32
-    # The mean is taken in double: a sum above 2**24 is not a float32.
+    # Scale in double precision: float32 cannot represent sums above 2**24.
     scale = 1.0 / (binning * binning)
     if total is np.float32:
         return block * np.float32(scale)
     return (block * scale).astype(result)
 
 
-def _bin_small(tall: NDArray[Any], columns: int, binning: int) -> NDArray[np.float32]:
-    """Return the means where a block's column fits into 16 bits and its sum, below 2**24, into a float32.
+def _bin_small_counts(row_blocks: NDArray[Any], columns: int, binning: int) -> NDArray[np.float32]:
+    """Return the means of blocks whose column sums fit into 16 bits and whose sums, below 2**24, fit into a float32.
 
-    Counts are so small nearly always. Sums of 16 bits need no widening, and a product with ones adds neighbours
-    several times quicker than strided sums do.
+    Counts are nearly always that small. Sums of 16 bits need no wider type, and a product with ones adds neighbours
+    several times faster than strided sums.
     """
-    partial = tall[:, 0].copy()
+    partial = row_blocks[:, 0].copy()
     for k in range(1, binning):
-        partial += tall[:, k]
+        partial += row_blocks[:, k]
     sums = partial.astype(np.float32).reshape(-1, binning) @ np.ones(binning, np.float32)
-    return (sums.reshape(len(tall), columns // binning) * (1.0 / (binning * binning))).astype(np.float32)
+    return (sums.reshape(len(row_blocks), columns // binning) * (1.0 / (binning * binning))).astype(np.float32)
 
 
 def _fits(image: NDArray[Any], bound: int) -> bool:
-    """Return whether every count lies in 0 to `bound`: negative ones are large without their sign."""
+    """Return whether every count is in 0 to `bound`; as unsigned integers, negative counts are above."""
     return int(image.view(np.uint16).max()) <= bound

@@ -1,4 +1,4 @@
-"""Where a patch falls on a canvas, and what it is worth there."""
+"""Resample a patch to the pixels of a canvas and weight it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,26 @@ if TYPE_CHECKING:
     """Real and imaginary part of a patch, (2, row, column)."""
 
 
-class PlacementError(ValueError):
-    """A patch cannot be put on the canvas; the text names it and says why."""
+class StitchError(ValueError):
+    """A patch cannot be added to the canvas; the message names the patch and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Where a patch falls along one axis: `count` canvas pixels from `first` on.
+    """Range of canvas pixels that a patch covers along one axis.
 
-    They are read from the patch at `source`, with `weight`, which is shared out between the patch's
-    pixels before and after that place.
+    Parameters
+    ----------
+    first, count
+        First canvas pixel and number of canvas pixels.
+    source
+        Coordinates of these pixels in the patch, in patch pixels.
+    size
+        Number of pixels of the patch.
+    weight
+        Weight at each canvas pixel.
+    before, after
+        Share of the weight that linear interpolation gives to the patch pixels before and after `source`.
     """
 
     first: int
@@ -38,12 +48,18 @@ class Axis:
 
 
 def complex_planes(phase: NDArray[np.floating], amplitude: NDArray[np.floating] | None, name: str) -> Planes:
-    """Return ``a cos(phi)`` and ``a sin(phi)``, (2, row, column): 14 times faster than ``exp(1j * phi)``."""
+    """Return ``a cos(phi)`` and ``a sin(phi)``, (2, row, column): 14 times faster than ``exp(1j * phi)``.
+
+    Raises
+    ------
+    StitchError
+        If a value is not finite.
+    """
     total = np.add.reduce(phase, axis=None, dtype=np.float32)
     if amplitude is not None:
         total = total + np.add.reduce(amplitude, axis=None, dtype=np.float32)
     if not np.isfinite(total):
-        raise PlacementError(f"patch {name}: it holds values that are not finite")
+        raise StitchError(f"patch {name}: phase or amplitude has values that are not finite")
     planes = np.empty((2, *phase.shape), np.float32)
     np.cos(phase, out=planes[0], casting="same_kind")
     np.sin(phase, out=planes[1], casting="same_kind")
@@ -53,35 +69,47 @@ def complex_planes(phase: NDArray[np.floating], amplitude: NDArray[np.floating] 
 
 
 def patch_axis(centre: float, size: int, scale: float, radius: float) -> Axis:
-    """Return the canvas pixels that lie within a patch; `centre` in canvas pixels, `size` and `radius` in its own."""
+    """Return the canvas pixels within a patch along one axis.
+
+    Parameters
+    ----------
+    centre
+        Centre of the patch in canvas pixels.
+    size
+        Number of pixels of the patch.
+    scale
+        Canvas pixel divided by patch pixel.
+    radius
+        Standard deviation of the Gaussian part of the weight in patch pixels; infinite for none.
+    """
     first = math.ceil(centre - size / 2 / scale)
     start = (first - centre) * scale + size / 2
-    # At the canvas's own scale the last pixel only ever lends to the one before it.
+    # If the pixels have the same size, the last patch pixel only contributes to the canvas pixel before it.
     count = size - 1 if scale == 1.0 else max(math.floor((size - 1 - start) / scale) + 1, 1)
-    source = start + scale * _counting(count)
+    source = start + scale * _arange(count)
     weight = np.sin((source + 0.5) * (math.pi / size)) ** 2
     if radius != math.inf:
         weight *= np.exp(-0.5 * ((source + 0.5 - size / 2) / radius) ** 2)
-    part = source - np.floor(source) if scale != 1.0 else start
-    before, after = ((1.0 - part) * weight).astype(np.float32), (part * weight).astype(np.float32)
+    fraction = source - np.floor(source) if scale != 1.0 else start
+    before, after = ((1.0 - fraction) * weight).astype(np.float32), (fraction * weight).astype(np.float32)
     return Axis(first, source, count, size, weight.astype(np.float32), before, after)
 
 
 @lru_cache(maxsize=8)
 def profile_weight(profile: tuple[float, ...], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return what each pixel of a patch is worth, (row, column), from its worth by distance from the centre."""
+    """Return the weight of each pixel of a patch, (row, column), from the weight by distance from the centre."""
     rows, columns = shape
     radius = np.hypot(np.arange(rows)[:, None] - rows / 2, np.arange(columns)[None, :] - columns / 2)
     return np.interp(radius, np.arange(len(profile)), profile, right=0.0).astype(np.float32)
 
 
 @lru_cache(maxsize=64)
-def _counting(count: int) -> NDArray[np.float64]:
+def _arange(count: int) -> NDArray[np.float64]:
     return np.arange(count, dtype=np.float64)
 
 
-def interpolated(planes: Planes, rows: Axis, columns: Axis, scale: float) -> Planes:
-    """Return the planes, weighted, at the canvas's pixels: one axis after the other."""
+def interpolate(planes: Planes, rows: Axis, columns: Axis, scale: float) -> Planes:
+    """Return the weighted planes at the pixels of the canvas, interpolated along one axis after the other."""
     upper, lower = _neighbours(planes, rows, scale, 1)
     part: Planes = np.multiply(upper, rows.before[:, None])
     part += np.multiply(lower, rows.after[:, None])
@@ -92,9 +120,9 @@ def interpolated(planes: Planes, rows: Axis, columns: Axis, scale: float) -> Pla
 
 
 def _neighbours(planes: Planes, axis: Axis, scale: float, dim: int) -> tuple[Planes, Planes]:
-    """Return the samples on either side of each place that is read; slices where the scale is the canvas's own."""
+    """Return the patch pixels before and after each canvas pixel, as views if the pixels have the same size."""
     if scale == 1.0:
         before = (slice(None),) * dim
         return planes[(*before, slice(0, axis.count))], planes[(*before, slice(1, axis.count + 1))]
     index = np.floor(axis.source).astype(np.intp)
-    return planes.take(index, axis=dim), planes.take(np.minimum(index + 1, axis.size - 1), axis=dim)
+    return np.take(planes, index, dim), np.take(planes, np.minimum(index + 1, axis.size - 1), dim)

@@ -1,4 +1,4 @@
-"""Stitching: patches at their scan positions, averaged on one canvas that grows."""
+"""Stitching: average patches at their scan positions on a canvas that grows."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charon.science.placement import Axis, PlacementError, complex_planes, interpolated, patch_axis, profile_weight
+from charon.science.resample import Axis, StitchError, complex_planes, interpolate, patch_axis, profile_weight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charon.frames import Position
 
-__all__ = ["Canvas", "PlacementError", "StitchedImage"]
+__all__ = ["Canvas", "StitchError", "StitchedImage"]
 
 _BLOCK = 256
-_LEAST_WEIGHT = 0.05
+_MIN_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class StitchedImage:
-    """The image as far as it is known.
+    """Stitched image of the patches so far.
 
     Parameters
     ----------
     phase
-        Phase in rad, float32, (row, column); NaN where no patch lies.
+        Phase in rad, float32, (row, column); NaN outside the patches.
     amplitude
-        Amplitude (1 = no absorption), float32, shaped as `phase`; NaN where no patch lies.
+        Amplitude (1 = no absorption), float32, with the shape of `phase`; NaN outside the patches.
     weight
-        Sum of the weights of the patches, float32, shaped as `phase`.
+        Sum of the weights of the patches, float32, with the shape of `phase`.
     transmission
-        ``amplitude * exp(i phase)``, complex64, shaped as `phase`; 0 where no patch lies.
+        ``amplitude * exp(i phase)``, complex64, with the shape of `phase`; 0 outside the patches.
     origin_m
         Position (x, y) in m of the centre of pixel [0, 0].
     pixel_m
-        Size of a pixel in m.
+        Side of a pixel in m.
     """
 
     phase: NDArray[np.float32]
@@ -50,34 +50,30 @@ class StitchedImage:
 
 
 class Canvas:
-    """Sums of patches, from which the image follows at any moment.
+    """Weighted sums of patches, from which the image can be computed at any time.
 
-    Each patch adds ``w a exp(i phi)`` to a complex sum and ``w`` to a sum of weights, so that a phase
-    which wraps is averaged on the circle and no order of arrival is preferred. The weight is a squared
-    sine across the patch, which fades to nothing at its edge, where little light fell on the sample;
-    a Gaussian narrows it further where the probe's radius is known, or its profile where that is.
-    Between pixels a patch is interpolated linearly, as a complex number, and the weight is taken at the
-    exact place.
+    Each patch adds ``w a exp(i phi)`` to a complex sum and ``w`` to a sum of weights, so phases are averaged on the
+    circle and the order of arrival has no effect. The weight is a squared sine across the patch: it falls to 0 at the
+    edge, where little light reached the sample. It is multiplied by a Gaussian if the radius of the probe is known, or
+    by the profile of the probe if that is known. Patches are interpolated linearly as complex numbers; the weight is
+    evaluated at the exact position.
 
-    The grid is anchored at position 0, so the same patches give the same pixels whichever came first.
-    The sums are double precision: a pixel may see very many patches.
+    The grid is anchored at position 0, so the same patches give the same pixels in any order. The sums have double
+    precision, because a pixel may receive many patches.
 
     Parameters
     ----------
     pixel_m
-        Size of the canvas's pixel in m; a patch of another size is resampled to it.
+        Side of a canvas pixel in m; patches with another pixel size are resampled.
     weight_radius_m
         Standard deviation in m of the Gaussian part of the weight; None for the squared sine alone.
     weight_profile
-        What a patch's pixel is worth by its distance from the centre, at 0, 1, 2... of the patch's pixels, 0
-        beyond; times the squared sine, in place of the Gaussian. A defocused zone plate lights a ring, in whose
-        dark middle a network guesses.
+        Weight of a patch pixel at a distance of 0, 1, 2... patch pixels from the centre, 0 beyond. It replaces the
+        Gaussian. A defocused zone plate illuminates a ring, and the network's output in its dark centre is a guess.
     max_pixels
-        Largest area of the canvas in pixels; a position that would need more is refused. A pixel
-        takes 24 bytes.
+        Largest area of the canvas in pixels of 24 bytes; a position that needs more is rejected.
     anchor_m
-        A position (x, y) in m that lies within the image, whether or not a patch does: it decides
-        which of two places far from each other the image is of.
+        A position (x, y) in m that the image must include. It decides which of two distant areas the image shows.
 
     References
     ----------
@@ -93,7 +89,7 @@ class Canvas:
         weight_profile: tuple[float, ...] | None = None,
     ) -> None:
         if not (math.isfinite(pixel_m) and pixel_m > 0.0):
-            raise PlacementError(f"a canvas needs the size of its pixel in m, not {pixel_m}")
+            raise StitchError(f"invalid pixel size of the canvas: {pixel_m} m")
         self.pixel_m = pixel_m
         self.patches = 0
         self._radius_m = None if weight_profile else weight_radius_m
@@ -120,78 +116,79 @@ class Canvas:
         phase
             Phase in rad, (row, column), at least 2x2.
         position_m
-            Centre (x, y) of the patch in m: pixel (r, c) of an (H, W) patch lies at
+            Centre (x, y) of the patch in m: pixel (r, c) of an (H, W) patch is at
             ``y + (r - H/2) pixel_m``, ``x + (c - W/2) pixel_m``.
         amplitude
-            Amplitude, shaped as `phase`; 1 where None.
+            Amplitude, with the shape of `phase`; None for 1.
         pixel_m
-            Size of the patch's pixel in m; the canvas's own where None.
+            Side of a patch pixel in m; None for that of the canvas.
         name
-            What the patch is called in an error.
+            Name of the patch in error messages.
 
         Raises
         ------
-        PlacementError
-            If the position, the phase or the amplitude is not finite, or the position is farther away
-            than the canvas may grow. Nothing has changed then.
+        StitchError
+            If the position, the phase or the amplitude is not finite, or the canvas would exceed its largest area. The
+            canvas is unchanged.
         """
         if not (math.isfinite(position_m[0]) and math.isfinite(position_m[1])):
-            raise PlacementError(f"patch {name}: its position {position_m} m is not finite")
+            raise StitchError(f"patch {name}: position {position_m} m is not finite")
         planes = complex_planes(phase, amplitude, name)
         if self._profile is not None:
-            worth = profile_weight(self._profile, planes.shape[1:])
-            planes = np.concatenate([planes * worth, worth[None]])
+            pixel_weight = profile_weight(self._profile, planes.shape[1:])
+            planes = np.concatenate([planes * pixel_weight, pixel_weight[None]])
         scale = 1.0 if pixel_m is None or math.isclose(pixel_m, self.pixel_m) else self.pixel_m / pixel_m
         radius = math.inf if self._radius_m is None else self._radius_m * scale / self.pixel_m
         rows = patch_axis(position_m[1] / self.pixel_m, phase.shape[0], scale, radius)
         columns = patch_axis(position_m[0] / self.pixel_m, phase.shape[1], scale, radius)
-        self._make_room(rows, columns, position_m, name)
-        placed = interpolated(planes, rows, columns, scale)
+        self._include(rows, columns, position_m, name)
+        weighted = interpolate(planes, rows, columns, scale)
         r, c = rows.first - self._corner[0], columns.first - self._corner[1]
         target = self._sums[:, r : r + rows.count, c : c + columns.count]
-        np.add(target[: len(placed)], placed, out=target[: len(placed)])
+        np.add(target[: len(weighted)], weighted, out=target[: len(weighted)])
         if self._profile is None:
             np.add(target[2], np.multiply.outer(rows.weight, columns.weight), out=target[2])
         self.patches += 1
 
     def snapshot(self) -> Canvas:
-        """Return a copy, in single precision, that another thread may read while this one goes on."""
+        """Return a copy in single precision, for use on another thread."""
         copy = Canvas(self.pixel_m, self._radius_m, self._max_pixels, weight_profile=self._profile)
         copy.patches, copy._box = self.patches, self._box
         if self._box is not None:
             copy._corner = self._box[:2]
-            copy._sums = self._boxed().astype(np.float32)
+            copy._sums = self._sums_in_box().astype(np.float32)
         return copy
 
-    def image(self, least_weight: float = _LEAST_WEIGHT) -> StitchedImage:
+    def image(self, min_weight: float = _MIN_WEIGHT) -> StitchedImage:
         """Return the image of all patches so far.
 
         Parameters
         ----------
-        least_weight
-            A pixel whose sum of weights is less (1 = the middle of one patch) is NaN: at the rim of
-            the image hardly any light fell on the sample, and what a network says of it is a guess.
+        min_weight
+            Pixels with a smaller sum of weights are NaN (1 is the centre of one patch). Hardly any light reached the
+            sample at the edge of the image, and the network's output there is a guess.
         """
-        real, imaginary, weight = self._boxed().astype(np.float32, copy=False)
-        nothing = ~(weight >= least_weight)
-        per_weight = np.divide(1.0, weight, out=np.zeros_like(weight), where=~nothing)
+        real, imaginary, weight = self._sums_in_box().astype(np.float32, copy=False)
+        unknown = ~(weight >= min_weight)
+        per_weight = np.divide(1.0, weight, out=np.zeros_like(weight), where=~unknown)
         transmission = np.empty(weight.shape, np.complex64)
         transmission.real, transmission.imag = real * per_weight, imaginary * per_weight
         phase, amplitude = np.arctan2(imaginary, real), np.hypot(real, imaginary) * per_weight
-        phase[nothing] = amplitude[nothing] = np.nan
+        phase[unknown] = amplitude[unknown] = np.nan
         row, column = (0, 0) if self._box is None else self._box[:2]
         origin_m = (column * self.pixel_m, row * self.pixel_m)
         return StitchedImage(phase, amplitude, weight, transmission, origin_m, self.pixel_m)
 
-    def _boxed(self) -> NDArray[np.floating]:
-        """Return the part of the sums that patches have touched, (sum, row, column), as a view."""
+    def _sums_in_box(self) -> NDArray[np.floating]:
+        """Return a view of the sums within the bounding box of the patches, (sum, row, column)."""
         if self._box is None:
             return self._sums
         top, left, bottom, right = self._box
         r, c = self._corner
         return self._sums[:, top - r : bottom - r, left - c : right - c]
 
-    def _make_room(self, rows: Axis, columns: Axis, position_m: Position, name: str) -> None:
+    def _include(self, rows: Axis, columns: Axis, position_m: Position, name: str) -> None:
+        """Extend the bounding box, and the canvas if needed, to a patch."""
         box = (rows.first, columns.first, rows.first + rows.count, columns.first + columns.count)
         if self._box is not None:
             old = self._box
@@ -200,9 +197,9 @@ class Canvas:
         height = max(box[2], row) - min(box[0], row)
         width = max(box[3], column) - min(box[1], column)
         if height * width > self._max_pixels:
-            raise PlacementError(
-                f"patch {name}: its position ({position_m[0]:g}, {position_m[1]:g}) m is too far from the others: "
-                f"the image would need {width}x{height} pixels, more than {self._max_pixels} in all"
+            raise StitchError(
+                f"patch {name}: position ({position_m[0]:g}, {position_m[1]:g}) m is too far from the other patches: "
+                f"the image would have {width}x{height} pixels, more than the limit of {self._max_pixels}"
             )
         self._box = box
         r, c = self._corner
@@ -212,7 +209,7 @@ class Canvas:
             self._grow(box)
 
     def _grow(self, box: tuple[int, int, int, int]) -> None:
-        """Move the sums to a larger array, by whole blocks so that this is rare."""
+        """Move the sums to an array that is larger by entire blocks, so that this is rare."""
         top, left = (edge // _BLOCK * _BLOCK for edge in box[:2])
         bottom, right = (-(-edge // _BLOCK) * _BLOCK for edge in box[2:])
         if self._sums.size:

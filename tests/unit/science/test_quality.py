@@ -1,4 +1,4 @@
-"""Measures of quality agree with published implementations and ignore a constant offset."""
+"""Quality figures agree with published implementations and ignore a constant offset."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     return truth + 0.3 * truth.std() * rng.normal(size=truth.shape), truth
 
 
-def test_ssim_is_that_of_scikit_image(images: tuple[np.ndarray, np.ndarray]) -> None:
-    metrics = pytest.importorskip("skimage.metrics", reason="scikit-image, the reference, is not installed")
+def test_ssim_agrees_with_scikit_image(images: tuple[np.ndarray, np.ndarray]) -> None:
+    metrics = pytest.importorskip("skimage.metrics", reason="scikit-image (the reference) is not installed")
     first, second = images
     span = float(np.ptp(second))
     _, expected = metrics.structural_similarity(
         first, second, data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
     )
-    ours = ssim_map(first, second, np.ones(first.shape, np.bool_), span)
-    np.testing.assert_allclose(ours, expected, atol=1e-9)
+    similarity = ssim_map(first, second, np.ones(first.shape, np.bool_), span)
+    np.testing.assert_allclose(similarity, expected, atol=1e-9)
 
 
 def test_offset_is_removed(images: tuple[np.ndarray, np.ndarray]) -> None:
@@ -38,18 +38,18 @@ def test_offset_is_removed(images: tuple[np.ndarray, np.ndarray]) -> None:
     assert 0.3 < plain.ssim < 0.99
 
 
-def test_equal_images_are_perfect_and_what_lies_outside_has_no_part(images: tuple[np.ndarray, np.ndarray]) -> None:
+def test_pixels_outside_the_region_are_ignored(images: tuple[np.ndarray, np.ndarray]) -> None:
     _, truth = images
     region = np.zeros(truth.shape, np.bool_)
     region[20:60, 20:60] = True
-    spoiled = np.where(region, truth, 1e6)
-    quality = compare_phase(spoiled, truth, region)
+    altered = np.where(region, truth, 1e6)
+    quality = compare_phase(altered, truth, region)
     assert quality.ssim == pytest.approx(1.0, abs=1e-9)
     assert quality.pearson_r == pytest.approx(1.0)
     assert quality.pixels == 1600
 
 
-def test_canvas_is_compared_where_it_lies() -> None:
+def test_canvas_is_compared_at_its_position() -> None:
     sample = siemens_star((200, 200))
     phase = np.angle(sample.transmission)[30:150, 40:170]
     weight = np.ones(phase.shape)
@@ -58,11 +58,11 @@ def test_canvas_is_compared_where_it_lies() -> None:
     quality = compare_to_sample(phase, weight, (x + 40 * 10e-9, y + 30 * 10e-9), 10e-9, sample)
     assert quality.pearson_r == pytest.approx(1.0, abs=1e-6)
     assert quality.pixels == 115 * 130
-    misplaced = compare_to_sample(phase, weight, (x + 55 * 10e-9, y + 30 * 10e-9), 10e-9, sample)
-    assert misplaced.pearson_r < 0.8
+    shifted = compare_to_sample(phase, weight, (x + 55 * 10e-9, y + 30 * 10e-9), 10e-9, sample)
+    assert shifted.pearson_r < 0.8
 
 
-def test_what_cannot_be_compared_is_refused(images: tuple[np.ndarray, np.ndarray]) -> None:
+def test_invalid_comparison_raises(images: tuple[np.ndarray, np.ndarray]) -> None:
     noisy, truth = images
     with pytest.raises(ValueError, match="no common region"):
         compare_phase(noisy, truth, np.zeros(truth.shape, np.bool_))

@@ -1,4 +1,4 @@
-"""The stitched image depends on the patches alone: not on their order, and on each phase as a point on a circle."""
+"""The stitched image depends on the patches, not on their order, and averages phases on the circle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charon.science.stitch import Canvas, PlacementError
+from charon.science.stitch import Canvas, StitchError
 
 PIXEL_M = 10e-9
 metres = st.floats(-2e-6, 2e-6)
@@ -33,7 +33,7 @@ def pixels_of(image):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(metres, metres), min_size=1, max_size=12), st.randoms(use_true_random=False))
-def test_the_order_of_arrival_does_not_matter(positions, random):
+def test_image_is_independent_of_order(positions, random):
     patches = [(patch_of(smooth_phase, p) + 0.1 * k, p) for k, p in enumerate(positions)]
     images = []
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_the_order_of_arrival_does_not_matter(positions, random):
     assert first.origin_m == second.origin_m
     np.testing.assert_array_equal(np.isnan(first.phase), np.isnan(second.phase))
     error = np.angle(np.exp(1j * (first.phase - second.phase)))
-    # Where opposite phasors cancel the angle is undefined; elsewhere the sums agree to rounding.
+    # The angle is undefined if opposite phasors cancel; otherwise the sums agree to rounding.
     defined = first.amplitude > 1e-3
     assert np.max(np.abs(error[defined]), initial=0.0) < 1e-3
     np.testing.assert_allclose(first.weight, second.weight, rtol=1e-6)
@@ -54,14 +54,14 @@ def test_the_order_of_arrival_does_not_matter(positions, random):
 
 @settings(max_examples=40, deadline=None)
 @given(st.tuples(metres, metres), st.sampled_from([(32, 32), (31, 40), (64, 33)]))
-def test_a_smooth_object_is_placed_to_a_fraction_of_a_pixel(position, shape):
+def test_patch_is_interpolated_between_pixels(position, shape):
     canvas = Canvas(PIXEL_M)
     canvas.add(patch_of(smooth_phase, position, shape), position)
-    image = canvas.image(least_weight=1e-3)
+    image = canvas.image(min_weight=1e-3)
     truth = smooth_phase(*pixels_of(image))
     inside = ~np.isnan(image.phase)
     assert inside.sum() > 0.7 * shape[0] * shape[1]
-    # One pixel off would be 0.08 rad here.
+    # An offset of one pixel would give an error of 0.08 rad.
     assert np.abs(image.phase - truth)[inside].max() < 2e-3
 
 
@@ -77,8 +77,8 @@ def test_many_overlapping_patches_give_the_object():
     assert np.abs(image.amplitude[inside] - 1.0).max() < 5e-3
 
 
-def test_profile_keeps_what_is_dark_out_of_the_image():
-    """A patch that is wrong in its middle and right on its ring, as one of a hollow probe."""
+def test_profile_excludes_dark_centre_of_probe():
+    # The patches are wrong in the centre and right on a ring, as those of a defocused zone plate.
     rng = np.random.default_rng(4)
     rows, columns = np.indices((64, 64)) - 32
     radius = np.hypot(rows, columns)
@@ -93,7 +93,7 @@ def test_profile_keeps_what_is_dark_out_of_the_image():
     assert np.nanmax(plain.image().phase) > -0.4
 
 
-def test_phases_on_either_side_of_a_wrap_average_to_the_wrap():
+def test_phases_around_pi_average_to_pi():
     canvas = Canvas(PIXEL_M)
     canvas.add(np.full((16, 16), math.pi - 0.2, np.float32), (0.0, 0.0))
     canvas.add(np.full((16, 16), -math.pi + 0.2, np.float32), (0.0, 0.0))
@@ -103,7 +103,7 @@ def test_phases_on_either_side_of_a_wrap_average_to_the_wrap():
     assert np.abs(image.amplitude[inside] - math.cos(0.2)).max() < 1e-5
 
 
-def test_a_ramp_that_wraps_inside_a_patch_is_not_averaged_through_zero():
+def test_ramp_that_wraps_in_a_patch_is_kept():
     slope = 2 * math.pi / 0.3e-6
 
     def ramp(x, y):
@@ -113,13 +113,13 @@ def test_a_ramp_that_wraps_inside_a_patch_is_not_averaged_through_zero():
     for k in range(30):
         position = (k * 23.7e-9, k * 11.3e-9)
         canvas.add(patch_of(ramp, position), position)
-    image = canvas.image(least_weight=0.05)
+    image = canvas.image(min_weight=0.05)
     x, y = pixels_of(image)
     error = np.angle(np.exp(1j * (image.phase - slope * x - 0 * y)))
     assert np.nanmax(np.abs(error)) < 0.02
 
 
-def test_amplitude_is_averaged_beside_the_phase_and_is_one_where_the_network_gives_none():
+def test_missing_amplitude_counts_as_one():
     canvas = Canvas(PIXEL_M)
     phase = np.full((16, 16), 0.5, np.float32)
     canvas.add(phase, (0.0, 0.0), np.full((16, 16), 0.6, np.float32))
@@ -130,7 +130,7 @@ def test_amplitude_is_averaged_beside_the_phase_and_is_one_where_the_network_giv
 
 
 @pytest.mark.parametrize("corner", [(-6e-6, 2e-6), (6e-6, 2e-6), (1e-6, -9e-6), (1e-6, 9e-6)])
-def test_the_canvas_grows_in_every_direction_and_keeps_what_it_has(corner):
+def test_canvas_grows_in_every_direction(corner):
     canvas = Canvas(PIXEL_M)
     canvas.add(patch_of(smooth_phase, (0.0, 0.0)), (0.0, 0.0))
     before = canvas.image()
@@ -144,7 +144,7 @@ def test_the_canvas_grows_in_every_direction_and_keeps_what_it_has(corner):
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.6, 2.0])
-def test_a_patch_of_another_pixel_size_is_resampled(ratio):
+def test_patch_with_another_pixel_size_is_resampled(ratio):
     position = (0.2e-6, -0.13e-6)
     canvas = Canvas(PIXEL_M)
     canvas.add(patch_of(smooth_phase, position, (48, 48), PIXEL_M * ratio), position, pixel_m=PIXEL_M * ratio)
@@ -155,25 +155,25 @@ def test_a_patch_of_another_pixel_size_is_resampled(ratio):
 
 
 @pytest.mark.parametrize("position", [(1.0, 0.0), (0.0, -1.0), (math.nan, 0.0), (0.0, math.inf)])
-def test_a_wild_position_is_refused_by_name_and_costs_no_memory(position):
+def test_distant_position_raises_with_patch_name(position):
     canvas = Canvas(PIXEL_M)
     canvas.add(patch_of(smooth_phase, (0.0, 0.0)), (0.0, 0.0))
-    with pytest.raises(PlacementError, match="ad:image/7"):
+    with pytest.raises(StitchError, match="ad:image/7"):
         canvas.add(np.zeros((32, 32), np.float32), position, name="ad:image/7")
     assert canvas.patches == 1
     assert canvas.image().phase.shape == (31, 31)
 
 
-def test_values_that_are_not_finite_are_refused_and_leave_no_trace():
+def test_non_finite_phase_leaves_canvas_unchanged():
     canvas = Canvas(PIXEL_M)
     phase = np.zeros((32, 32), np.float32)
     phase[3, 4] = np.nan
-    with pytest.raises(PlacementError, match="not finite"):
+    with pytest.raises(StitchError, match="not finite"):
         canvas.add(phase, (0.0, 0.0), name="7")
     assert canvas.image().phase.size == 0
 
 
-def test_a_snapshot_stays_as_it_was():
+def test_snapshot_is_independent_of_later_patches():
     canvas = Canvas(PIXEL_M)
     canvas.add(np.full((16, 16), 0.5, np.float32), (0.0, 0.0))
     copy = canvas.snapshot()
@@ -182,5 +182,5 @@ def test_a_snapshot_stays_as_it_was():
     assert np.nanmin(copy.image().phase) == pytest.approx(0.5)
 
 
-def test_an_empty_canvas_has_an_empty_image():
+def test_empty_canvas_has_an_empty_image():
     assert Canvas(PIXEL_M).image().phase.shape == (0, 0)

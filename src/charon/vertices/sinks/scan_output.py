@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charon.adapters.storage.nexus import Row, ScanFile, ScanHeader
 from charon.errors import UnavailableError
-from charon.science.stitch import Canvas, PlacementError
+from charon.science.stitch import Canvas, StitchError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -130,7 +130,7 @@ class ScanOutput:
             self._canvas = Canvas(patch.pixel_m, radius_m, anchor_m=anchor_m, weight_profile=profile)
         try:
             self._canvas.add(patch.phase, position_m, patch.amplitude, pixel_m=patch.pixel_m, name=patch.id.name)
-        except PlacementError as error:
+        except StitchError as error:
             self.unplaced += 1
             if self.unplaced <= 3:
                 _log.warning("scan %s: kept, but not in the image: %s", self.scan, error)
