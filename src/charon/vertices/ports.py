@@ -1,4 +1,4 @@
-"""What a vertex asks of the engine around it; the vertex never learns which engine that is."""
+"""Interfaces between a vertex and its engine. A vertex uses these alone and does not depend on one engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Delivery(Protocol):
-    """One message handed to a vertex, to be handed out again unless it is acknowledged."""
+    """A message delivered to a vertex; it is redelivered unless the vertex acknowledges it."""
 
     @property
     def payload(self) -> bytes:
@@ -18,65 +18,70 @@ class Delivery(Protocol):
 
     @property
     def attempt(self) -> int:
-        """How often the message has been handed out, this time included; 1 the first time."""
+        """Number of this delivery of the message, counted from 1."""
         ...
 
-    async def ack(self) -> None:
-        """Say that the message is dealt with: what came of it is confirmed further on."""
+    async def ack(self, result: bytes | None = None, /) -> None:
+        """Acknowledge the message, after every outlet has confirmed its result.
+
+        Parameters
+        ----------
+        result
+            The message that the vertex produced. An engine without outlets returns it to the requester; the
+            others ignore it.
+        """
         ...
 
     async def in_progress(self) -> None:
-        """Say that the message is being worked on, so that it is not handed out again yet."""
+        """Extend the time until redelivery."""
         ...
 
     async def release(self) -> None:
-        """Give the message back at once, undone."""
+        """Return the message unprocessed, for immediate redelivery."""
         ...
 
 
 class Inlet(Protocol):
-    """Where a vertex's messages come from."""
+    """Source of a vertex's messages."""
 
-    async def batch(self, maximum: int, linger_s: float) -> Sequence[Delivery]:
-        """Return what waits, up to a maximum; wait for the first message, then `linger_s` at most for more.
+    async def batch(self, max_messages: int, linger_s: float) -> Sequence[Delivery]:
+        """Return waiting messages, at most `max_messages`.
 
-        An empty answer means that nothing came for a while.
+        Waits for the first message, then at most `linger_s` for more. Returns an empty sequence if no message
+        arrives for a while.
         """
         ...
 
     async def close(self) -> None:
-        """Stop handing out messages; those not acknowledged go to others."""
+        """Stop delivering; messages that are not acknowledged are redelivered to other replicas."""
         ...
 
 
 class Outlet(Protocol):
-    """Where a vertex's messages go."""
+    """Destination of a vertex's messages."""
 
-    async def send(self, payload: bytes, name: str, answers: Delivery | None = None) -> bool:
-        """Hand over a message and return when it is confirmed: whether it was new under its name.
+    async def send(self, payload: bytes, name: str) -> bool:
+        """Publish a message and return, once it is confirmed, whether its name was new.
 
-        While the buffer is full or away this waits: that is the back-pressure.
+        Waits while the buffer is full or unavailable, which is the pipeline's back-pressure.
 
         Parameters
         ----------
         payload
             The message in its wire format.
         name
-            What it is counted under.
-        answers
-            The message that it came of, where it came of one: on some engines an answer goes back the way
-            of its question.
+            Identifies the message: repeats under the same name count once.
         """
         ...
 
 
 class Ledger(Protocol):
-    """Where a vertex writes down what it has done, for the account of frames and for its successor."""
+    """One replica's page of the ledger, which the account of frames and the replica's successor read."""
 
     async def load(self) -> Mapping[str, Any] | None:
-        """Return what this replica's predecessor wrote last, if there was one."""
+        """Return the latest page of this replica, or None if it has none."""
         ...
 
     async def save(self, document: Mapping[str, Any]) -> None:
-        """Write the document in place of the last one."""
+        """Replace the page."""
         ...

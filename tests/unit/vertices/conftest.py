@@ -22,10 +22,12 @@ class FakeDelivery:
         self.acks = 0
         self.extended = 0
         self.released = 0
+        self.result = None
 
-    async def ack(self):
-        """Count."""
+    async def ack(self, result=None, /):
+        """Count, and keep the result."""
         self.acks += 1
+        self.result = result
 
     async def in_progress(self):
         """Count."""
@@ -68,7 +70,7 @@ class FakeOutlet:
         self.gate.set()
         self.fault = None
 
-    async def send(self, payload, name, answers=None):
+    async def send(self, payload, name):
         """Keep a message once under its name."""
         self.sends += 1
         await self.gate.wait()

@@ -55,7 +55,7 @@ class EdgeWriter:
         self._timeout_s = confirm_timeout_s
         self.full_since: float | None = None
 
-    async def send(self, payload: bytes, name: str, answers: object = None) -> bool:  # noqa: ARG002 - answers go on, not back
+    async def send(self, payload: bytes, name: str) -> bool:
         """Return when the buffer has the message: whether it was new under its name.
 
         Waits while the buffer is full or away.
@@ -125,8 +125,8 @@ class BufferedDelivery:
         """Its number in the stream, the same each time it is handed out."""
         return int(self._msg.reply.split(".")[-4]) if self._msg.reply else 0
 
-    async def ack(self) -> None:
-        """Say that the message is dealt with."""
+    async def ack(self, _result: bytes | None = None, /) -> None:
+        """Acknowledge the message; its result was published to the outlets."""
         await self._answer(b"+ACK")
 
     async def in_progress(self) -> None:

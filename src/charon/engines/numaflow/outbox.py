@@ -1,4 +1,4 @@
-"""What a source has ready for Numaflow, from the ring to the acknowledgement."""
+"""The source's outlet on Numaflow: messages wait here until Numaflow reads and acknowledges them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from charon.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Numaflow takes 64 MiB with what gRPC puts around a payload.
-_MOST_BYTES = 64 * 2**20 - 4096
+# Numaflow's limit of a gRPC message is 64 MiB, including what gRPC adds to a payload.
+_MAX_PAYLOAD_BYTES = 64 * 2**20 - 4096
 PARTITION = 0
-"""The partition of every offset. Numaflow's message ids hold it: were it the replica's, a frame that two
-replicas read would have two ids, and would count twice."""
+"""Partition of every offset. Numaflow's message ids contain it: with the replica's number instead, a frame that
+two replicas read would have two ids and count twice."""
 
 
 @dataclass(slots=True)
@@ -25,14 +25,18 @@ class Entry:
 
     Parameters
     ----------
+    name
+        Name of the message.
     offset
-        Its name as bytes: what Numaflow calls it.
+        The name as bytes, which is Numaflow's offset.
+    payload
+        The message in its wire format.
     number
-        Its place in the order of coming.
+        Position in the order of arrival.
     acknowledged
-        Resolved with the acknowledgement.
+        Resolved by the acknowledgement.
     reader
-        Who has it; None while it waits.
+        Reader that has received the message; None while it waits.
     """
 
     name: str
@@ -44,10 +48,10 @@ class Entry:
 
 
 class Outbox:
-    """An outlet that is read: a message is confirmed when Numaflow has acknowledged its offset.
+    """An outlet that Numaflow polls: a message is confirmed when Numaflow has acknowledged its offset.
 
-    A reader is one stream of read requests. What a reader was given and nobody acknowledged is handed out
-    again when the reader is gone: Numaflow's container was restarted, and knows nothing of it.
+    A reader is one stream of read requests. When it closes, its unacknowledged messages are delivered again to the
+    next reader: Numaflow's container was restarted and no longer has them.
     """
 
     def __init__(self) -> None:
@@ -58,17 +62,17 @@ class Outbox:
         self._readers: set[int] = set()
         self._reader_count = 0
 
-    async def send(self, payload: bytes, name: str, answers: object = None) -> bool:  # noqa: ARG002 - a source answers nobody
-        """Return True when Numaflow has acknowledged the message; whether it was new, Numaflow does not tell.
+    async def send(self, payload: bytes, name: str) -> bool:
+        """Return True once Numaflow has acknowledged the message; Numaflow does not report repeats.
 
         Raises
         ------
         UsageError
-            If the message is larger than Numaflow takes at all: nothing behind it would ever be read.
+            If the message exceeds Numaflow's limit: it would block every message after it.
         """
-        if len(payload) > _MOST_BYTES:
+        if len(payload) > _MAX_PAYLOAD_BYTES:
             raise UsageError(
-                f"{name}: a message of {len(payload)} bytes is larger than Numaflow takes: let frames be binned"
+                f"{name}: message of {len(payload)} bytes exceeds Numaflow's limit of 64 MiB; bin or crop the frames"
             )
         offset = name.encode()
         entry = self._entries.get(offset)
@@ -77,21 +81,21 @@ class Outbox:
             entry = self._entries[offset] = Entry(name, offset, payload, self._count)
             self._waiting.append(entry)
             self._arrived.set()
-        # Whoever gives up waiting must not take the acknowledgement from another who waits for the same name.
+        # Cancelling one sender must not cancel the acknowledgement for another sender of the same name.
         return await asyncio.shield(entry.acknowledged)
 
     @property
     def unacknowledged(self) -> int:
-        """How many messages wait or are handed out."""
+        """Number of messages that wait or are in flight."""
         return len(self._entries)
 
     @property
     def readers(self) -> int:
-        """How many readers there are: one, or none while Numaflow's container is away."""
+        """Number of open readers: 1, or 0 while Numaflow's container is not connected."""
         return len(self._readers)
 
     def open_reader(self) -> int:
-        """Return a new reader; there is one Numaflow beside a source, so any earlier one is gone."""
+        """Return a new reader and close any earlier one: a pod has a single Numaflow container."""
         for reader in list(self._readers):
             self.close_reader(reader)
         self._reader_count += 1
@@ -99,51 +103,51 @@ class Outbox:
         return self._reader_count
 
     def close_reader(self, reader: int) -> None:
-        """Hand out again what a reader had."""
+        """Queue a reader's unacknowledged messages again."""
         self._readers.discard(reader)
-        self._wait_again(entry for entry in self._entries.values() if entry.reader == reader)
-        # A read that still waits belongs to it perhaps: it is to end.
+        self._requeue(entry for entry in self._entries.values() if entry.reader == reader)
+        # Wakes a read of this reader that is still waiting, so that it returns.
         self._arrived.set()
 
-    async def take(self, reader: int, maximum: int, timeout_s: float) -> list[Entry]:
-        """Return what waits, up to `maximum`, as soon as there is anything; an empty list after `timeout_s`."""
+    async def read(self, reader: int, max_messages: int, timeout_s: float) -> list[Entry]:
+        """Return waiting messages, at most `max_messages`, or an empty list after `timeout_s`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while reader in self._readers:
-            taken: list[Entry] = []
-            while self._waiting and len(taken) < maximum:
+            entries: list[Entry] = []
+            while self._waiting and len(entries) < max_messages:
                 entry = self._waiting.popleft()
                 if entry.acknowledged.done():
                     continue
                 entry.reader = reader
-                taken.append(entry)
-            left = deadline - loop.time()
-            if taken or left <= 0 or maximum <= 0:
-                return taken
+                entries.append(entry)
+            remaining_s = deadline - loop.time()
+            if entries or remaining_s <= 0 or max_messages <= 0:
+                return entries
             self._arrived.clear()
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(remaining_s):
                     await self._arrived.wait()
             except TimeoutError:
                 continue
         return []
 
     def acknowledge(self, offsets: Iterable[bytes]) -> None:
-        """Confirm messages; an offset that nobody waits for was acknowledged before."""
+        """Confirm messages; ignore offsets that were acknowledged before."""
         for offset in offsets:
             entry = self._entries.pop(offset, None)
             if entry is not None and not entry.acknowledged.done():
                 entry.acknowledged.set_result(True)
 
-    def refuse(self, offsets: Iterable[bytes]) -> None:
-        """Hand out messages again that Numaflow gives back."""
-        found = (self._entries.get(offset) for offset in offsets)
-        self._wait_again(entry for entry in found if entry is not None and entry.reader is not None)
+    def nack(self, offsets: Iterable[bytes]) -> None:
+        """Queue messages again that Numaflow has returned."""
+        entries = (self._entries.get(offset) for offset in offsets)
+        self._requeue(entry for entry in entries if entry is not None and entry.reader is not None)
 
-    def _wait_again(self, entries: Iterable[Entry]) -> None:
-        again = sorted(entries, key=lambda entry: entry.number)
-        for entry in again:
+    def _requeue(self, entries: Iterable[Entry]) -> None:
+        ordered = sorted(entries, key=lambda entry: entry.number)
+        for entry in ordered:
             entry.reader = None
-        self._waiting.extendleft(reversed(again))
-        if again:
+        self._waiting.extendleft(reversed(ordered))
+        if ordered:
             self._arrived.set()

@@ -1,4 +1,4 @@
-"""What Numaflow asks of a map or a sink: a batch of messages, each of which wants its answer."""
+"""The queue between Numaflow's batches of requests and a map or sink vertex."""
 
 from __future__ import annotations
 
@@ -12,52 +12,60 @@ if TYPE_CHECKING:
 
     from charon.engines.numaflow.delivery_attempts import DeliveryAttempts
 
-_NOTHING_S = 0.5
+_EMPTY_BATCH_TIMEOUT_S = 0.5
 
 
 class PendingRequest:
-    """A message that Numaflow handed over: a delivery to the vertex, an answer to wait for to Numaflow.
+    """A message from Numaflow: the vertex receives it as a delivery, the servicer awaits its completion.
 
     Parameters
     ----------
-    requests
-        Where it belongs to.
+    queue
+        The queue that holds the request.
     payload
         The message in its wire format.
     attempt
-        How often it was handed out, as far as this pod knows: Numaflow does not tell.
+        Number of this delivery as counted in this pod; Numaflow does not report it.
+
+    Attributes
+    ----------
+    result
+        Message to return to Numaflow; None if the vertex produced none.
+    acknowledged
+        Resolves to whether the vertex acknowledged the message.
     """
 
-    __slots__ = ("_requests", "answer", "attempt", "done", "payload")
+    __slots__ = ("_queue", "acknowledged", "attempt", "payload", "result")
 
-    def __init__(self, requests: RequestQueue, payload: bytes, attempt: int) -> None:
-        self._requests = requests
+    def __init__(self, queue: RequestQueue, payload: bytes, attempt: int) -> None:
+        self._queue = queue
         self.payload = payload
         self.attempt = attempt
-        self.answer: bytes | None = None
-        self.done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.result: bytes | None = None
+        self.acknowledged: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    async def ack(self) -> None:
-        """Say that the message is dealt with: its answer may go back."""
-        self._requests.end(self, dealt_with=True)
+    async def ack(self, result: bytes | None = None, /) -> None:
+        """Acknowledge the message and return its result to Numaflow."""
+        self.result = result
+        self._queue.complete(self, acknowledged=True)
 
     async def in_progress(self) -> None:
-        """Do nothing: Numaflow waits for as long as the stream is up."""
+        """Do nothing: Numaflow waits while the stream is open."""
 
     async def release(self) -> None:
-        """Give the message back, undone."""
-        self._requests.end(self, dealt_with=False)
+        """Return the message to Numaflow unprocessed."""
+        self._queue.complete(self, acknowledged=False)
 
 
 class RequestQueue:
-    """Both ends between Numaflow's batches and a vertex: inlet and, for a map, outlet.
+    """Inlet of a map or sink vertex.
 
-    Numaflow's batches are as large as its read batch size; the vertex takes of them what it takes at once.
+    Numaflow's batches have its read batch size; the vertex reads batches of its own size from this queue.
 
     Parameters
     ----------
     attempts
-        Remembers over the end of this process what the vertex had in hand.
+        Counts deliveries across restarts of this process; None counts every delivery as the first.
     """
 
     def __init__(self, attempts: DeliveryAttempts | None = None) -> None:
@@ -66,99 +74,91 @@ class RequestQueue:
         self._arrived = asyncio.Event()
         self._closed = False
         self._receiving = 0
-        self._open: set[PendingRequest] = set()
+        self._incomplete: set[PendingRequest] = set()
         self._last_busy = time.monotonic()
-        self.asked = asyncio.Event()
-        """Set when the vertex asks for its first batch: it is ready."""
+        self.ready = asyncio.Event()
         self.streams = 0
-        """How many streams Numaflow has open."""
+        """Number of open streams from Numaflow."""
 
-    # Numaflow's side.
+    # Called by the servicer.
 
-    def begin(self) -> None:
-        """Take note that a batch begins to come in."""
+    def begin_batch(self) -> None:
+        """Record that Numaflow has begun to send a batch."""
         self._receiving += 1
 
-    def complete(self) -> None:
-        """Take note that a batch is in: nothing is gained by waiting for more of it."""
+    def end_batch(self) -> None:
+        """Record that a batch has arrived completely, so that the vertex does not linger for more of it."""
         self._receiving -= 1
         self._arrived.set()
 
     def put(self, payload: bytes) -> PendingRequest:
-        """Hand a message to the vertex."""
-        attempt = 1 if self._attempts is None else self._attempts.attempt(payload)
+        """Queue a message for the vertex."""
+        attempt = 1 if self._attempts is None else self._attempts.next_attempt(payload)
         request = PendingRequest(self, payload, attempt)
         if self._closed:
-            request.done.set_result(False)
+            request.acknowledged.set_result(False)
             return request
-        self._open.add(request)
+        self._incomplete.add(request)
         self._waiting.append(request)
         self._arrived.set()
         return request
 
-    def withdraw(self, pending: Sequence[PendingRequest]) -> None:
-        """Take back what the vertex has not begun: whoever asked is gone, and will ask again."""
-        gone = set(pending)
-        self._waiting = deque(request for request in self._waiting if request not in gone)
-        for request in pending:
-            self.end(request, dealt_with=False)
+    def withdraw(self, requests: Sequence[PendingRequest]) -> None:
+        """Remove requests whose stream has closed; Numaflow sends their messages again."""
+        withdrawn = set(requests)
+        self._waiting = deque(request for request in self._waiting if request not in withdrawn)
+        for request in requests:
+            self.complete(request, acknowledged=False)
 
     @property
     def busy(self) -> bool:
-        """Whether a message waits for its answer."""
-        return bool(self._open) or self._receiving > 0
+        """Whether a request is incomplete or a batch is still arriving."""
+        return bool(self._incomplete) or self._receiving > 0
 
     def idle_s(self) -> float:
-        """Return for how long nothing has waited for an answer, in s."""
+        """Return the time in s since the queue was last busy."""
         if self.busy:
             self._last_busy = time.monotonic()
         return time.monotonic() - self._last_busy
 
-    # The vertex's side.
+    # Called by the vertex.
 
-    async def batch(self, maximum: int, linger_s: float) -> Sequence[PendingRequest]:
-        """Return what waits, up to `maximum`; wait for the first, then `linger_s` at most for more of its batch."""
-        self.asked.set()
-        if not await self._wait(_NOTHING_S, 1):
+    async def batch(self, max_messages: int, linger_s: float) -> Sequence[PendingRequest]:
+        """Return waiting requests; wait for the first one, then at most `linger_s` for more of its batch."""
+        self.ready.set()
+        if not await self._wait(_EMPTY_BATCH_TIMEOUT_S, 1):
             return []
-        if linger_s > 0 and len(self._waiting) < maximum and self._receiving:
-            await self._wait(linger_s, maximum)
-        taken = [self._waiting.popleft() for _ in range(min(maximum, len(self._waiting)))]
+        if linger_s > 0 and len(self._waiting) < max_messages and self._receiving:
+            await self._wait(linger_s, max_messages)
+        requests = [self._waiting.popleft() for _ in range(min(max_messages, len(self._waiting)))]
         if self._attempts is not None:
-            self._attempts.take((request.payload, request.attempt) for request in taken)
-        return taken
-
-    async def send(self, payload: bytes, name: str, answers: object = None) -> bool:  # noqa: ARG002 - a request knows its answer
-        """Note the answer to a request; it goes back when the request is acknowledged."""
-        if not isinstance(answers, PendingRequest):
-            raise TypeError("on Numaflow a map hands on nothing but answers")
-        answers.answer = payload
-        return True
+            self._attempts.record((request.payload, request.attempt) for request in requests)
+        return requests
 
     async def close(self) -> None:
-        """Hand out nothing more; what is not dealt with is given back."""
+        """Stop delivering and return incomplete requests to Numaflow."""
         self._closed = True
-        self.withdraw(list(self._open))
+        self.withdraw(list(self._incomplete))
 
-    def end(self, request: PendingRequest, *, dealt_with: bool) -> None:
-        """Resolve a request once; one that nobody waits for any more has an end too."""
-        self._open.discard(request)
-        if self._attempts is not None and dealt_with:
-            self._attempts.drop(request.payload)
-        if request.done.done():
+    def complete(self, request: PendingRequest, *, acknowledged: bool) -> None:
+        """Complete a request; completing it again has no effect."""
+        self._incomplete.discard(request)
+        if self._attempts is not None and acknowledged:
+            self._attempts.forget(request.payload)
+        if request.acknowledged.done():
             return
-        request.done.set_result(dealt_with)
+        request.acknowledged.set_result(acknowledged)
         self._last_busy = time.monotonic()
 
-    async def _wait(self, seconds: float, count: int) -> bool:
-        deadline = time.monotonic() + seconds
+    async def _wait(self, timeout_s: float, count: int) -> bool:
+        deadline = time.monotonic() + timeout_s
         while len(self._waiting) < count:
-            left = deadline - time.monotonic()
-            if left <= 0 or (self._waiting and not self._receiving):
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0 or (self._waiting and not self._receiving):
                 break
             self._arrived.clear()
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(remaining_s):
                     await self._arrived.wait()
             except TimeoutError:
                 break

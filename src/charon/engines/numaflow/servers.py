@@ -156,7 +156,7 @@ class _Source(sourcer.Sourcer):
         self._pending = pending
 
     async def read_handler(self, datum: sourcer.ReadRequest, output: Any) -> None:  # noqa: ANN401 - pynumaflow's iterator
-        for entry in await self._outbox.take(_READER.get(), datum.num_records, datum.timeout_in_ms / 1e3):
+        for entry in await self._outbox.read(_READER.get(), datum.num_records, datum.timeout_in_ms / 1e3):
             await output.put(
                 sourcer.Message(entry.payload, sourcer.Offset(entry.offset, PARTITION), event_time(entry.name))
             )
@@ -165,7 +165,7 @@ class _Source(sourcer.Sourcer):
         self._outbox.acknowledge(offset.offset for offset in ack_request.offsets)
 
     async def nack_handler(self, nack_request: sourcer.NackRequest) -> None:
-        self._outbox.refuse(offset.offset for offset in nack_request.offsets)
+        self._outbox.nack(offset.offset for offset in nack_request.offsets)
 
     async def pending_handler(self) -> sourcer.PendingResponse:
         return sourcer.PendingResponse(count=self._pending())
@@ -215,7 +215,7 @@ class _BatchMapServicer(AsyncBatchMapServicer):
                 # No answer is better than a wrong one: the call ends with the server, and all of it is asked again.
                 await asyncio.Event().wait()
             # A message that no later try would make readable has been said and counted; nothing comes of it.
-            message = batchmapper.Message.to_drop() if request.answer is None else batchmapper.Message(request.answer)
+            message = batchmapper.Message.to_drop() if request.result is None else batchmapper.Message(request.result)
             responses.append(batchmapper.BatchResponse.with_msgs(number, [message]))
         return responses
 
@@ -251,14 +251,14 @@ async def _ask(requests: RequestQueue, datums: AsyncIterable[Any]) -> list[tuple
     if batch is not None:
         batches.add(batch)
         batch.add_done_callback(batches.discard)
-    requests.begin()
+    requests.begin_batch()
     try:
         try:
             async for datum in datums:
                 asked.append((datum.id, requests.put(datum.value)))  # noqa: PERF401 - each goes on as it comes
         finally:
-            requests.complete()
-        return [(number, request, await request.done) for number, request in asked]
+            requests.end_batch()
+        return [(number, request, await request.acknowledged) for number, request in asked]
     except asyncio.CancelledError:
         requests.withdraw([request for _, request in asked])
         raise

@@ -113,9 +113,9 @@ async def _run_asked(
     requests = RequestQueue(attempts)
     server = _server(settings, role, requests)
     stop = asyncio.Event()
-    working = asyncio.create_task(role.run(VertexContext([requests], [requests], ledger, stop)))
+    working = asyncio.create_task(role.run(VertexContext([requests], [], ledger, stop)))
     try:
-        await _until(requests.asked, working)
+        await _until(requests.ready, working)
         if not working.done():
             await server.start()
         await _until(told, working)

@@ -1,5 +1,6 @@
-"""The inference vertex."""
+"""The inference vertex: turns frames into patches."""
 
-from charon.vertices.inference.vertex import InferenceVertex, ModelInfo
+from charon.vertices.inference.processor import FrameProcessor, ModelInfo
+from charon.vertices.inference.vertex import InferenceVertex
 
-__all__ = ["InferenceVertex", "ModelInfo"]
+__all__ = ["FrameProcessor", "InferenceVertex", "ModelInfo"]

@@ -1,276 +1,164 @@
-"""The inference vertex: whatever waits becomes a batch, every frame gets an answer."""
+"""The inference vertex: reads batches, infers them on a thread, publishes and acknowledges each result."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from charon.errors import Reason, UnavailableError
-from charon.frames import Frame, LatePosition, Message, Patch, Rejection, WireError, decode, encode
+from charon.errors import UnavailableError
+from charon.tasks import task_group
+from charon.vertices.inference.processor import FrameProcessor
+from charon.vertices.publish import publish
 from charon.vertices.stats import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from numpy.typing import NDArray
-
     from charon.adapters.inference import Backend
+    from charon.vertices.inference.processor import Item, ModelInfo
     from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
 
 _log = logging.getLogger(__name__)
+_EXTEND_INTERVAL_S = 0.5
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What the vertex needs to know of its network.
-
-    Parameters
-    ----------
-    name
-        ``name@version``, written into every patch.
-    input_shape
-        (rows, columns) of the network's input.
-    pixel_m
-        Size of a pixel of its patches in m.
-    phase, amplitude
-        Names of the outputs; `amplitude` is None where there is none.
-    """
-
-    name: str
-    input_shape: tuple[int, int]
-    pixel_m: float
-    phase: str = "phase"
-    amplitude: str | None = None
-
-
-@dataclass(slots=True)
-class _Work:
-    delivery: Delivery
-    frame: Frame | None = None
-    answer: bytes = b""
-    name: str = ""
-
-
-@dataclass(slots=True)
 class InferenceVertex:
-    """Turns frames into patches; forwards what is no frame; answers a bad frame with a rejection.
+    """Turns frames into patches.
 
     Parameters
     ----------
     backend
         The loaded network.
     model
-        What the vertex needs to know of it.
+        Its properties.
     run
         Name of the run, written into every patch.
     max_batch
-        Most frames in one batch.
+        Maximum number of frames in a batch.
     linger_s
-        How long to wait for more frames once there is one; short, because a batch that is running
-        lets the next one gather anyway.
-    max_deaths
-        A frame at which the process ended so often is set aside. The first time it may have been another
-        frame of the batch; every further time the frame was alone, which is written down before.
+        Time to wait for more frames after the first; short, because frames also accumulate while a batch runs.
+    max_crashes
+        Number of crashes on a frame after which it is rejected.
     slow_s
-        Added to each batch: a brake for trials of scaling.
+        Delay added to each batch, for trials of scaling.
     """
 
-    backend: Backend
-    model: ModelInfo
-    run: str
-    max_batch: int = 8
-    linger_s: float = 0.002
-    max_deaths: int = 3
-    slow_s: float = 0.0
-    stats: Stats = field(default_factory=Stats)
-    _begun: dict[str, int] = field(default_factory=dict[str, int])
-    _ledger: Ledger | None = None
+    def __init__(
+        self,
+        backend: Backend,
+        model: ModelInfo,
+        run: str,
+        *,
+        max_batch: int = 8,
+        linger_s: float = 0.002,
+        max_crashes: int = 3,
+        slow_s: float = 0.0,
+    ) -> None:
+        self.stats = Stats()
+        self._processor = FrameProcessor(backend, model, run, self.stats, max_crashes, slow_s)
+        self._max_batch = max_batch
+        self._linger_s = linger_s
+        # Attempts at frames that this process, or one before it, began and did not finish.
+        self._begun: dict[str, int] = {}
+        self._ledger: Ledger | None = None
 
     def warm_up(self) -> None:
-        """Run the network once at every batch size it may get, so that no frame pays for it."""
-        for size in range(1, self.max_batch + 1):
-            self.backend.infer(np.ones((size, *self.model.input_shape), np.float32))
+        """Run the network once at every batch size."""
+        self._processor.warm_up(self._max_batch)
 
     async def restore(self, ledger: Ledger) -> None:
-        """Learn at which frames the replica's predecessors ended."""
+        """Load the frames that earlier processes of this replica began and did not finish."""
         self._ledger = ledger
         document = await ledger.load()
         if document:
             self._begun = {str(name): int(times) for name, times in document.get("begun", {}).items()}
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
-        """Take, infer and hand on until told to stop; what was taken is finished."""
-        sending: asyncio.Task[None] | None = None
+        """Process batches until `stop` is set; finish the batches that were read."""
         with ThreadPoolExecutor(1, "inference") as thread:
-            while not stop.is_set():
-                deliveries = await inlet.batch(self.max_batch, self.linger_s)
-                if sending is not None and sending.done():
-                    # Here what went wrong in it comes out.
-                    await sending
-                if not deliveries:
-                    continue
-                # A frame that was handed out before may be what ended whoever had it: it goes alone.
-                again = [delivery for delivery in deliveries if delivery.attempt > 1]
-                fresh = [delivery for delivery in deliveries if delivery.attempt <= 1]
-                loop = asyncio.get_running_loop()
-                if fresh:
-                    done = await self._finish(loop.run_in_executor(thread, self._answer, fresh), deliveries)
-                    # The next batch runs while this one is being confirmed; a second unconfirmed one waits.
-                    if sending is not None:
-                        await self._finish(sending, deliveries)
-                    sending = asyncio.create_task(self._finish(self._hand_on(done, outlets), fresh))
-                if again:
-                    # Nothing unconfirmed may be here when one of these ends the process.
-                    if sending is not None:
-                        await self._finish(sending, again)
-                        sending = None
-                    await self._finish(self._one_by_one(again, outlets, thread), again)
-            if sending is not None:
-                await sending
+            async with task_group() as tasks:
+                publishing: asyncio.Task[None] | None = None
+                while not stop.is_set():
+                    deliveries = await inlet.batch(self._max_batch, self._linger_s)
+                    # A redelivered frame may have crashed the process before, so it runs alone.
+                    redelivered = [delivery for delivery in deliveries if delivery.attempt > 1]
+                    first = [delivery for delivery in deliveries if delivery.attempt <= 1]
+                    if first:
+                        items = await _extend(self._process(first, thread), deliveries)
+                        # A batch runs while the one before it is being confirmed, but no more than one.
+                        if publishing is not None:
+                            await _extend(publishing, deliveries)
+                        publishing = tasks.create_task(_extend(self._publish(first, items, outlets), first))
+                    if redelivered:
+                        # No other message may be unconfirmed if one of these crashes the process.
+                        if publishing is not None:
+                            await _extend(publishing, redelivered)
+                        await _extend(self._process_singly(redelivered, outlets, thread), redelivered)
         await inlet.close()
 
-    async def _finish(self, running: Awaitable[T], deliveries: Sequence[Delivery]) -> T:
-        """Wait for something, asking for more time for a batch that depends on it."""
-        future = asyncio.ensure_future(running)
-        while True:
-            done, _ = await asyncio.wait({future}, timeout=0.5)
-            if done:
-                return future.result()
-            for delivery in deliveries:
-                await delivery.in_progress()
+    async def _process(self, deliveries: Sequence[Delivery], thread: ThreadPoolExecutor) -> list[Item]:
+        payloads = [delivery.payload for delivery in deliveries]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(thread, self._processor.process, payloads, self._begun)
 
-    def _answer(self, deliveries: Sequence[Delivery]) -> list[_Work]:
-        """Decode, infer and encode on the inference thread."""
-        works = [self._open(delivery) for delivery in deliveries]
-        frames = [work for work in works if work.frame is not None]
-        if frames:
-            self._infer(frames)
-        return works
-
-    async def _one_by_one(
+    async def _process_singly(
         self, deliveries: Sequence[Delivery], outlets: Sequence[Outlet], thread: ThreadPoolExecutor
     ) -> None:
-        """Deal with each message by itself, writing down before which it is."""
-        loop = asyncio.get_running_loop()
+        """Process each message alone and record its frame before inference."""
+        run = partial(asyncio.get_running_loop().run_in_executor, thread)
         for delivery in deliveries:
-            work = await loop.run_in_executor(thread, self._open, delivery)
-            if work.frame is not None:
-                self._begun[work.name] = self._begun.get(work.name, 0) + 1
-                await self._write_down()
-                await loop.run_in_executor(thread, self._infer, [work])
-            await self._hand_on([work], outlets)
-            self._begun.pop(work.name, None)
+            item = await run(self._processor.decode, delivery.payload, self._begun)
+            if item.frame is not None:
+                self._begun[item.name] = self._begun.get(item.name, 0) + 1
+                await self._save_page()
+                await run(self._processor.infer, [item])
+            await self._publish([delivery], [item], outlets)
+            self._begun.pop(item.name, None)
 
-    async def _write_down(self) -> None:
+    async def _save_page(self) -> None:
         try:
             if self._ledger is not None:
                 await self._ledger.save(self.document())
         except UnavailableError as error:
-            # If the process ends at this frame it is not known: that costs one more try.
-            _log.debug("the ledger waits: %s", error)
+            # If the frame crashes the process now, the attempt is not counted.
+            _log.debug("page not written: %s", error)
 
-    def _open(self, delivery: Delivery) -> _Work:
-        work = _Work(delivery)
-        try:
-            message = decode(delivery.payload)
-        except WireError as error:
-            # It came through a buffer of our own: there is no frame to name, so it is said and counted here.
-            _log.error("set aside a message that is no frame: %s", error)
-            self.stats.count("undecodable")
-            return work
-        if not isinstance(message, Frame):
-            work.answer, work.name = delivery.payload, _name(message)
-            return work
-        work.name = message.id.name
-        rejection = self._reject(message)
-        if rejection is not None:
-            self.stats.count(f"rejected:{rejection.reason}")
-            self.stats.warn(rejection.detail)
-            work.answer = encode(rejection)
-        else:
-            work.frame = message
-        return work
+    async def _publish(self, deliveries: Sequence[Delivery], items: Sequence[Item], outlets: Sequence[Outlet]) -> None:
+        async with task_group() as tasks:
+            for delivery, item in zip(deliveries, items, strict=True):
+                tasks.create_task(self._publish_one(delivery, item, outlets))
 
-    def _reject(self, frame: Frame) -> Rejection | None:
-        detail, reason = "", Reason.SHAPE
-        deaths = self._begun.get(frame.id.name, 0) + 1
-        if frame.image.shape != self.model.input_shape:
-            detail = (
-                f"frame {frame.id.name}: {frame.image.shape[0]}x{frame.image.shape[1]} pixels came to "
-                f"{self.model.name}, which takes {self.model.input_shape[0]}x{self.model.input_shape[1]}"
-            )
-        elif deaths >= self.max_deaths:
-            reason = Reason.POISON
-            detail = f"frame {frame.id.name}: inference ended {deaths} times while it had this frame"
-        elif frame.image.dtype.kind == "f" and not _is_finite(frame.image):
-            reason, detail = Reason.NOT_FINITE, f"frame {frame.id.name}: holds values that are not finite"
-        if not detail:
-            return None
-        return Rejection(frame.id, reason, detail, "inference", frame.scan, frame.times_ns)
-
-    def _infer(self, group: list[_Work]) -> None:
-        frames = [work.frame for work in group if work.frame is not None]
-        counts = np.empty((len(frames), *self.model.input_shape), np.float32)
-        for row, frame in zip(counts, frames, strict=True):
-            row[...] = frame.image
-        started = time.perf_counter()
-        outputs = self.backend.infer(counts)
-        if self.slow_s:
-            time.sleep(self.slow_s)
-        self.stats.busy_s += time.perf_counter() - started
-        self.stats.batches[len(group)] += 1
-        inferred_ns = time.time_ns()
-        for k, work in enumerate(group):
-            work.answer = encode(self._patch(frames[k], outputs, k, inferred_ns))
-
-    def _patch(self, frame: Frame, outputs: dict[str, NDArray[np.float32]], k: int, inferred_ns: int) -> Patch:
-        amplitude = self.model.amplitude
-        return Patch(
-            id=frame.id,
-            run=self.run,
-            phase=outputs[self.model.phase][k],
-            pixel_m=self.model.pixel_m,
-            model=self.model.name,
-            amplitude=None if amplitude is None else outputs[amplitude][k],
-            scan=frame.scan,
-            position_m=frame.position_m,
-            attributes=frame.attributes,
-            times_ns={**frame.times_ns, "inferred": inferred_ns},
-        )
-
-    async def _hand_on(self, works: list[_Work], outlets: Sequence[Outlet]) -> None:
-        """Acknowledge each message once every outlet has confirmed what came of it."""
-
-        async def one(work: _Work) -> None:
-            if work.answer:
-                await asyncio.gather(*(outlet.send(work.answer, work.name, work.delivery) for outlet in outlets))
-            await work.delivery.ack()
-            self.stats.count("done")
-
-        await asyncio.gather(*(one(work) for work in works))
+    async def _publish_one(self, delivery: Delivery, item: Item, outlets: Sequence[Outlet]) -> None:
+        """Acknowledge a message after every outlet has confirmed its result."""
+        if item.result:
+            await publish(outlets, item.result, item.name)
+        await delivery.ack(item.result or None)
+        self.stats.count("done")
 
     def close(self) -> None:
-        """Nothing is left to do at the end: every answer has been confirmed."""
+        """Do nothing: `work` returns after every result is confirmed."""
 
     def document(self) -> dict[str, Any]:
         """Return this replica's page of the ledger."""
-        about = {"kind": "inference", "model": self.model.name, "backend": self.backend.name}
-        return {**about, **self.stats.document(), "begun": dict(self._begun)}
+        processor = self._processor
+        network = {"kind": "inference", "model": processor.model.name, "backend": processor.backend.name}
+        return {**network, **self.stats.document(), "begun": dict(self._begun)}
 
 
-def _is_finite(image: NDArray[Any]) -> bool:
-    """Return whether the network would be given finite numbers: it takes float32."""
-    with np.errstate(over="ignore"):
-        return bool(np.isfinite(image.astype(np.float32, copy=False)).all())
-
-
-def _name(message: Message) -> str:
-    """Return the name under which a message that is no frame is counted once."""
-    return message.name if isinstance(message, LatePosition) else message.id.name
+async def _extend(work: Awaitable[T], deliveries: Sequence[Delivery]) -> T:
+    """Return the result of `work`; until then extend the deliveries that wait for it."""
+    future = asyncio.ensure_future(work)
+    try:
+        while True:
+            done, _ = await asyncio.wait({future}, timeout=_EXTEND_INTERVAL_S)
+            if done:
+                return future.result()
+            for delivery in deliveries:
+                await delivery.in_progress()
+    finally:
+        if future.cancel():
+            await asyncio.wait({future})

@@ -27,7 +27,7 @@ def test_send_returns_with_the_acknowledgement():
         outbox = Outbox()
         reader = outbox.open_reader()
         one, other = await _send(outbox, "a", "b")
-        assert _names(await outbox.take(reader, 8, 0.0)) == ["a", "b"]
+        assert _names(await outbox.read(reader, 8, 0.0)) == ["a", "b"]
         outbox.acknowledge([b"b"])
         assert await other is True
         assert not one.done()
@@ -44,7 +44,7 @@ def test_one_name_sent_twice_is_one_message_and_both_hear_of_it():
         outbox = Outbox()
         reader = outbox.open_reader()
         one, other = await _send(outbox, "a", "a")
-        assert _names(await outbox.take(reader, 8, 0.0)) == ["a"]
+        assert _names(await outbox.read(reader, 8, 0.0)) == ["a"]
         one.cancel()
         await asyncio.sleep(0)
         outbox.acknowledge([b"a"])
@@ -56,7 +56,7 @@ def test_one_name_sent_twice_is_one_message_and_both_hear_of_it():
 def test_what_numaflow_never_takes_does_not_stand_before_the_rest():
     async def run():
         outbox = Outbox()
-        with pytest.raises(UsageError, match="larger than Numaflow takes"):
+        with pytest.raises(UsageError, match="exceeds Numaflow's limit"):
             await outbox.send(bytes(64 * 2**20), "a/1/1")
         assert outbox.unacknowledged == 0
 
@@ -68,16 +68,16 @@ def test_a_reader_that_is_gone_gets_nothing_and_the_next_gets_what_it_had_in_ord
         outbox = Outbox()
         first = outbox.open_reader()
         tasks = await _send(outbox, "a", "b", "c", "d")
-        assert _names(await outbox.take(first, 3, 0.0)) == ["a", "b", "c"]
+        assert _names(await outbox.read(first, 3, 0.0)) == ["a", "b", "c"]
         outbox.acknowledge([b"b"])
-        waiting = asyncio.create_task(outbox.take(first, 0, 5.0))
+        waiting = asyncio.create_task(outbox.read(first, 0, 5.0))
         assert await waiting == []
         second = outbox.open_reader()
         assert outbox.readers == 1
-        assert await outbox.take(first, 8, 5.0) == []
-        assert _names(await outbox.take(second, 8, 0.0)) == ["a", "c", "d"]
+        assert await outbox.read(first, 8, 5.0) == []
+        assert _names(await outbox.read(second, 8, 0.0)) == ["a", "c", "d"]
         outbox.close_reader(first)
-        assert await outbox.take(second, 8, 0.0) == [], "closing the earlier one takes nothing from the later one"
+        assert await outbox.read(second, 8, 0.0) == [], "closing the earlier one takes nothing from the later one"
         outbox.acknowledge([b"a", b"c", b"d"])
         assert all(await asyncio.gather(*tasks))
 
@@ -88,11 +88,11 @@ def test_a_read_that_waits_is_answered_at_once_and_ends_with_its_reader():
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
-        reading = asyncio.create_task(outbox.take(reader, 8, 20.0))
+        reading = asyncio.create_task(outbox.read(reader, 8, 20.0))
         await asyncio.sleep(0.01)
         await _send(outbox, "a")
         assert _names(await asyncio.wait_for(reading, 1)) == ["a"]
-        reading = asyncio.create_task(outbox.take(reader, 8, 20.0))
+        reading = asyncio.create_task(outbox.read(reader, 8, 20.0))
         await asyncio.sleep(0.01)
         outbox.close_reader(reader)
         assert await asyncio.wait_for(reading, 1) == []
@@ -105,11 +105,11 @@ def test_an_acknowledgement_that_comes_after_the_reader_is_gone_counts():
         outbox = Outbox()
         reader = outbox.open_reader()
         (task,) = await _send(outbox, "a")
-        await outbox.take(reader, 1, 0.0)
+        await outbox.read(reader, 1, 0.0)
         outbox.close_reader(reader)
         outbox.acknowledge([b"a"])
         assert await task is True
-        assert await outbox.take(outbox.open_reader(), 8, 0.0) == []
+        assert await outbox.read(outbox.open_reader(), 8, 0.0) == []
 
     asyncio.run(run())
 
@@ -124,7 +124,7 @@ def test_nothing_is_lost_and_nothing_comes_again_whatever_happens(steps):
                 name = f"m{len(tasks)}"
                 (tasks[name],) = await _send(outbox, name)
             elif what == "take":
-                held += _names(await outbox.take(reader, n, 0.0))
+                held += _names(await outbox.read(reader, n, 0.0))
                 assert not acknowledged & set(held)
             elif what == "reader":
                 reader, held = outbox.open_reader(), []
@@ -134,10 +134,10 @@ def test_nothing_is_lost_and_nothing_comes_again_whatever_happens(steps):
                     outbox.acknowledge(name.encode() for name in some)
                     acknowledged |= set(some)
                 else:
-                    outbox.refuse(name.encode() for name in some)
+                    outbox.nack(name.encode() for name in some)
             assert len(held) == len(set(held))
             assert outbox.unacknowledged == len(tasks) - len(acknowledged)
-        rest = _names(await outbox.take(outbox.open_reader(), 1000, 0.0))
+        rest = _names(await outbox.read(outbox.open_reader(), 1000, 0.0))
         assert sorted(rest) == sorted(set(tasks) - acknowledged)
         outbox.acknowledge(name.encode() for name in rest)
         assert all(await asyncio.gather(*tasks.values()))
@@ -151,7 +151,7 @@ def test_no_more_than_asked_for(maximum):
         outbox = Outbox()
         reader = outbox.open_reader()
         tasks = await _send(outbox, "a", "b")
-        taken = await outbox.take(reader, maximum, 0.0)
+        taken = await outbox.read(reader, maximum, 0.0)
         assert _names(taken) == ["a", "b"][:maximum]
         outbox.acknowledge([b"a", b"b"])
         await asyncio.gather(*tasks)

@@ -14,18 +14,17 @@ from charon.engines.numaflow.request_queue import RequestQueue
 def test_a_question_is_answered_with_what_was_sent_for_it():
     async def run():
         requests = RequestQueue()
-        requests.begin()
+        requests.begin_batch()
         asked = [requests.put(b"same"), requests.put(b"same"), requests.put(b"no frame")]
-        requests.complete()
+        requests.end_batch()
         taken = await requests.batch(8, 1.0)
         assert [request.payload for request in taken] == [b"same", b"same", b"no frame"]
         assert requests.busy
-        await requests.send(b"one", "name", taken[1])
-        await requests.send(b"other", "name", taken[0])
-        for request in taken:
-            await request.ack()
-        assert [request.answer for request in asked] == [b"other", b"one", None]
-        assert [await request.done for request in asked] == [True] * 3
+        await taken[1].ack(b"one")
+        await taken[0].ack(b"other")
+        await taken[2].ack()
+        assert [request.result for request in asked] == [b"other", b"one", None]
+        assert [await request.acknowledged for request in asked] == [True] * 3
         assert not requests.busy
 
     asyncio.run(run())
@@ -37,7 +36,7 @@ def test_a_question_whose_asker_is_gone_is_not_waited_for_any_more():
         request = requests.put(b"one")
 
         async def ask():
-            return await request.done
+            return await request.acknowledged
 
         asking = asyncio.create_task(ask())
         (taken,) = await requests.batch(8, 0.0)
@@ -54,19 +53,19 @@ def test_a_question_whose_asker_is_gone_is_not_waited_for_any_more():
 def test_it_lingers_for_a_batch_that_comes_in_and_for_no_other():
     async def run():
         requests = RequestQueue()
-        requests.begin()
+        requests.begin_batch()
         requests.put(b"1")
         batch = asyncio.create_task(requests.batch(8, 5.0))
         await asyncio.sleep(0.01)
-        assert requests.asked.is_set()
+        assert requests.ready.is_set()
         requests.put(b"2")
         await asyncio.sleep(0.01)
         assert not batch.done()
         began = time.monotonic()
-        requests.complete()
+        requests.end_batch()
         assert len(await batch) == 2
         assert time.monotonic() - began < 1.0
-        requests.begin()
+        requests.begin_batch()
         for n in range(5):
             requests.put(b"%d" % n)
         assert len(await requests.batch(3, 5.0)) == 3
@@ -86,17 +85,12 @@ def test_what_is_withdrawn_or_left_at_the_end_is_not_dealt_with():
         assert await requests.batch(1, 0.0) == [taken]
         await requests.close()
         await taken.ack()
-        assert [await request.done for request in (gone, taken, left)] == [False, False, False]
-        assert await requests.put(b"late").done is False
+        assert [await request.acknowledged for request in (gone, taken, left)] == [False, False, False]
+        assert await requests.put(b"late").acknowledged is False
         assert not requests.busy
         assert requests.idle_s() < 5.0
 
     asyncio.run(run())
-
-
-def test_a_map_answers_and_hands_on_nothing_else():
-    with pytest.raises(TypeError, match="answers"):
-        asyncio.run(RequestQueue().send(b"a", "a"))
 
 
 def test_what_was_in_hand_at_the_end_counts_and_what_was_dealt_with_does_not(tmp_path):
@@ -127,12 +121,12 @@ def test_a_damaged_memory_is_none(tmp_path, content):
     path = tmp_path / "in-hand.json"
     path.write_bytes(content)
     memory = DeliveryAttempts(path)
-    assert memory.attempt(b"a") == 1
-    memory.take([(b"a", 1)])
-    assert DeliveryAttempts(path).attempt(b"a") == 2
+    assert memory.next_attempt(b"a") == 1
+    memory.record([(b"a", 1)])
+    assert DeliveryAttempts(path).next_attempt(b"a") == 2
 
 
 def test_a_memory_that_cannot_be_written_costs_no_frame(tmp_path):
     memory = DeliveryAttempts(tmp_path / "absent" / "in-hand.json")
-    memory.take([(b"a", 1)])
-    memory.drop(b"a")
+    memory.record([(b"a", 1)])
+    memory.forget(b"a")
