@@ -51,7 +51,7 @@ async def main(size: int, rate: float) -> None:
         server = NatsServer(Path(folder))
         server.start()
         bus = await NatsConnection.connect(server.address, "bench")
-        await bus.make_edge(
+        await bus.streams.create(
             "bench", storage="memory", max_bytes=2**30, max_messages=30_000, ack_wait_s=5, max_ack_pending=1000
         )
         process = psutil.Process(server.pid)

@@ -37,7 +37,7 @@ async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
     bus = await NatsConnection.connect(server.address, "benchmark")
     for name, make in {"fetch": _fetching, "reader of our own": _reading}.items():
         edge = name.replace(" ", "-")
-        await bus.make_edge(
+        await bus.streams.create(
             edge, storage="memory", max_bytes=2**31, max_messages=100_000, ack_wait_s=30.0, max_ack_pending=1000
         )
         read = await make(bus, edge, options.batch)

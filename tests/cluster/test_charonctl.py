@@ -14,7 +14,7 @@ import pexpect
 import pytest
 import yaml
 from charon_pods import until
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, StreamConfig
 from numaflow_objects import (
     GROUP,
     kinds_known,
@@ -26,9 +26,10 @@ from numaflow_objects import (
 )
 
 from charon.adapters.kubernetes import Kubectl, PortForward
-from charon.adapters.nats import Address, NatsConnection
+from charon.adapters.nats import NatsConnection
 from charon.engines.numaflow.settings import bucket_of
 from charon.ledger.book import LedgerBook
+from charon.settings.nats import NatsAddress
 
 # On a node of two cores, and beside other tests, a call takes seconds.
 pytestmark = pytest.mark.timeout(400)
@@ -272,17 +273,17 @@ def test_status_gives_the_account_that_lies_beside_the_buffers(cluster, namespac
     assert "no vertex has written a page yet" in empty.stdout, empty.stderr
 
     async def fill(port):
-        address = Address(port, user=opening["user"], password=opening["password"])
-        bus = await NatsConnection.connect(address, "test", patient=False, bucket=bucket_of(namespace, "p"))
-        await bus.make_ledger("memory")
-        await bus.save("in.0", page("source", "in", seen=100, accepted=98))
-        await bus.save("out.0", page("sink", "out", reconstructed=90))
+        address = NatsAddress(port=port, user=opening["user"], password=opening["password"])
+        bus = await NatsConnection.connect(address, "test", reconnect=False, bucket=bucket_of(namespace, "p"))
+        await bus.ledger.create("memory")
+        await bus.ledger.save("in.0", page("source", "in", seen=100, accepted=98))
+        await bus.ledger.save("out.0", page("sink", "out", reconstructed=90))
         # A buffer as Numaflow makes it: stream, subject and consumer have its name.
         buffer = f"{namespace}-p-out-0"
-        await bus.js.add_stream(name=buffer, subjects=[buffer])
-        await bus.js.add_consumer(buffer, ConsumerConfig(durable_name=buffer, ack_policy="explicit"))
+        await bus.client.jetstream().add_stream(StreamConfig(name=buffer, subjects=[buffer]))
+        await bus.client.jetstream().add_consumer(buffer, ConsumerConfig(durable_name=buffer, ack_policy="explicit"))
         for _ in range(8):
-            await bus.js.publish(buffer, b"patch")
+            await bus.client.publish(buffer, b"patch")
         await bus.close()
 
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from charon.adapters.addresses import without_user
+from charon.adapters.addresses import without_credentials
 from charon.engines.manifest.reader import MAX_CHARACTERS
 from charon.errors import UnavailableError, UsageError
 
@@ -68,7 +68,7 @@ def local_file(where: str) -> Generator[Path]:
 def _download(url: str) -> str:
     import httpx  # noqa: PLC0415 - slow to import; only for URLs
 
-    told = without_user(url)
+    told = without_credentials(url)
     try:
         parts = urlsplit(url)
         host = parts.hostname

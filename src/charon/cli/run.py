@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charon.adapters.addresses import without_user
+from charon.adapters.addresses import without_credentials
 from charon.adapters.kubernetes import Kubectl
 from charon.cli import run_records
 from charon.cli.parameters import Seconds
@@ -121,7 +121,7 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
     except UsageError as error:
         raise UsageError(f"{error}; to run on this machine add --local") from error
     text = read_manifest(manifest)
-    pipeline = parse_pipeline(text, without_user(manifest))
+    pipeline = parse_pipeline(text, without_credentials(manifest))
     namespace = pipeline.namespace or kubectl.namespace()
     on_cluster = ClusterPipeline(kubectl, pipeline.name, namespace)
     click.echo(on_cluster.apply(text, arguments), nl=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from charon.adapters.addresses import without_user
+from charon.adapters.addresses import without_credentials
 from charon.adapters.prometheus.query.times import parse_time, rfc3339
 from charon.errors import UnavailableError, UsageError
 
@@ -78,7 +78,7 @@ def record_start(name: str, *, namespace: str = "", engine: Engine, manifest: st
     UnavailableError
         If the record cannot be written.
     """
-    record = RunRecord(name, namespace, engine, without_user(manifest), time.time_ns())
+    record = RunRecord(name, namespace, engine, without_credentials(manifest), time.time_ns())
     _write(record)
     return record
 

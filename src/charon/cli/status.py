@@ -67,9 +67,9 @@ async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot
     from charon.adapters.nats import NatsConnection  # noqa: PLC0415 - imports NATS
     from charon.engines.embedded import take_snapshot  # noqa: PLC0415 - imports NATS
 
-    bus = await NatsConnection.connect(info.address, "status", patient=False)
+    bus = await NatsConnection.connect(info.address, "status", reconnect=False)
     try:
-        edges = await bus.edges()
+        edges = await bus.streams.names()
         before = await take_snapshot(bus, edges, expected=info.replicas)
         if apart_s == 0:
             return before, before

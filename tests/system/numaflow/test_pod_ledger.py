@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numaflow_client import MapClient, SinkClient
 
-from charon.adapters.nats import Address, NatsConnection
+from charon.adapters.nats import NatsAddress, NatsConnection
 from charon.adapters.nats.server import find_program
 from charon.engines.numaflow import bucket_of
 from charon.errors import UnavailableError
@@ -75,14 +75,14 @@ class Server:
         """Return the pages of the pipeline's ledger."""
         bus = await self.bus()
         try:
-            return await bus.documents()
+            return await bus.ledger.documents()
         finally:
             await bus.close()
 
     async def bus(self):
         """Return a connection to the pipeline's ledger."""
-        address = Address.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
-        return await NatsConnection.connect(address, "reader", patient=False, bucket=bucket_of("default", "aps"))
+        address = NatsAddress.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
+        return await NatsConnection.connect(address, "reader", reconnect=False, bucket=bucket_of("default", "aps"))
 
 
 @pytest.fixture
@@ -139,9 +139,9 @@ def test_a_wrong_password_opens_nothing(server):
     server.start()
 
     async def run():
-        address = Address.from_url(f"nats://127.0.0.1:{server.port}", USER, "wrong")
-        with pytest.raises(UnavailableError, match="no inter-step buffer answers"):
-            await NatsConnection.connect(address, "stranger", patient=False)
+        address = NatsAddress.from_url(f"nats://127.0.0.1:{server.port}", USER, "wrong")
+        with pytest.raises(UnavailableError, match="cannot connect to nats-server"):
+            await NatsConnection.connect(address, "stranger", reconnect=False)
 
     asyncio.run(run())
 
@@ -152,13 +152,13 @@ def test_a_page_of_a_hundred_thousand_gaps_finds_room(server):
 
     async def run():
         bus = await server.bus()
-        await bus.make_ledger("file")
-        await bus.save("in.0", {})
-        _, revision = await bus.read("in.0")
-        await bus.replace("in.0", page, revision)
-        assert await bus.load("in.0") == page
-        await bus.save("in.1", page)
-        assert await bus.documents() == {"in.0": page, "in.1": page}
+        await bus.ledger.create("file")
+        await bus.ledger.save("in.0", {})
+        _, revision = await bus.ledger.read("in.0")
+        await bus.ledger.replace("in.0", page, revision)
+        assert await bus.ledger.load("in.0") == page
+        await bus.ledger.save("in.1", page)
+        assert await bus.ledger.documents() == {"in.0": page, "in.1": page}
         await bus.close()
 
     asyncio.run(run())
@@ -281,8 +281,8 @@ def test_a_page_that_nobody_can_read_keeps_no_vertex_from_its_work(pods, server,
 
     async def run():
         bus = await server.bus()
-        await bus.make_ledger("file")
-        bucket = await bus.js.key_value(bucket_of("default", "aps"))
+        await bus.ledger.create("file")
+        bucket = await bus.client.jetstream().key_value(bucket_of("default", "aps"))
         await bucket.put("out.0", value)
         await bus.close()
         pod = pods("out", role, **server.environment())
@@ -318,8 +318,8 @@ def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
         ({"CHARON_READ_BATCH_SIZE": "0"}, "CHARON_READ_BATCH_SIZE is '0'"),
         ({"CHARON_REPLICA": "one"}, "CHARON_REPLICA is 'one'"),
         ({"CHARON_LOG": "loud"}, "CHARON_LOG is 'loud'"),
-        ({"CHARON_LEDGER": "http://somewhere:1"}, "is no address of a nats-server"),
-        ({"CHARON_LEDGER": "nats://me:secret-word@host:4222"}, "do not belong in the address"),
+        ({"CHARON_LEDGER": "http://somewhere:1"}, "invalid address of a nats-server"),
+        ({"CHARON_LEDGER": "nats://me:secret-word@host:4222"}, "remove user and password"),
         ({"CHARON_METRICS_PORT": "metrics"}, "CHARON_METRICS_PORT is 'metrics'"),
         ({"NUMAFLOW_REPLICA": "one"}, "NUMAFLOW_REPLICA is 'one'"),
     ],

@@ -1,7 +1,20 @@
-"""NATS JetStream: the server, the inter-step buffers and the ledger kept beside them."""
+"""NATS JetStream: the server, the inter-step buffers and the ledger's key-value bucket."""
 
 from charon.adapters.nats.buffer import EdgeReader, EdgeWriter
-from charon.adapters.nats.connection import Address, EdgeState, NatsConnection, OvertakenError
+from charon.adapters.nats.connection import NatsConnection
+from charon.adapters.nats.errors import OvertakenError
+from charon.adapters.nats.ledger_bucket import LedgerPage
 from charon.adapters.nats.server import NatsServer
+from charon.adapters.nats.streams import EdgeState
+from charon.settings.nats import NatsAddress
 
-__all__ = ["Address", "EdgeReader", "EdgeState", "EdgeWriter", "NatsConnection", "NatsServer", "OvertakenError"]
+__all__ = [
+    "EdgeReader",
+    "EdgeState",
+    "EdgeWriter",
+    "LedgerPage",
+    "NatsAddress",
+    "NatsConnection",
+    "NatsServer",
+    "OvertakenError",
+]

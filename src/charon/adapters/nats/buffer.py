@@ -1,4 +1,4 @@
-"""Both ends of an edge: a writer that waits while the buffer is full and a reader that pulls ahead."""
+"""Both ends of an edge: a writer that waits while the buffer is full and a reader that prefetches."""
 
 from __future__ import annotations
 
@@ -13,100 +13,114 @@ from typing import TYPE_CHECKING
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
-from charon.adapters.nats.publisher import RefusedError
+from charon.adapters.nats.error_codes import BUFFER_FULL, MESSAGE_TOO_LARGE, NO_STREAM
+from charon.adapters.nats.errors import RejectedError
+from charon.adapters.nats.streams import READER
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
+    from charon.adapters.nats.client import Client
     from charon.adapters.nats.connection import NatsConnection
 
 _log = logging.getLogger(__name__)
 
-# JetStream's own numbers for "maximum messages/bytes exceeded" and "resource limits exceeded".
-_FULL = frozenset({10077, 10047, 10023, 10028})
-_TOO_LARGE = 10054
-_NO_STREAM = 503
-_FULL_PAUSE_S = 0.01
-_AWAY_PAUSE_S = 0.1
-# Well below the time after which a message that nobody acknowledges is handed out again.
-_KEEP_S = 0.5
+_FULL_RETRY_DELAY_S = 0.01
+_DISCONNECTED_RETRY_DELAY_S = 0.1
+_EMPTY_BATCH_TIMEOUT_S = 0.5
+# Far below the time after which JetStream redelivers a message that is not acknowledged.
+_EXTEND_INTERVAL_S = 0.5
+# Three missed heartbeats: the server has lost the pull request, for example in a restart.
+_SILENCE_TIMEOUT_S = 3.0
+_PULL_EXPIRY_NS = 30 * 10**9
+_HEARTBEAT_NS = 10**9
+_HEARTBEAT_STATUS = "100"
 
 
 class EdgeWriter:
-    """Puts messages into an edge, each under its name, and knows when they are safe.
+    """Publishes messages to an edge, each under an id, and waits until they are stored.
 
     Parameters
     ----------
-    bus
+    connection
         Connection to the run's server.
     edge
         Name of the edge.
     confirm_timeout_s
-        After this long without an answer the message is sent again; its name keeps it from counting twice.
+        Time after which an unconfirmed message is published again; JetStream drops the duplicate by its id.
     """
 
-    def __init__(self, bus: NatsConnection, edge: str, confirm_timeout_s: float = 5.0) -> None:
-        self._bus = bus
+    def __init__(self, connection: NatsConnection, edge: str, confirm_timeout_s: float = 5.0) -> None:
+        self._connection = connection
         self._edge = edge
         self._timeout_s = confirm_timeout_s
         self.full_since: float | None = None
 
     async def send(self, payload: bytes, name: str) -> bool:
-        """Return when the buffer has the message: whether it was new under its name.
+        """Publish a message, wait until it is stored, and return whether its id was new.
 
-        Waits while the buffer is full or away.
+        Retries while the buffer is full or the server is unavailable.
 
         Raises
         ------
         UsageError
-            If the message is larger than the buffer takes at all.
+            If the message exceeds the maximum size.
         """
         while True:
-            if not self._bus.client.is_connected:
-                # The client would keep what it cannot send, and each try would add to it.
-                await asyncio.sleep(_AWAY_PAUSE_S)
+            if not self._connection.client.is_connected:
+                # A disconnected client queues what it cannot send, and each retry would add a copy.
+                await asyncio.sleep(_DISCONNECTED_RETRY_DELAY_S)
                 continue
             try:
-                new = await self._bus.publisher.send(self._edge, payload, name, self._timeout_s)
+                new = await self._connection.publisher.send(self._edge, payload, name, self._timeout_s)
             except MaxPayloadError as error:
                 raise self._too_large(payload) from error
-            except RefusedError as refusal:
-                await self._refused(refusal, payload)
+            except RejectedError as error:
+                await self._on_rejected(error, payload)
             except (TimeoutError, NatsError):
-                # Away: the client reconnects by itself, and the message's name makes sending it again harmless.
-                await asyncio.sleep(_AWAY_PAUSE_S)
+                # The client reconnects on its own, and the message id makes the retry harmless.
+                await asyncio.sleep(_DISCONNECTED_RETRY_DELAY_S)
             else:
                 self.full_since = None
                 return new
 
-    async def _refused(self, refusal: RefusedError, payload: bytes) -> None:
-        """Wait before the next try; a message that no try would bring in is an error."""
-        if refusal.number == _TOO_LARGE:
-            raise self._too_large(payload) from refusal
-        if refusal.number in _FULL:
+    async def _on_rejected(self, error: RejectedError, payload: bytes) -> None:
+        """Wait before the next retry; raise if no retry can succeed."""
+        if error.code == MESSAGE_TOO_LARGE:
+            raise self._too_large(payload) from error
+        if error.code in BUFFER_FULL:
             self.full_since = self.full_since or time.monotonic()
-            await asyncio.sleep(_FULL_PAUSE_S)
+            await asyncio.sleep(_FULL_RETRY_DELAY_S)
             return
-        if refusal.number != _NO_STREAM:
-            _log.warning("edge %s refused a message: %s", self._edge, refusal.text)
-        await asyncio.sleep(_AWAY_PAUSE_S)
+        if error.code != NO_STREAM:
+            _log.warning("edge %s rejected a message: %s; retrying", self._edge, error.description)
+        await asyncio.sleep(_DISCONNECTED_RETRY_DELAY_S)
 
     def _too_large(self, payload: bytes) -> UsageError:
-        return UsageError(f"edge {self._edge}: a message of {len(payload)} bytes is larger than it takes")
+        return UsageError(f"edge {self._edge}: a message of {len(payload)} bytes exceeds the maximum size")
 
 
 class BufferedDelivery:
-    """A message from an edge, to be acknowledged."""
+    """A message from an edge, redelivered until it is acknowledged.
 
-    __slots__ = ("_msg", "_payload")
+    Parameters
+    ----------
+    client
+        Client that received the message.
+    msg
+        The message.
+    """
 
-    def __init__(self, msg: Msg) -> None:
-        self._msg = msg
+    __slots__ = ("_client", "_payload", "_reply")
+
+    def __init__(self, client: Client, msg: Msg) -> None:
+        self._client = client
         self._payload = msg.data
+        self._reply = msg.reply
 
     @property
     def payload(self) -> bytes:
@@ -115,85 +129,89 @@ class BufferedDelivery:
 
     @property
     def attempt(self) -> int:
-        """How often it has been handed out: the fifth field of JetStream's reply subject from the end."""
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, from the
-        # end because a domain and an account may precede the stream.
-        return int(self._msg.reply.split(".")[-5]) if self._msg.reply else 1
+        """Number of deliveries of the message so far, 1 for the first."""
+        # The subject is $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>.
+        # Counted from the end, because a domain and an account may precede the stream.
+        return int(self._reply.split(".")[-5]) if self._reply else 1
 
     @property
-    def number(self) -> int:
-        """Its number in the stream, the same each time it is handed out."""
-        return int(self._msg.reply.split(".")[-4]) if self._msg.reply else 0
+    def sequence(self) -> int:
+        """Sequence number in the stream, the same in each delivery."""
+        return int(self._reply.split(".")[-4]) if self._reply else 0
 
     async def ack(self, _result: bytes | None = None, /) -> None:
         """Acknowledge the message; its result was published to the outlets."""
-        await self._answer(b"+ACK")
+        await self._respond(b"+ACK")
 
     async def in_progress(self) -> None:
-        """Ask for more time."""
-        await self._answer(b"+WPI")
+        """Extend the time before the message is redelivered."""
+        await self._respond(b"+WPI")
 
     async def release(self) -> None:
-        """Give the message back."""
-        await self._answer(b"-NAK")
+        """Return the message for immediate redelivery."""
+        await self._respond(b"-NAK")
 
-    async def _answer(self, word: bytes) -> None:
-        # An answer that is lost with the connection costs a redelivery, which sinks recognise.
+    async def _respond(self, response: bytes) -> None:
+        # nats-py's Msg.ack() allows one response only. A response that is lost with the connection costs a
+        # redelivery, which the sinks recognise.
         with suppress(NatsError):
-            await self._msg._client.publish(self._msg.reply, word)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - Msg.ack() allows one answer only
+            await self._client.publish(self._reply, response)
 
 
 class EdgeReader:
-    """Takes messages from an edge's shared work queue, asking for more before it runs dry.
+    """Reads messages from an edge's shared work queue and requests more before it runs empty.
 
-    The client library's own ``fetch`` asks, waits and asks again, which costs a round trip a batch and
-    leaves requests behind; here one standing request is topped up while messages come in. What waits here
-    is asked more time for: a slow vertex would else be handed again and again what it already has.
+    nats-py's ``fetch`` sends a request for each batch, which costs a round trip and leaves expired requests at the
+    server; here one request is topped up while messages arrive. The redelivery time of prefetched messages is
+    extended: without that, a slow vertex would receive each of them several times.
 
     Parameters
     ----------
-    bus
+    connection
         Connection to the run's server.
     edge
         Name of the edge.
-    ahead
-        How many messages to have asked for at any time; those that arrive wait here.
+    prefetch
+        Maximum number of messages that are requested or waiting here.
     """
 
-    def __init__(self, bus: NatsConnection, edge: str, ahead: int = 16) -> None:
-        self._bus = bus
+    def __init__(self, connection: NatsConnection, edge: str, prefetch: int = 16) -> None:
+        self._client = connection.client
         self._edge = edge
-        self._ahead = ahead
+        self._prefetch = prefetch
         self._waiting: deque[BufferedDelivery] = deque()
         self._arrived = asyncio.Event()
-        self._asked = 0
-        self._last_sign = time.monotonic()
+        self._requested = 0
+        self._last_received = time.monotonic()
         self._inbox = ""
         self._subscription: Subscription | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._extending: asyncio.Task[None] | None = None
 
     async def batch(self, maximum: int, linger_s: float) -> Sequence[BufferedDelivery]:
-        """Return what waits, up to `maximum`; wait for the first, then `linger_s` at most for more.
+        """Return up to `maximum` messages: wait for the first, then at most `linger_s` for more.
 
-        Returns an empty list when nothing came for half a second.
+        Returns an empty list if no message arrives within half a second.
         """
         if self._subscription is None:
-            self._inbox = self._bus.client.new_inbox()
-            self._subscription = await self._bus.client.subscribe(self._inbox, cb=self._take)
-            self._keeping = asyncio.create_task(self._keep())
-        await self._top_up()
-        if not await self._wait(0.5, 1):
+            self._inbox = self._client.new_inbox()
+            self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message)
+            self._extending = asyncio.create_task(self._extend_waiting())
+        elif self._extending is not None and self._extending.done():
+            self._extending.result()  # raises the error that ended it
+        await self._request_more()
+        if not await self._wait(_EMPTY_BATCH_TIMEOUT_S, 1):
             return []
         if linger_s > 0 and len(self._waiting) < maximum:
             await self._wait(linger_s, maximum)
-        taken = [self._waiting.popleft() for _ in range(min(maximum, len(self._waiting)))]
-        await self._top_up()
-        return taken
+        batch = [self._waiting.popleft() for _ in range(min(maximum, len(self._waiting)))]
+        await self._request_more()
+        return batch
 
     async def close(self) -> None:
-        """Stop reading and give back what was not worked on."""
-        if self._keeping is not None:
-            self._keeping.cancel()
+        """Stop reading and release the messages that no batch contained."""
+        if self._extending is not None:
+            self._extending.cancel()
+            await asyncio.gather(self._extending, return_exceptions=True)
         if self._subscription is not None:
             with suppress(NatsError):
                 await self._subscription.unsubscribe()
@@ -201,59 +219,60 @@ class EdgeReader:
             await delivery.release()
         self._waiting.clear()
 
-    async def _keep(self) -> None:
-        """Ask for more time for what waits."""
+    async def _extend_waiting(self) -> None:
         while True:
-            await asyncio.sleep(_KEEP_S)
+            await asyncio.sleep(_EXTEND_INTERVAL_S)
             for delivery in list(self._waiting):
                 await delivery.in_progress()
 
     async def _wait(self, seconds: float, count: int) -> bool:
+        """Wait until `count` messages are here; return False after a timeout."""
         deadline = time.monotonic() + seconds
         while len(self._waiting) < count:
             self._arrived.clear()
-            left = deadline - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 return False
             try:
-                # Not wait_for, which makes a task each time.
-                async with asyncio.timeout(left):
+                # Not asyncio.wait_for, which creates a task for each call.
+                async with asyncio.timeout(remaining):
                     await self._arrived.wait()
             except TimeoutError:
                 return len(self._waiting) >= count
         return True
 
-    async def _take(self, msg: Msg) -> None:
-        self._last_sign = time.monotonic()
+    async def _on_message(self, msg: Msg) -> None:
+        self._last_received = time.monotonic()
         if msg.headers and "Status" in msg.headers and not msg.data:
-            self._note(msg.headers)
+            self._on_status(msg.headers)
             return
-        self._asked = max(0, self._asked - 1)
-        delivery = BufferedDelivery(msg)
-        if delivery.attempt > 1 and any(one.number == delivery.number for one in self._waiting):
+        self._requested = max(0, self._requested - 1)
+        delivery = BufferedDelivery(self._client, msg)
+        if delivery.attempt > 1 and any(waiting.sequence == delivery.sequence for waiting in self._waiting):
             return
         self._waiting.append(delivery)
         self._arrived.set()
 
-    def _note(self, headers: dict[str, str]) -> None:
-        """Take note of a status message: a heartbeat, or a request that ended with messages owed."""
-        if headers["Status"] == "100":
+    def _on_status(self, headers: Mapping[str, str]) -> None:
+        """Account for a request that ended with undelivered messages; ignore heartbeats."""
+        if headers["Status"] == _HEARTBEAT_STATUS:
             return
-        owed = int(headers.get("Nats-Pending-Messages", self._asked))
-        self._asked = max(0, self._asked - owed)
+        undelivered = int(headers.get("Nats-Pending-Messages", self._requested))
+        self._requested = max(0, self._requested - undelivered)
 
-    async def _top_up(self) -> None:
-        silent = time.monotonic() - self._last_sign > 3.0
-        if silent:
-            # Neither a message nor a heartbeat: the server has forgotten the request (it was restarted).
-            self._asked = 0
-            self._last_sign = time.monotonic()
-        outstanding = self._asked + len(self._waiting)
-        if outstanding > self._ahead // 2:
+    async def _request_more(self) -> None:
+        if time.monotonic() - self._last_received > _SILENCE_TIMEOUT_S:
+            self._requested = 0
+            self._last_received = time.monotonic()
+        outstanding = self._requested + len(self._waiting)
+        if outstanding > self._prefetch // 2:
             return
-        request = {"batch": self._ahead - outstanding, "expires": 30_000_000_000, "idle_heartbeat": 1_000_000_000}
+        request = {
+            "batch": self._prefetch - outstanding,
+            "expires": _PULL_EXPIRY_NS,
+            "idle_heartbeat": _HEARTBEAT_NS,
+        }
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._edge}.{READER}"
         with suppress(NatsError):
-            await self._bus.client.publish(
-                f"$JS.API.CONSUMER.MSG.NEXT.{self._edge}.reader", json.dumps(request).encode(), reply=self._inbox
-            )
-            self._asked += request["batch"]
+            await self._client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
+            self._requested += request["batch"]

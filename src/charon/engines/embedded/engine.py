@@ -251,7 +251,7 @@ class EmbeddedEngine:
         while not await process.ends_within(_LOOK_S):
             page: Mapping[str, Any] | None = None
             with suppress(UnavailableError):
-                page = await self._buffers.bus.load(process.name)
+                page = await self._buffers.bus.ledger.load(process.name)
             updated = last + 1 if page is None else int(page.get("updated_ns", 0))
             if updated != last:
                 last, since = updated, time.monotonic()

@@ -11,8 +11,8 @@ from typing import Any, TextIO
 
 import psutil
 
-from charon.adapters.nats import Address
 from charon.errors import UsageError
+from charon.settings.nats import NatsAddress
 
 
 def state_folder() -> Path:
@@ -52,9 +52,9 @@ class RunInfo:
     replicas: list[str]
 
     @property
-    def address(self) -> Address:
+    def address(self) -> NatsAddress:
         """Where the run's nats-server is."""
-        return Address(port=self.port, token=self.token)
+        return NatsAddress(port=self.port, token=self.token)
 
     @property
     def alive(self) -> bool:

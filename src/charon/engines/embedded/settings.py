@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from charon.adapters.nats import Address
+from charon.settings.nats import NatsAddress
 
 _PREFIX = "CHARON_"
 BEGIN = "begin"
@@ -34,7 +34,7 @@ class VertexSettings:
     run: str
     vertex: str
     replica: int
-    address: Address
+    address: NatsAddress
     inlets: tuple[str, ...] = ()
     outlets: tuple[str, ...] = ()
     read_batch_size: int = 8
@@ -75,7 +75,7 @@ class VertexSettings:
             run=get[f"{_PREFIX}RUN"],
             vertex=get[f"{_PREFIX}VERTEX"],
             replica=int(get[f"{_PREFIX}REPLICA"]),
-            address=Address(
+            address=NatsAddress(
                 host=get[f"{_PREFIX}NATS_HOST"],
                 port=int(get[f"{_PREFIX}NATS_PORT"]),
                 token=get[f"{_PREFIX}NATS_TOKEN"],

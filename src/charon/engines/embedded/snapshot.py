@@ -90,10 +90,10 @@ async def take_snapshot(
     UnavailableError
         If the run's nats-server does not answer.
     """
-    pages = await bus.documents()
+    pages = await bus.ledger.documents()
     for key in expected:
         pages.setdefault(key, {"state": "starting"})
     for key, page in pages.items():
         page.setdefault("vertex", key.rpartition(".")[0])
-    states = {edge: await bus.edge_state(edge) for edge in edges}
+    states = {edge: await bus.streams.state(edge) for edge in edges}
     return Snapshot(time.time_ns(), pages, states, settle(pages.values(), ended=ended))

@@ -8,8 +8,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from charon.adapters.nats import EdgeReader, EdgeWriter, NatsConnection
-from charon.adapters.nats.connection import LedgerPage
+from charon.adapters.nats import EdgeReader, EdgeWriter, LedgerPage, NatsConnection
 from charon.engines.embedded.settings import BEGIN
 from charon.errors import UnavailableError
 from charon.vertices.roles import VertexContext
@@ -43,11 +42,11 @@ async def work(role: Role, settings: VertexSettings) -> None:
         async def may_begin() -> None:
             while settings.signal and not stop.is_set():
                 with suppress(UnavailableError):
-                    page = await bus.load(BEGIN)
+                    page = await bus.ledger.load(BEGIN)
                     if page is not None and page.get("signal") == settings.signal:
                         return
                 await asyncio.sleep(0.02)
 
-        await role.run(VertexContext(inlets, outlets, LedgerPage(bus, settings.page), stop, may_begin))
+        await role.run(VertexContext(inlets, outlets, LedgerPage(bus.ledger, settings.page), stop, may_begin))
     finally:
         await bus.close()

@@ -129,7 +129,7 @@ class PodLedger:
         try:
             if self._bus is None:
                 self._bus = await NatsConnection.connect(address, self._settings.page, bucket=self._settings.bucket)
-            await self._bus.make_ledger("file")
+            await self._bus.ledger.create("file")
             self._revision = None
         except UnavailableError as error:
             self._note_away(str(error))
@@ -147,7 +147,7 @@ class PodLedger:
         if self._bus is None or self._away:
             return None
         try:
-            page, self._revision = await self._bus.read(self._key)
+            page, self._revision = await self._bus.ledger.read(self._key)
         except UnavailableError as error:
             self._note_away(str(error))
             return None
@@ -160,7 +160,7 @@ class PodLedger:
                 if self._revision is None:
                     self._revision = await self._place(bus, document)
                 try:
-                    self._revision = await bus.replace(self._key, document, self._revision)
+                    self._revision = await bus.ledger.replace(self._key, document, self._revision)
                 except OvertakenError:
                     self._revision = None
                 else:
@@ -172,16 +172,16 @@ class PodLedger:
     async def _place(self, bus: NatsConnection, document: Mapping[str, Any]) -> int:
         """Return the revision to replace; what another process has written there is kept under a further key."""
         if self._left is not None:
-            await bus.save(self._aside(self._left), self._left)
+            await bus.ledger.save(self._aside(self._left), self._left)
             self._left = None
-        page, revision = await bus.read(self._key)
+        page, revision = await bus.ledger.read(self._key)
         if page is None or page.get("started_ns") == document.get("started_ns") or self._contains(page):
             return revision
         if _started_ns(page) > _started_ns(document):
             # This replica's successor is at work already: the place is its.
             self._key = self._aside(document)
-            return (await bus.read(self._key))[1]
-        await bus.save(self._aside(page), page)
+            return (await bus.ledger.read(self._key))[1]
+        await bus.ledger.save(self._aside(page), page)
         return revision
 
     def _contains(self, page: Mapping[str, Any]) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charon.adapters.nats import Address
 from charon.errors import UsageError
+from charon.settings.nats import NatsAddress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class NumaflowSettings:
     vertex: str
     replica: int
     sockets: Path = Path(_SOCKETS)
-    ledger: Address | None = None
+    ledger: NatsAddress | None = None
     metrics_host: str = "0.0.0.0"  # noqa: S104 - a pod's own addresses
     metrics_port: int | None = None
     drain_s: float = 20.0
@@ -95,10 +95,10 @@ def bucket_of(namespace: str, pipeline: str) -> str:
     return f"charon_{namespace}_{pipeline}"
 
 
-def _address(url: str, environment: Mapping[str, str]) -> Address:
+def _address(url: str, environment: Mapping[str, str]) -> NatsAddress:
     user, password = environment.get("CHARON_LEDGER_USER", ""), environment.get("CHARON_LEDGER_PASSWORD", "")
     try:
-        return Address.from_url(url, user, password)
+        return NatsAddress.from_url(url, user, password)
     except UsageError as error:
         raise UsageError(f"CHARON_LEDGER: {error}") from None
 

@@ -49,9 +49,9 @@ def test_a_ledger_has_its_secret_in_variables_and_shows_it_nowhere():
         ("NUMAFLOW_REPLICA", "-1", "a number from 0 up"),
         ("CHARON_DRAIN_S", "soon", "CHARON_DRAIN_S is 'soon'"),
         ("CHARON_DRAIN_S", "nan", "CHARON_DRAIN_S is 'nan'"),
-        ("CHARON_LEDGER", "nats://", "no address"),
-        ("CHARON_LEDGER", "nats://h:99999", "no address"),
-        ("CHARON_LEDGER", "nats://u:pw-x@h:1", "do not belong"),
+        ("CHARON_LEDGER", "nats://", "invalid address"),
+        ("CHARON_LEDGER", "nats://h:99999", "invalid address"),
+        ("CHARON_LEDGER", "nats://u:pw-x@h:1", "remove user and password"),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_secret_is_shown(variable, value, words):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
-from charon.adapters.addresses import without_user
+from charon.adapters.addresses import without_credentials
 from charon.adapters.prometheus.query.queries_file import pin_edges
 from charon.adapters.prometheus.query.times import unix_seconds
 from charon.errors import UnavailableError, UsageError
@@ -233,7 +233,7 @@ class Prometheus:
 
 
 def _checked(url: str) -> httpx.URL:
-    told = without_user(url)
+    told = without_credentials(url)
     try:
         base = httpx.URL(url)
     except httpx.InvalidURL as error:

@@ -1,0 +1,93 @@
+"""The nats-server process, connections to it, and the ledger's bucket in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import psutil
+import pytest
+from nats_connection import connected
+
+from charon.adapters.nats import NatsAddress, NatsConnection, NatsServer
+from charon.errors import UnavailableError
+
+pytestmark = pytest.mark.system
+
+
+def test_ledger_keeps_one_page_for_each_replica(server):
+    async def main():
+        async with connected(server) as connection:
+            assert await connection.ledger.load("in.0") is None
+            await connection.ledger.create("memory")
+            assert await connection.ledger.documents() == {}
+            assert await connection.ledger.load("in.0") is None
+            await connection.ledger.save("in.0", {"n": 1})
+            await connection.ledger.save("in.0", {"n": 2})
+            await connection.ledger.save("out.0", {"n": 3})
+            assert await connection.ledger.documents() == {"in.0": {"n": 2}, "out.0": {"n": 3}}
+            await connection.streams.create(
+                "p-in-cat",
+                storage="memory",
+                max_bytes=2**20,
+                max_messages=10,
+                ack_wait_s=1.0,
+                max_ack_pending=10,
+            )
+            assert await connection.streams.names() == ["p-in-cat"]
+
+    asyncio.run(main())
+
+
+def test_port_in_use_is_named(tmp_path, server):
+    second = NatsServer(tmp_path / "second", port=server.address.port)
+    with pytest.raises(UnavailableError, match=str(server.address.port)):
+        second.start()
+    assert second.pid is None
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(UnavailableError, match=str(port)):
+            NatsServer(tmp_path / "third", port=port).start()
+
+
+def test_server_listens_on_loopback_only(server):
+    listening = [c.laddr for c in psutil.Process(server.pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert [tuple(address) for address in listening] == [("127.0.0.1", server.address.port)]
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_wrong_token_is_rejected(server, token):
+    async def main():
+        with pytest.raises(UnavailableError, match=str(server.address.port)):
+            await NatsConnection.connect(NatsAddress(port=server.address.port, token=token), "test", reconnect=False)
+
+    asyncio.run(main())
+
+
+def test_token_is_readable_by_owner_only(server, tmp_path):
+    assert (tmp_path / "nats" / "nats-server.conf").stat().st_mode & 0o777 == 0o600
+    assert server.address.token not in server.address.url
+
+
+def test_unreachable_address_is_named():
+    async def main():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}"):
+            await NatsConnection.connect(NatsAddress(port=port), "test", reconnect=False)
+
+    asyncio.run(main())
+
+
+def test_stopped_server_has_exited(tmp_path):
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    pid = server.pid
+    server.stop()
+    assert server.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
