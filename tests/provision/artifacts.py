@@ -21,7 +21,7 @@ def k3s(folder: Path, version: str = K3S) -> None:
     """Write a stand-in K3s, its images and the checksums of its release."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "k3s"
-    program.write_text((HERE / "stand_in_k3s.py").read_text().replace("@VERSION@", version))
+    program.write_text((HERE / "fake_k3s.py").read_text().replace("@VERSION@", version))
     images = folder / "k3s-airgap-images-amd64.tar.zst"
     images.write_bytes(b"images of K3s itself")
     (folder / "sha256sum-amd64.txt").write_text(

@@ -200,13 +200,13 @@ def test_a_gpu_brings_the_toolkit_and_restarts_k3s(
 
 @pytest.mark.parametrize("held", [True, False])
 def test_nothing_is_deleted_behind_a_mount_that_stays(held: bool, node: Node) -> None:
-    shutil.copy(ANSIBLE / "roles/k3s_removal/files/let-go.sh", node.root / "root/let-go.sh")
+    shutil.copy(ANSIBLE / "roles/k3s_removal/files/release-mounts.sh", node.root / "root/release-mounts.sh")
     stub = "mkdir -p /root/bin && ln -sf /bin/false /root/bin/umount && PATH=/root/bin:$PATH" if held else "true;"
     volume = "/var/lib/kubelet/pods/with\\ blank"
     done = node.run(
         f"unshare --mount sh -c '"
         f"mount -t tmpfs none /var/lib && mkdir -p {volume} && mount -t tmpfs none {volume} && "
-        f"{stub} sh /root/let-go.sh'",
+        f"{stub} sh /root/release-mounts.sh'",
         check=False,
     )
     assert done.returncode == int(held), done.stderr
