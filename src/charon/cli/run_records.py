@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from charon.adapters.addresses import without_credentials
-from charon.adapters.prometheus.query.times import parse_time, rfc3339
+from charon.adapters.timestamps import parse_time, rfc3339
 from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes itself, a node exporter and a running pipeline; and a server that stalls."""
+"""A real Prometheus that scrapes itself, a node exporter and a running pipeline; and a configurable HTTP server."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ def free_port(kind=socket.SOCK_STREAM):
 
 
 def fetch(url, **fields):
-    """Return what a URL answers."""
+    """Return the body of a response."""
     query = f"?{urllib.parse.urlencode(fields)}" if fields else ""
-    with urllib.request.urlopen(url + query, timeout=30) as answer:  # noqa: S310 - of the test's own
-        return answer.read().decode()
+    with urllib.request.urlopen(url + query, timeout=30) as response:  # noqa: S310 - the test's own server
+        return response.read().decode()
 
 
 def wait_until(condition, timeout_s=60.0, what=""):
-    """Wait until a condition holds; what raises OSError is not there yet."""
+    """Wait until a condition holds; an OSError counts as not yet."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         try:
-            if found := condition():
-                return found
+            if result := condition():
+                return result
         except OSError:
             pass
         time.sleep(0.1)
-    pytest.fail(f"in vain for {timeout_s} s: {what}")
+    pytest.fail(f"timed out after {timeout_s} s: {what}")
 
 
 class Server:
-    """A Prometheus of the test's own.
+    """A Prometheus server.
 
     Parameters
     ----------
     folder
-        Its configuration, data and log.
+        Folder of its configuration, data and log.
     targets
-        What it scrapes every half second: addresses by job.
+        Addresses by job, scraped every half second.
     """
 
     def __init__(self, folder, targets):
@@ -64,7 +64,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         jobs = {"prometheus": [f"127.0.0.1:{self.port}"], **targets}
-        scrapes = [{"job_name": job, "static_configs": [{"targets": where}]} for job, where in jobs.items()]
+        scrapes = [{"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in jobs.items()]
         config = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": scrapes}
         (folder / "prometheus.yml").write_text(json.dumps(config))
         self._log = (folder / "prometheus.log").open("wb")
@@ -78,31 +78,31 @@ class Server:
         self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
 
     def wait_ready(self):
-        """Wait until it answers."""
-        wait_until(lambda: "Ready" in fetch(f"{self.url}/-/ready"), what="the Prometheus is ready")
+        """Wait until it responds."""
+        wait_until(lambda: "Ready" in fetch(f"{self.url}/-/ready"), what="Prometheus is not ready")
 
-    def ask(self, query, start, end, step):
-        """Return Prometheus's own answer over a span."""
-        answer = fetch(f"{self.url}/api/v1/query_range", query=query, start=start, end=end, step=step)
-        return json.loads(answer)["data"]
+    def query_range(self, query, start, end, step):
+        """Return Prometheus's own result of a range query."""
+        response = fetch(f"{self.url}/api/v1/query_range", query=query, start=start, end=end, step=step)
+        return json.loads(response)["data"]
 
-    def now(self, query):
-        """Return the value of a query now, as text; None where there is none."""
-        found = json.loads(fetch(f"{self.url}/api/v1/query", query=query))["data"]["result"]
-        return found[0]["value"][1] if found else None
+    def query(self, query):
+        """Return the current value of a query as text, or None."""
+        result = json.loads(fetch(f"{self.url}/api/v1/query", query=query))["data"]["result"]
+        return result[0]["value"][1] if result else None
 
-    def now_version(self):
-        """Return its version."""
+    def version(self):
+        """Return the server's version."""
         return json.loads(fetch(f"{self.url}/api/v1/status/buildinfo"))["data"]["version"]
 
-    def end(self):
-        """End it."""
-        end(self.process)
+    def stop(self):
+        """Stop the server."""
+        stop(self.process)
         self._log.close()
 
 
-def end(process):
-    """End a process that a test started."""
+def stop(process):
+    """Stop a process that a test started."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -112,36 +112,36 @@ def end(process):
             process.wait()
 
 
-def need(program, package):
-    """Skip where a program is not here."""
+def require(program, package):
+    """Skip if a program is not installed."""
     if shutil.which(program) is None:
-        pytest.skip(f"{program} is not here: install the package {package}")
+        pytest.skip(f"{program} is missing; install the package {package}")
 
 
 @pytest.fixture(scope="session")
 def node_exporter(tmp_path_factory):
     """Return the address of a node exporter."""
-    need("prometheus-node-exporter", "prometheus-node-exporter")
+    require("prometheus-node-exporter", "prometheus-node-exporter")
     port = free_port()
     log = (tmp_path_factory.mktemp("node") / "log").open("wb")
-    only = ["--collector.disable-defaults", "--collector.cpu", "--collector.meminfo", "--collector.loadavg"]
+    collectors = ["--collector.disable-defaults", "--collector.cpu", "--collector.meminfo", "--collector.loadavg"]
     process = subprocess.Popen(
-        [shutil.which("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}", *only],
+        [shutil.which("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}", *collectors],
         stdout=log,
         stderr=subprocess.STDOUT,
     )
-    wait_until(lambda: fetch(f"http://127.0.0.1:{port}/metrics"), what="the node exporter answers")
+    wait_until(lambda: fetch(f"http://127.0.0.1:{port}/metrics"), what="the node exporter does not respond")
     yield f"127.0.0.1:{port}"
-    end(process)
+    stop(process)
     log.close()
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    """Return an environment with pvAccess on loopback and its own port, and a state folder of its own."""
+    """Return an environment with pvAccess on loopback and a free port, and a temporary state folder."""
     port = str(free_port(socket.SOCK_DGRAM))
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_"))}
-    return kept | {
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_"))}
+    return inherited | {
         "EPICS_PVA_ADDR_LIST": "127.0.0.1",
         "EPICS_PVA_AUTO_ADDR_LIST": "NO",
         "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
@@ -152,7 +152,7 @@ def environment(tmp_path_factory):
 
 
 class Scraped:
-    """A Prometheus that has scraped a pipeline through which frames have gone."""
+    """A Prometheus that has scraped a pipeline while frames went through it."""
 
     def __init__(self, folder, environment, node_exporter):
         self.environment = environment
@@ -172,62 +172,62 @@ class Scraped:
         )
 
     def wait(self):
-        """Let all frames go through, and a few scrapes after them; then end the pipeline."""
+        """Wait for all frames and a few more scrapes, then stop the pipeline."""
         self.server.wait_ready()
-        self.start = int(time.time())
+        self.started = int(time.time())
         done = 'charon_run_frames{state="reconstructed"} == 240'
         try:
-            wait_until(lambda: self.server.now(done), 90, f"all frames are scraped: {self.log()}")
+            wait_until(lambda: self.server.query(done), 90, f"not all frames were scraped: {self.log()}")
             self.text = fetch(f"http://127.0.0.1:{self.port}/metrics")
             time.sleep(2)
         finally:
-            end(self._detector)
-            end(self._run)
-        self.stop = int(time.time())
+            stop(self._detector)
+            stop(self._run)
+        self.ended = int(time.time())
         self.summary = json.loads((self.output / "summary.json").read_text())
 
     def log(self):
-        """Return what the pipeline has said."""
+        """Return the log of the pipeline."""
         return Path(self._log.name).read_text(errors="replace")
 
-    def end(self):
-        """End everything."""
+    def stop(self):
+        """Stop all processes."""
         for process in (self._detector, self._run):
-            end(process)
-        self.server.end()
+            stop(process)
+        self.server.stop()
         self._log.close()
 
 
 @pytest.fixture(scope="session")
 def scraped(tmp_path_factory, environment, node_exporter):
     """Return a Prometheus that has scraped a pipeline."""
-    need("prometheus", "prometheus")
+    require("prometheus", "prometheus")
     scraped = Scraped(tmp_path_factory.mktemp("scraped"), environment, node_exporter)
     try:
         scraped.wait()
         yield scraped
     finally:
-        scraped.end()
+        scraped.stop()
 
 
 @pytest.fixture
-def answering():
-    """Return a function that starts an HTTP server which answers each path as it is told."""
+def http_server():
+    """Return a function that starts an HTTP server; a callable returns the response for each path."""
     servers = []
 
-    def start(answer):
+    def start(respond):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                # A body that is not read would end the connection with a reset.
+                # An unread body would reset the connection.
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                status, kind, body = answer(self.path)
+                status, kind, body = respond(self.path)
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_POST = do_GET  # noqa: N815 - the library's name
+            do_POST = do_GET  # noqa: N815 - the base class's name
 
             def log_message(self, *_):
                 pass

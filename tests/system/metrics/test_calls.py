@@ -1,4 +1,4 @@
-"""Wrong calls, servers that are none, and interrupts: one line, the right status, nothing half-written."""
+"""Invalid calls, servers other than Prometheus, and interrupts: one line, the right status, no partial file."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from charon.adapters.prometheus import client, saving
+from charon.adapters.prometheus.query import client, formats
 from charon.cli.exit_status import run_command
 from charon.cli.main import cli
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 CHARONCTL = (sys.executable, "-m", "charon.cli.main")
-HERE = "http://127.0.0.1:9"
+CLOSED = "http://127.0.0.1:9"
 
 
 @pytest.fixture(autouse=True)
 def state(tmp_path, monkeypatch):
-    """Keep run records in a folder of the test's own."""
+    """Keep run records in a temporary folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
@@ -38,85 +38,88 @@ def call(capsys, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "text"),
     [
         ([], "URL"),
-        ([HERE], "--queries-file"),
-        ([HERE, "--query", " "], "empty"),
-        ([HERE, "--queries-file", "/nowhere/q.txt"], "/nowhere/q.txt"),
+        ([CLOSED], "--queries-file"),
+        ([CLOSED, "--query", " "], "empty"),
+        ([CLOSED, "--queries-file", "/nowhere/q.txt"], "/nowhere/q.txt"),
         (["localhost:9090", "--query", "up"], "HTTP(S)"),
         (["ftp://localhost/x", "--query", "up"], "HTTP(S)"),
         (["http://", "--query", "up"], "HTTP(S)"),
         (["http://[::1", "--query", "up"], "http://[::1"),
-        (["http://localhost:99999", "--query", "up"], "99999"),
-        (["http://localhost:9090/graph?g0.expr=up", "--query", "up"], "more than the address"),
-        ([HERE, "--query", "up", "--start", "yesterday"], "yesterday"),
-        ([HERE, "--query", "up", "--start", "2025-08-18T14:47:57"], "zone"),
+        (["http://localhost:99999", "--query", "up"], "invalid port 99999"),
+        (["http://localhost:9090/graph?g0.expr=up", "--query", "up"], "has a query or a fragment"),
+        ([CLOSED, "--query", "up", "--start", "yesterday"], "yesterday"),
+        ([CLOSED, "--query", "up", "--start", "2025-08-18T14:47:57"], "zone"),
         (
-            [HERE, "--query", "up", "--start", "2025-08-18T14:47:57Z", "--end", "2025-08-18T14:40:00Z"],
+            [CLOSED, "--query", "up", "--start", "2025-08-18T14:47:57Z", "--end", "2025-08-18T14:40:00Z"],
             "before the start",
         ),
-        ([HERE, "--query", "up", "--step", "0"], "step"),
-        ([HERE, "--query", "up", "--step", "-5s"], "step"),
-        ([HERE, "--query", "up", "--step", "9" * 400], "step"),
-        ([HERE, "--query", "up", "--start", "0", "--step", "1ms"], "longer step"),
-        ([HERE, "--query", "up\udcff"], "UTF-8"),
-        ([HERE, "--query", "up", "--format", "xml"], "xml"),
-        ([HERE, "--query", "up", "--run", "nobody"], "nobody"),
-        ([HERE, "--query", "up", "--namespace", 'a"}'], "Kubernetes name"),
-        ([HERE, "--query", "up", "--list-metrics"], "--list-metrics"),
-        ([HERE, "--colour"], "--colour"),
+        ([CLOSED, "--query", "up", "--step", "0"], "step"),
+        ([CLOSED, "--query", "up", "--step", "-5s"], "step"),
+        ([CLOSED, "--query", "up", "--step", "9" * 400], "step"),
+        ([CLOSED, "--query", "up", "--start", "0", "--step", "1ms"], "longer step"),
+        ([CLOSED, "--query", "up\udcff"], "UTF-8"),
+        ([CLOSED, "--query", "up", "--format", "xml"], "xml"),
+        ([CLOSED, "--query", "up", "--run", "nobody"], "nobody"),
+        ([CLOSED, "--query", "up", "--namespace", 'a"}'], "Kubernetes name"),
+        ([CLOSED, "--query", "up", "--list-metrics"], "--list-metrics"),
+        ([CLOSED, "--colour"], "--colour"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments, words):
+def test_invalid_call_is_one_line_and_status_2(capsys, arguments, text):
     status, out, err = call(capsys, *arguments)
     assert (status, out, len(err.splitlines())) == (2, "", 1), err
-    assert words in err
+    assert text in err
 
 
-def answers(body, kind="application/json", status=200):
+def responding(body, kind="application/json", status=200):
     return lambda _: (status, kind, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("response", "text"),
     [
-        (answers(b"<html><h1>Grafana</h1></html>", "text/html; charset=utf-8"), "no Prometheus: it sent text/html"),
-        (answers(b"Unauthorized", "text/plain", 401), "HTTP status 401"),
-        (answers({"message": "not found"}, status=404), "no Prometheus"),
-        (answers([1, 2]), "no Prometheus"),
-        (answers(b""), "no Prometheus"),
-        (answers({"status": "error", "errorType": "unavailable", "error": "starting up"}, status=503), "starting up"),
+        (responding(b"<html><h1>Grafana</h1></html>", "text/html; charset=utf-8"), "returned text/html"),
+        (responding(b"Unauthorized", "text/plain", 401), "HTTP status 401"),
+        (responding({"message": "not found"}, status=404), "not a Prometheus server"),
+        (responding([1, 2]), "not a Prometheus server"),
+        (responding(b""), "not a Prometheus server"),
+        (
+            responding({"status": "error", "errorType": "unavailable", "error": "starting up"}, status=503),
+            "starting up",
+        ),
     ],
 )
-def test_what_is_no_prometheus_is_named(capsys, tmp_path, answering, answer, words):
-    url = answering(answer)
-    for more in (["--query", "up", "--output", tmp_path / "new" / "x.json"], ["--list-metrics"]):
-        status, out, err = call(capsys, url, *more)
+def test_other_server_is_reported(capsys, tmp_path, http_server, response, text):
+    url = http_server(response)
+    for options in (["--query", "up", "--output", tmp_path / "new" / "x.json"], ["--list-metrics"]):
+        status, out, err = call(capsys, url, *options)
         assert (status, out, len(err.splitlines())) == (1, "", 1), err
-        assert words in err
+        assert text in err
         assert url in err
     assert not (tmp_path / "new").exists()
 
 
-def test_an_address_at_which_nothing_answers_is_named(capsys, tmp_path):
-    status, out, err = call(capsys, HERE, "--query", "up", "--output", tmp_path / "new" / "x.json")
+def test_closed_port_is_reported(capsys, tmp_path):
+    status, out, err = call(capsys, CLOSED, "--query", "up", "--output", tmp_path / "new" / "x.json")
     assert (status, out, len(err.splitlines())) == (1, "", 1)
-    assert HERE in err
+    assert CLOSED in err
     assert not (tmp_path / "new").exists()
 
 
-def test_a_password_in_the_url_is_not_told(capsys, tmp_path, answering):
-    asked = []
+def test_password_in_url_is_not_shown(capsys, tmp_path, http_server):
+    requested = []
 
-    def answer(path):
-        asked.append(path)
+    def respond(path):
+        requested.append(path)
         if path.startswith("/prom/api/v1/status/buildinfo"):
             return 404, "application/json", b'{"status":"error","errorType":"not_found","error":"old"}'
         data = {"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "1"]]}]}
         return 200, "application/json", json.dumps({"status": "success", "data": data, "warnings": ["w"]}).encode()
 
-    url = answering(answer).replace("http://", "http://user:secret-word@") + "/prom/"
+    url = http_server(respond).replace("http://", "http://user:secret-word@") + "/prom/"
     output = tmp_path / "x.json"
     status, out, err = call(capsys, url, "--query", "up", "--output", output)
     assert status == 0, err
@@ -125,62 +128,62 @@ def test_a_password_in_the_url_is_not_told(capsys, tmp_path, answering):
     assert metadata["prometheus"]["version"] == ""
     assert metadata["warnings"] == ["w"]
     assert "warning: w" in err
-    assert all(path.startswith("/prom/api/v1/") for path in asked)
+    assert all(path.startswith("/prom/api/v1/") for path in requested)
     status, out, err = call(capsys, "http://user:secret-word@127.0.0.1:9", "--query", "up")
     assert status == 1
     assert "secret-word" not in out + err
 
 
-def sound(body=None):
-    """Return answers of a Prometheus to any query."""
+def prometheus(body=None):
+    """Return the responses of a Prometheus server to any query."""
     result = [{"metric": {"__name__": "up"}, "values": [[1, "1"]]}] if body is None else body
-    found = {"version": "2.42.0", "resultType": "matrix", "result": result}
-    return answers({"status": "success", "data": found})
+    data = {"version": "2.42.0", "resultType": "matrix", "result": result}
+    return responding({"status": "success", "data": data})
 
 
-@pytest.mark.parametrize("where", ["folder", "below a file", "/proc/nothing/x.json"])
-def test_an_output_that_cannot_be_is_named(capsys, tmp_path, answering, where):
+@pytest.mark.parametrize("path", ["folder", "below a file", "/proc/nothing/x.json"])
+def test_invalid_output_is_reported(capsys, tmp_path, http_server, path):
     (tmp_path / "file").write_text("kept")
-    output = {"folder": tmp_path, "below a file": tmp_path / "file" / "x.json"}.get(where, where)
-    status, out, err = call(capsys, answering(sound()), "--query", "up", "--output", output)
+    output = {"folder": tmp_path, "below a file": tmp_path / "file" / "x.json"}.get(path, path)
+    status, out, err = call(capsys, http_server(prometheus()), "--query", "up", "--output", output)
     assert (status, out, len(err.splitlines())) == (2, "", 1), err
     assert str(output) in err
     assert (tmp_path / "file").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_full_disk_leaves_nothing_half_written(capsys, tmp_path, answering, monkeypatch):
+def test_full_disk_leaves_no_partial_file(capsys, tmp_path, http_server, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     output = tmp_path / "x.json"
     output.write_text("before")
-    monkeypatch.setattr(saving, "save_json", full)
-    status, _, err = call(capsys, answering(sound()), "--query", "up", "--output", output)
+    monkeypatch.setattr(formats, "save_json", full)
+    status, _, err = call(capsys, http_server(prometheus()), "--query", "up", "--output", output)
     assert (status, len(err.splitlines())) == (1, 1)
     assert "No space left" in err
     assert output.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_a_device_is_written_to_and_not_replaced(capsys, answering):
+def test_device_is_written_to_and_not_replaced(capsys, http_server):
     before = Path("/dev/null").stat()
-    status, _, err = call(capsys, answering(sound()), "--query", "up", "--output", "/dev/null")
+    status, _, err = call(capsys, http_server(prometheus()), "--query", "up", "--output", "/dev/null")
     assert status == 0, err
     assert os.path.samestat(Path("/dev/null").stat(), before)
 
 
-def test_a_dash_is_stdout(capsys, tmp_path, answering, monkeypatch):
+def test_dash_is_stdout(capsys, tmp_path, http_server, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, out, _ = call(capsys, answering(sound()), "--query", "up", "--output", "-", "--format", "csv")
+    status, out, _ = call(capsys, http_server(prometheus()), "--query", "up", "--output", "-", "--format", "csv")
     assert (status, out.splitlines()[0]) == (0, "query,metric,time,value")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_leads_to_the_file_that_is_replaced(capsys, tmp_path, answering):
+def test_target_of_link_is_replaced(capsys, tmp_path, http_server):
     (tmp_path / "target.json").write_text("before")
     (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
-    assert call(capsys, answering(sound()), "--query", "up", "--output", tmp_path / "link.json")[0] == 0
+    assert call(capsys, http_server(prometheus()), "--query", "up", "--output", tmp_path / "link.json")[0] == 0
     assert (tmp_path / "link.json").is_symlink()
     assert '"up"' in (tmp_path / "target.json").read_text()
 
@@ -195,14 +198,14 @@ def test_a_link_leads_to_the_file_that_is_replaced(capsys, tmp_path, answering):
         "http://user:secret-word/more@127.0.0.1:9",
     ],
 )
-def test_a_password_in_a_wrong_url_is_not_told(capsys, url):
+def test_password_in_invalid_url_is_not_shown(capsys, url):
     status, out, err = call(capsys, url, "--query", "up")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert "secret-word" not in err
 
 
-def test_a_password_in_the_url_is_not_logged(answering):
-    url = answering(sound()).replace("http://", "http://user:secret-word@")
+def test_password_in_url_is_not_logged(http_server):
+    url = http_server(prometheus()).replace("http://", "http://user:secret-word@")
     done = subprocess.run(
         [*CHARONCTL, "-v", "metrics", url, "--query", "up"], capture_output=True, text=True, check=False
     )
@@ -221,74 +224,81 @@ def test_a_password_in_the_url_is_not_logged(answering):
         *([{"metric": metric, "values": [[1, "2"]]}] for metric in (["a"], {"a": 1})),
     ],
 )
-def test_an_answer_of_another_form_fails_that_query(capsys, answering, body):
+def test_invalid_response_fails_that_query(capsys, http_server, body):
     bad = {"status": "success", "data": {"version": "9", "result": body}}
-    status, out, err = call(capsys, answering(answers(bad)), "--query", "up")
+    status, out, err = call(capsys, http_server(responding(bad)), "--query", "up")
     assert (status, out) == (1, "")
-    assert "another form" in err
+    assert "invalid matrix" in err
 
 
-@pytest.mark.parametrize(("more", "listed"), [(10, True), (11, False)])
-def test_many_empty_queries_are_counted_and_named_on_request(capsys, tmp_path, answering, more, listed):
-    (tmp_path / "queries.txt").write_text("".join(f"nothing_{k}\n" for k in range(more)))
-    arguments = ["metrics", answering(sound([])), "--queries-file", str(tmp_path / "queries.txt"), "--format", "csv"]
+@pytest.mark.parametrize(("count", "listed"), [(10, True), (11, False)])
+def test_many_empty_queries_are_only_counted(capsys, tmp_path, http_server, count, listed):
+    (tmp_path / "queries.txt").write_text("".join(f"nothing_{k}\n" for k in range(count)))
+    arguments = [
+        "metrics",
+        http_server(prometheus([])),
+        "--queries-file",
+        str(tmp_path / "queries.txt"),
+        "--format",
+        "csv",
+    ]
     status, _, err = call(capsys, *arguments[1:])
     lines = err.splitlines()
     assert status == 0
     assert ("empty: nothing_3" in lines) == listed
-    assert len(lines) == (more if listed else 1) + 2
+    assert len(lines) == (count if listed else 1) + 2
     assert "-v metrics" in lines[0] or listed
-    assert "nothing was found from" in lines[-1]
+    assert "no samples from" in lines[-1]
     assert run_command(cli, ["-v", *arguments]) == 0
     assert "empty: nothing_3" in capsys.readouterr().err.splitlines()
 
 
-@pytest.mark.parametrize(("name", "told"), [("x.JSON", "x.JSON;"), ("x.xlsx", "x.xlsx as json;")])
-def test_a_format_that_the_suffix_does_not_say_is_named(capsys, tmp_path, answering, name, told):
-    found = [{"metric": {"__name__": "up"}, "values": [[1, "1"]]}]
-    status, _, err = call(capsys, answering(sound(found)), "--query", "up", "--output", tmp_path / name)
+@pytest.mark.parametrize(("name", "shown"), [("x.JSON", "x.JSON;"), ("x.xlsx", "x.xlsx as json;")])
+def test_format_is_shown_if_suffix_differs(capsys, tmp_path, http_server, name, shown):
+    series = [{"metric": {"__name__": "up"}, "values": [[1, "1"]]}]
+    status, _, err = call(capsys, http_server(prometheus(series)), "--query", "up", "--output", tmp_path / name)
     assert (status, len(err.splitlines())) == (0, 1)
-    assert told in err
+    assert shown in err
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"status": "success", "data": {"version'])
-def test_what_is_no_json_is_no_prometheus(capsys, answering, body):
-    for more in (["--query", "up"], ["--list-metrics"]):
-        status, out, err = call(capsys, answering(answers(body)), *more)
+def test_invalid_json_is_not_prometheus(capsys, http_server, body):
+    for options in (["--query", "up"], ["--list-metrics"]):
+        status, out, err = call(capsys, http_server(responding(body)), *options)
         assert (status, out, len(err.splitlines())) == (1, "", 1)
-        assert "no Prometheus" in err
+        assert "not a Prometheus server" in err
 
 
-def test_a_list_of_another_form_is_one_line(capsys, answering):
+def test_invalid_list_of_names_is_one_line(capsys, http_server):
     for data in (None, {"version": "2"}):
-        url = answering(answers({"status": "success", "data": data}))
-        for more in ([], ["--format", "json"]):
-            status, out, err = call(capsys, url, "--list-metrics", *more)
+        url = http_server(responding({"status": "success", "data": data}))
+        for options in ([], ["--format", "json"]):
+            status, out, err = call(capsys, url, "--list-metrics", *options)
             assert (status, out, len(err.splitlines())) == (1, "", 1)
-            assert "list of names" in err
+            assert "list of metric names" in err
 
 
-def test_what_takes_connections_and_never_answers_is_given_up_soon(capsys, monkeypatch):
-    monkeypatch.setattr(client, "_ALIVE", httpx.Timeout(0.3))
+def test_silent_server_times_out(capsys, monkeypatch):
+    monkeypatch.setattr(client, "_STATUS_TIMEOUT", httpx.Timeout(0.3))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        for more in (["--query", "up"], ["--list-metrics"]):
-            status, out, err = call(capsys, url, *more)
+        for options in (["--query", "up"], ["--list-metrics"]):
+            status, out, err = call(capsys, url, *options)
             assert (status, out, len(err.splitlines())) == (1, "", 1)
-            assert "does not answer in time" in err
+            assert "timed out" in err
 
 
-def test_what_a_server_says_stays_in_its_line(capsys, answering):
-    said = {"status": "error", "errorType": "bad", "error": "one\ntwo\x1b[31m"}
-    status, _, err = call(capsys, answering(answers(said, status=422)), "--query", "up")
+def test_server_error_is_one_line(capsys, http_server):
+    error = {"status": "error", "errorType": "bad", "error": "one\ntwo\x1b[31m"}
+    status, _, err = call(capsys, http_server(responding(error, status=422)), "--query", "up")
     assert (status, len(err.splitlines())) == (1, 1)
     assert "one two" in err
     assert "\x1b" not in err
 
 
-def test_csv_quotes_whatever_stands_in_a_label(capsys, answering):
+def test_csv_quotes_special_characters_in_labels(capsys, http_server):
     labels = {"a": "x\ny", "b": "x\ry", "c": 'x"y', "d": "x,y", "time": "é", "value": "\ud800"}
-    url = answering(sound([{"metric": {"__name__": "up", **labels}, "values": [[1, "NaN"], [2, "+Inf"]]}]))
+    url = http_server(prometheus([{"metric": {"__name__": "up", **labels}, "values": [[1, "NaN"], [2, "+Inf"]]}]))
     output = Path(os.environ["XDG_STATE_HOME"]) / "x.csv"
     assert call(capsys, url, "--query", "up", "--output", output)[0] == 0
     with output.open(newline="", encoding="utf-8") as file:
@@ -299,45 +309,45 @@ def test_csv_quotes_whatever_stands_in_a_label(capsys, answering):
         assert (row["label_time"], row["label_value"]) == ("é", "?")
 
 
-def test_native_histograms_are_kept_in_json_and_named_otherwise(capsys, answering):
+def test_native_histograms_are_saved_in_json_only(capsys, http_server):
     series = {"metric": {"__name__": "h"}, "histograms": [[1, {"count": "3", "sum": "4.5", "buckets": []}]]}
-    status, out, _ = call(capsys, answering(sound([series])), "--query", "h")
+    status, out, _ = call(capsys, http_server(prometheus([series])), "--query", "h")
     assert status == 0
     assert json.loads(out)["queries"][0]["data"]["result"] == [series]
-    status, out, err = call(capsys, answering(sound([series])), "--query", "h", "--format", "csv")
+    status, out, err = call(capsys, http_server(prometheus([series])), "--query", "h", "--format", "csv")
     assert status == 0
     assert out.splitlines() == ["query,metric,time,value"]
     assert "native histograms" in err
 
 
-def test_parquet_without_pyarrow_is_one_line(capsys, tmp_path, monkeypatch, answering):
+def test_missing_pyarrow_is_one_line(capsys, tmp_path, monkeypatch, http_server):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    status, out, err = call(capsys, answering(sound()), "--query", "up", "--output", tmp_path / "x.parquet")
+    status, out, err = call(capsys, http_server(prometheus()), "--query", "up", "--output", tmp_path / "x.parquet")
     assert (status, out, len(err.splitlines())) == (1, "", 1)
     assert f"{sys.executable} -m pip install pyarrow" in err
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_leaves_nothing_half_written(tmp_path, answering, number, expected):
-    asked = []
+def test_interrupt_leaves_no_partial_file(tmp_path, http_server, number, expected):
+    requested = []
 
-    def answer(path):
+    def respond(path):
         if path.startswith("/api/v1/query_range"):
-            asked.append(path)
+            requested.append(path)
             time.sleep(30)
-        return sound()(path)
+        return prometheus()(path)
 
     output = tmp_path / "out" / "x.json"
     output.parent.mkdir()
     output.write_text("before")
-    command = [*CHARONCTL, "metrics", answering(answer), "--query", "up", "--query", "b", "--output", str(output)]
+    command = [*CHARONCTL, "metrics", http_server(respond), "--query", "up", "--query", "b", "--output", str(output)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         end = time.monotonic() + 30
-        while len(asked) < 2 and time.monotonic() < end:
+        while len(requested) < 2 and time.monotonic() < end:
             time.sleep(0.05)
-        assert len(asked) == 2, "both are asked at once"
+        assert len(requested) == 2, "both queries run concurrently"
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
     finally:
@@ -350,14 +360,14 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path, answering, number, e
     assert [path.name for path in output.parent.iterdir()] == ["x.json"]
 
 
-def test_a_person_sees_how_far_it_is(tmp_path, answering):
-    def answer(path):
+def test_terminal_shows_progress(tmp_path, http_server):
+    def respond(path):
         time.sleep(0.1)
-        return sound()(path)
+        return prometheus()(path)
 
     main, side = pty.openpty()
-    command = [*CHARONCTL, "metrics", answering(answer), "--output", str(tmp_path / "x.json")]
-    queries = [word for k in range(20) for word in ("--query", f"up + {k}")]
+    command = [*CHARONCTL, "metrics", http_server(respond), "--output", str(tmp_path / "x.json")]
+    queries = [argument for k in range(20) for argument in ("--query", f"up + {k}")]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     with subprocess.Popen([*command, *queries], stderr=side, env=environment) as process:
         os.close(side)
@@ -366,16 +376,16 @@ def test_a_person_sees_how_far_it_is(tmp_path, answering):
             while piece := os.read(main, 4096):
                 shown += piece
         except OSError:
-            pass  # the terminal's other end is closed
+            pass  # the other end of the terminal is closed
         os.close(main)
         assert process.wait(30) == 0
-    assert b"asking" in shown
+    assert b"querying" in shown
     assert b"20 samples" in shown
 
 
-def test_a_reader_who_has_had_enough_ends_it_quietly(answering):
-    many = [{"metric": {"k": str(k)}, "values": [[n, "1"] for n in range(2000)]} for k in range(100)]
-    command = [*CHARONCTL, "metrics", answering(sound(many)), "--query", "up"]
+def test_closed_pipe_ends_it_silently(http_server):
+    series = [{"metric": {"k": str(k)}, "values": [[n, "1"] for n in range(2000)]} for k in range(100)]
+    command = [*CHARONCTL, "metrics", http_server(prometheus(series)), "--query", "up"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.read(10) == b'{"metadata', process.stderr.read()
     process.stdout.close()
@@ -390,12 +400,12 @@ def test_a_reader_who_has_had_enough_ends_it_quietly(answering):
     assert "Traceback" not in full.stderr
 
 
-def test_a_port_for_a_run_s_metrics_that_is_taken_is_named(environment, tmp_path):
+def test_metrics_port_in_use_is_reported(environment, tmp_path):
     manifest = Path(__file__).parents[3] / "workflows/aps/numaflow-aps-live.yaml"
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", 0))
+        used.listen()
+        port = used.getsockname()[1]
         command = [*CHARONCTL, "run", str(manifest), "--local", "--output", str(tmp_path / "out")]
         done = subprocess.run(
             [*command, "--metrics-port", str(port)],

@@ -102,8 +102,8 @@ def test_runs_are_listed(clock, capsys):
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "a/p@2025-08-18T14:47:57Z  numaflow  ended 2025-08-18T14:48:07Z",
-        # It is not on: it was killed.
-        "q@2025-08-18T14:48:07Z  embedded  ended unseen",
+        # It was killed.
+        "q@2025-08-18T14:48:07Z  embedded  ended unknown",
     ]
     assert run_command(cli, ["metrics", "--list-runs", "--format", "json"]) == 0
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["p", "q"]
@@ -113,9 +113,9 @@ def test_a_run_that_is_on_is_told_from_one_that_was_killed(clock, capsys, monkey
     run_records.record_start("p", engine="embedded")
     clock(10)
     run_records.record_start("p", engine="embedded")
-    monkeypatch.setattr("charon.engines.embedded.find_runs", lambda: [SimpleNamespace(pipeline="p")])
+    monkeypatch.setattr("charon.cli.metrics.listing.find_runs", lambda: [SimpleNamespace(pipeline="p")])
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
-    assert [line.split("ended ")[1] for line in capsys.readouterr().out.splitlines()] == ["unseen", "not yet"]
+    assert [line.split("ended ")[1] for line in capsys.readouterr().out.splitlines()] == ["unknown", "not yet"]
 
 
 def test_metrics_of_a_run_that_was_killed_say_that_its_end_is_not_known(clock, capsys, monkeypatch):
@@ -123,12 +123,12 @@ def test_metrics_of_a_run_that_was_killed_say_that_its_end_is_not_known(clock, c
     clock(10)
     call = ["metrics", "http://127.0.0.1:9", "--query", "up", "--run", "p"]
     assert run_command(cli, call) == 1
-    assert "nobody saw p@2025-08-18T14:47:57Z end" in capsys.readouterr().err
+    assert "p@2025-08-18T14:47:57Z has no recorded end" in capsys.readouterr().err
     assert run_command(cli, [*call, "--end", "2025-08-18T14:48:00Z"]) == 1
-    assert "nobody saw" not in capsys.readouterr().err
-    monkeypatch.setattr("charon.engines.embedded.find_runs", lambda: [SimpleNamespace(pipeline="p")])
+    assert "no recorded end" not in capsys.readouterr().err
+    monkeypatch.setattr("charon.cli.metrics.listing.find_runs", lambda: [SimpleNamespace(pipeline="p")])
     assert run_command(cli, call) == 1
-    assert "nobody saw" not in capsys.readouterr().err
+    assert "no recorded end" not in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_down_leaves_nothing(tmp_path, monkeypatch):

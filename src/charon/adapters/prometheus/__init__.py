@@ -1,1 +1,1 @@
-"""Prometheus, both ways: asking one for what it has kept, and being scraped by one."""
+"""Prometheus: `query` sends queries to a server, `scrape` exposes metrics for one to scrape."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from click.shell_completion import ShellComplete
 
-from charon.adapters.prometheus.query.times import Span
 from charon.cli.registry import COMMANDS, CONTEXT_SETTINGS, LazyGroup, load_command
 from charon.cli.run_records import records
 from charon.cli.shell.files import files
@@ -228,12 +227,12 @@ def _recorded() -> list[str]:
 def _metric_names(url: str) -> list[str]:
     import asyncio  # noqa: PLC0415 - slow to import
 
-    from charon.adapters.prometheus.query.client import Prometheus  # noqa: PLC0415 - imports HTTPX
+    from charon.adapters.prometheus.query import PrometheusClient, QueryRange  # noqa: PLC0415 - imports HTTPX
 
     now_ms = time.time_ns() // 1_000_000
 
     async def ask() -> list[str]:
-        async with asyncio.timeout(2.0), Prometheus(url) as prometheus:
-            return sorted(await prometheus.names(Span(now_ms - 3_600_000, now_ms, 60_000)))
+        async with asyncio.timeout(2.0), PrometheusClient(url) as client:
+            return sorted(await client.metric_names(QueryRange(now_ms - 3_600_000, now_ms, 60_000)))
 
     return asyncio.run(ask())

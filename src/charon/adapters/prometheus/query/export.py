@@ -1,39 +1,70 @@
-"""Asking many queries side by side, and keeping the answers on disk until they are written."""
+"""Export of many queries over one range; results stay on disk until a file is written from them."""
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from charon.adapters.prometheus.query.client import QueryError
-from charon.adapters.prometheus.query.times import rfc3339
+from charon.adapters.timestamps import rfc3339
+from charon.tasks import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from charon.adapters.prometheus.query.client import Answer, Prometheus
-    from charon.adapters.prometheus.query.times import Span
+    from charon.adapters.prometheus.query.client import PrometheusClient
+    from charon.adapters.prometheus.query.query_range import QueryRange
+    from charon.adapters.prometheus.query.series import QueryResult
+
+
+class ExportCounts(TypedDict):
+    """Numbers of queries, of which some returned series, returned none or failed, and of series and samples."""
+
+    queries: int
+    found: int
+    empty: int
+    failed: int
+    series: int
+    samples: int
+
+
+class FailedQuery(TypedDict):
+    """A query that failed, with Prometheus's message."""
+
+    query: str
+    error: str
+
+
+class ExportMetadata(TypedDict):
+    """Metadata that is saved with an export."""
+
+    start: str
+    end: str
+    step_s: float
+    counts: ExportCounts
+    empty: list[str]
+    failed: list[FailedQuery]
+    warnings: list[str]
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What became of one query.
+class ExportedQuery:
+    """One query of an export and a summary of its result.
 
     Parameters
     ----------
     query
-        As it was asked.
+        The query.
     error
-        Prometheus's own message, where it failed.
+        Prometheus's message if the query failed.
     warnings
-        What Prometheus warned of.
+        Prometheus's warnings.
     series, samples, histograms
-        How many it found; `histograms` are series of native histograms.
+        Number of series, of samples, and of series with native histograms.
     segment
-        Where in the file its answer is.
+        Start and end of the result in the export's file, in bytes.
     """
 
     query: str
@@ -46,28 +77,28 @@ class Outcome:
 
     @property
     def empty(self) -> bool:
-        """Whether it was answered and found nothing."""
+        """Whether the query succeeded and returned no series."""
         return not self.error and not self.series
 
 
 class Export:
-    """Queries over a span and their answers, which wait in a file that nobody sees: they may be larger than memory.
+    """Queries over a range with their results, kept in an unnamed file because they may exceed the memory.
 
     Parameters
     ----------
     queries
-        PromQL.
-    span
-        Where to evaluate them.
+        Queries in PromQL.
+    query_range
+        Range to evaluate them over.
     folder
-        Where the file is; the system's folder for such by default.
+        Folder of the file; by default the system's folder for temporary files.
     """
 
-    def __init__(self, queries: Sequence[str], span: Span, folder: Path | None = None) -> None:
-        self.span = span
-        self.outcomes = [Outcome(query) for query in queries]
+    def __init__(self, queries: Sequence[str], query_range: QueryRange, folder: Path | None = None) -> None:
+        self.query_range = query_range
+        self.queries = [ExportedQuery(query) for query in queries]
         self.labels: set[str] = set()
-        # Without a name: nothing is left whatever way this process ends.
+        # Unnamed, so that nothing remains even if the process is killed.
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed with the export
 
     def __enter__(self) -> Self:
@@ -77,80 +108,79 @@ class Export:
         self._file.close()
 
     @property
-    def failed(self) -> list[Outcome]:
-        """The queries that failed."""
-        return [outcome for outcome in self.outcomes if outcome.error]
+    def failed(self) -> list[ExportedQuery]:
+        """Queries that failed."""
+        return [exported for exported in self.queries if exported.error]
 
     @property
     def requests(self) -> int:
-        """How many requests `collect` makes."""
-        return len(self.outcomes) * len(self.span.split())
+        """Number of requests that `collect` sends."""
+        return len(self.queries) * len(self.query_range.split())
 
-    async def collect(self, prometheus: Prometheus, on_request: Callable[[], None] | None = None) -> None:
-        """Ask all queries; one that fails does not hold up the others.
+    async def collect(self, client: PrometheusClient, on_request: Callable[[], None] | None = None) -> None:
+        """Run all queries concurrently; a query that fails does not affect the others.
 
         Raises
         ------
         OSError
-            If the answers cannot be kept on disk.
+            If the results cannot be written to disk.
         """
 
-        async def one(outcome: Outcome) -> None:
+        async def run(exported: ExportedQuery) -> None:
             try:
-                answer = await prometheus.range(outcome.query, self.span, on_request)
+                result = await client.query_range(exported.query, self.query_range, on_request)
             except QueryError as error:
-                outcome.error = str(error)
+                exported.error = str(error)
             else:
-                self._keep(outcome, answer)
+                self._write(exported, result)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for outcome in self.outcomes:
-                    group.create_task(one(outcome))
-        except BaseExceptionGroup as errors:
-            # One is enough to say what is wrong: a disk that is full is full for all.
-            raise errors.exceptions[0] from None
+        async with task_group() as group:
+            for exported in self.queries:
+                group.create_task(run(exported))
 
-    def lines(self, outcome: Outcome) -> Iterator[bytes]:
-        """Return each series that a query found, in Prometheus's own form."""
-        at, end = outcome.segment
+    def lines(self, exported: ExportedQuery) -> Iterator[bytes]:
+        """Return each series of a query in Prometheus's own format."""
+        at, end = exported.segment
         while at < end:
             self._file.seek(at)
             line = self._file.readline()
             at = self._file.tell()
             yield line[:-1]
 
-    def counts(self) -> dict[str, int]:
-        """Return how many queries were asked, found something, found nothing, failed; series and samples."""
+    def counts(self) -> ExportCounts:
+        """Return the counts of queries, series and samples."""
         return {
-            "queries": len(self.outcomes),
-            "found": sum(bool(outcome.series) for outcome in self.outcomes),
-            "empty": sum(outcome.empty for outcome in self.outcomes),
+            "queries": len(self.queries),
+            "found": sum(bool(exported.series) for exported in self.queries),
+            "empty": sum(exported.empty for exported in self.queries),
             "failed": len(self.failed),
-            "series": sum(outcome.series for outcome in self.outcomes),
-            "samples": sum(outcome.samples for outcome in self.outcomes),
+            "series": sum(exported.series for exported in self.queries),
+            "samples": sum(exported.samples for exported in self.queries),
         }
 
-    def metadata(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is known of the export, and what the caller adds, as JSON values."""
+    def metadata(self) -> ExportMetadata:
+        """Return the export's metadata."""
         return {
-            "start": rfc3339(self.span.start_ms),
-            "end": rfc3339(self.span.end_ms),
-            "step_s": self.span.step_ms / 1000,
-            **about,
+            "start": rfc3339(self.query_range.start_ms),
+            "end": rfc3339(self.query_range.end_ms),
+            "step_s": self.query_range.step_ms / 1000,
             "counts": self.counts(),
-            "empty": [outcome.query for outcome in self.outcomes if outcome.empty],
-            "failed": [{"query": outcome.query, "error": outcome.error} for outcome in self.failed],
-            "warnings": sorted({warning for outcome in self.outcomes for warning in outcome.warnings}),
+            "empty": [exported.query for exported in self.queries if exported.empty],
+            "failed": [{"query": exported.query, "error": exported.error} for exported in self.failed],
+            "warnings": self.warnings(),
         }
 
-    def _keep(self, outcome: Outcome, answer: Answer) -> None:
+    def warnings(self) -> list[str]:
+        """Return Prometheus's warnings, each once."""
+        return sorted({warning for exported in self.queries for warning in exported.warnings})
+
+    def _write(self, exported: ExportedQuery, result: QueryResult) -> None:
         begin = self._file.seek(0, 2)
-        for series in answer.series:
+        for series in result.series:
             self.labels.update(series.labels)
             self._file.write(series.to_json() + b"\n")
-        outcome.segment = (begin, self._file.tell())
-        outcome.warnings = answer.warnings
-        outcome.series = len(answer.series)
-        outcome.samples = sum(series.samples for series in answer.series)
-        outcome.histograms = sum(bool(series.histograms) for series in answer.series)
+        exported.segment = (begin, self._file.tell())
+        exported.warnings = result.warnings
+        exported.series = len(result.series)
+        exported.samples = sum(series.samples for series in result.series)
+        exported.histograms = sum(bool(series.histograms) for series in result.series)

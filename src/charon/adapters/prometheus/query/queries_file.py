@@ -1,76 +1,82 @@
-"""PromQL as text: files of queries, and what is put into a query before it is asked."""
+"""PromQL as text: files of queries, variables in queries, and the @ modifiers of range queries."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from charon.adapters.prometheus.query.times import unix_seconds
+from charon.adapters.prometheus.query.query_range import unix_seconds
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from charon.adapters.prometheus.query.times import Span
+    from charon.adapters.prometheus.query.query_range import QueryRange
 
 _QUOTED = r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`"""
 _COMMENT = re.compile(rf"({_QUOTED})|#.*")
-_EDGE_OF_RANGE = re.compile(rf"({_QUOTED})|(@\s*)(start|end)\s*\(\s*\)")
+_AT_MODIFIER = re.compile(rf"({_QUOTED})|(@\s*)(start|end)\s*\(\s*\)")
 _VARIABLE = re.compile(r"\$(namespace|pipeline)\b")
 _KUBERNETES_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 def read_queries(path: Path) -> list[str]:
-    """Return the queries of a file: one a line, without comments (from ``#`` on) and blank lines.
+    """Return the queries of a file with one query per line, without ``#`` comments and blank lines.
 
     Raises
     ------
     UsageError
-        If it cannot be read or holds none.
+        If the file cannot be read or contains no query.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; name a file with one query a line") from error
+        raise UsageError(f"{path}: {error.strerror}; expected a file with one PromQL query per line") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is no text in UTF-8; name a file with one query a line") from error
+        raise UsageError(f"{path}: not valid UTF-8 text; expected one PromQL query per line") from error
     queries = [query for line in text.split("\n") if (query := without_comment(line))]
     if not queries:
-        raise UsageError(f"{path}: holds no query; write one PromQL expression a line")
+        raise UsageError(f"{path}: no queries; write one PromQL query per line")
     return queries
 
 
 def without_comment(line: str) -> str:
-    """Return a line of PromQL without its comment; a ``#`` in quotes begins none."""
-    return _COMMENT.sub(lambda found: found[1] or "", line).strip()
+    """Return a line of PromQL without its comment; a ``#`` in quotes does not start one."""
+    return _COMMENT.sub(lambda match: match[1] or "", line).strip()
 
 
-def fill_in(queries: Iterable[str], values: Mapping[str, str]) -> list[str]:
-    """Return the queries with ``$namespace`` and ``$pipeline`` filled in, each once.
+def substitute_variables(queries: Iterable[str], values: Mapping[str, str]) -> list[str]:
+    """Return the queries with ``$namespace`` and ``$pipeline`` replaced, without duplicates.
 
-    Both stand in regular expressions, as in ``namespace=~"$namespace"``: where no value is known, anything matches.
+    Queries use both variables in regular expressions, as in ``namespace=~"$namespace"``; a variable without a value
+    matches anything.
 
     Raises
     ------
     UsageError
-        If a value is no name of Kubernetes.
+        If a value is not a valid Kubernetes name.
     """
     patterns: dict[str, str] = {}
     for name, value in values.items():
         if not _KUBERNETES_NAME.fullmatch(value):
-            raise UsageError(f"{name} {value!r} is no Kubernetes name: it has small letters, digits, dots and dashes")
+            raise UsageError(
+                f"{name} {value!r} is not a valid Kubernetes name; use lower-case letters, digits, dots and dashes"
+            )
         patterns[name] = value.replace(".", "[.]")
-    filled = (_VARIABLE.sub(lambda found: patterns.get(found[1], ".*"), query) for query in queries)
-    return list(dict.fromkeys(filled))
+    substituted = (_VARIABLE.sub(lambda match: patterns.get(match[1], ".*"), query) for query in queries)
+    return list(dict.fromkeys(substituted))
 
 
-def pin_edges(query: str, span: Span) -> str:
-    """Return the query with ``@ start()`` and ``@ end()`` as times: in a part of the span they would mean others."""
+def resolve_at_modifiers(query: str, whole: QueryRange) -> str:
+    """Return the query with ``@ start()`` and ``@ end()`` as the times of the whole range.
 
-    def pin(found: re.Match[str]) -> str:
-        if found[1]:
-            return found[1]
-        return found[2] + unix_seconds(span.start_ms if found[3] == "start" else span.end_ms)
+    In a part of a split range, Prometheus would evaluate them to the start and end of that part.
+    """
 
-    return _EDGE_OF_RANGE.sub(pin, query)
+    def resolve(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[1]
+        return match[2] + unix_seconds(whole.start_ms if match[3] == "start" else whole.end_ms)
+
+    return _AT_MODIFIER.sub(resolve, query)
