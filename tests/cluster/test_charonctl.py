@@ -307,7 +307,7 @@ def test_status_gives_the_account_that_lies_beside_the_buffers(cluster, namespac
     cluster.ask("delete", "pod", "isbsvc-default-js-0", "-n", namespace)
     away = charonctl("status", "p", namespace)
     assert away.returncode == 0
-    assert "account: cannot be read: cannot connect to service/isbsvc-default-js-svc" in away.stdout
+    assert "account: unavailable: cannot connect to service/isbsvc-default-js-svc" in away.stdout
     assert "in: 1 of 1 replicas ready" in away.stdout
 
 

@@ -1,4 +1,4 @@
-"""How a pipeline on a cluster looks: stable lines, for people and pipes alike."""
+"""Format the state of a pipeline on a cluster as plain lines, for terminals and pipes."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ if TYPE_CHECKING:
     from charon.engines.embedded import Snapshot
 
 
-def cluster_lines(view: ClusterView, snapshot: Snapshot | None, why_no_account: str = "") -> list[str]:
-    """Return the state of a pipeline on a cluster, line by line.
+def cluster_lines(view: ClusterView, snapshot: Snapshot | None, account_error: str = "") -> list[str]:
+    """Return the state of a pipeline on a cluster as lines of text.
 
     Parameters
     ----------
     view
         Vertices and pods.
     snapshot
-        What the ledger holds; None where it cannot be read.
-    why_no_account
-        Why not.
+        Pages of the ledger; None if the ledger is unavailable.
+    account_error
+        Why the ledger is unavailable.
     """
-    state = view.phase or "not acted on yet"
+    state = view.phase or "not processed yet"
     lines = [f"{view.name}  namespace {view.namespace}  {state}" + (f": {view.message}" if view.message else "")]
     lines += [f"! {name}: {message}" for name, message in view.conditions.items() if message]
     pages = {} if snapshot is None else snapshot.by_vertex()
     edges = {} if snapshot is None else snapshot.edges
     for vertex in (*view.vertices, view.daemon):
         done = f", {count_done(pages[vertex.name])} frames" if vertex.name in pages else ""
-        waiting = [edges[name].waiting for name in vertex.buffers if name in edges]
-        waits = f", {sum(waiting)} waiting" if waiting else ""
-        lines.append(f"{vertex.name}: {vertex.ready} of {vertex.desired} replicas ready{done}{waits}")
+        backlogs = [edges[name].waiting for name in vertex.buffers if name in edges]
+        waiting = f", {sum(backlogs)} waiting" if backlogs else ""
+        lines.append(f"{vertex.name}: {vertex.ready} of {vertex.desired} replicas ready{done}{waiting}")
         lines += _pods(vertex)
     for pod in view.buffers:
         lines.append(f"! buffers: {pod.name}: {pod.reason.text if pod.reason else 'failed'}")
     if snapshot is None:
-        lines.append(f"account: cannot be read: {why_no_account}")
+        lines.append(f"account: unavailable: {account_error}")
     elif not snapshot.pages:
         lines.append("account: no vertex has written a page yet")
     else:
@@ -49,7 +49,7 @@ def cluster_lines(view: ClusterView, snapshot: Snapshot | None, why_no_account: 
 def _pods(vertex: VertexView) -> list[str]:
     lines: list[str] = []
     for pod in vertex.pods:
-        state = "runs" if pod.reason is None else pod.reason.text
+        state = "running" if pod.reason is None else pod.reason.text
         restarts = f" (restarts: {pod.restarts})" if pod.restarts else ""
         lines.append(f"  {pod.name}: {state}{restarts}")
         lines += [f"      {line}" for line in (pod.reason.detail if pod.reason else ())]

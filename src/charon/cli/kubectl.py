@@ -1,4 +1,4 @@
-"""``charonctl kubectl``: kubectl as it is, for the cluster that is found."""
+"""``charonctl kubectl``: run kubectl for the configured cluster."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import click
 
 from charon.adapters.kubernetes import pass_through
 
-_AS_IT_IS: dict[str, Any] = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+_PASS_ALL: dict[str, Any] = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
 
-@click.command(context_settings=_AS_IT_IS)
+@click.command(context_settings=_PASS_ALL)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def kubectl(arguments: tuple[str, ...]) -> int:
-    """Run kubectl with all that follows, on this terminal.
+    """Run kubectl with the given arguments on this terminal.
 
-    The kubeconfig is that of $KUBECONFIG, else ~/.kube/config, else K3s's own. The exit status is kubectl's.
+    The kubeconfig is $KUBECONFIG, else ~/.kube/config, else that of K3s. The exit status is that of kubectl.
     """
     return pass_through(arguments)

@@ -1,4 +1,4 @@
-"""Whether a pipeline is meant that runs here or one on a cluster."""
+"""Find the pipeline that a command addresses: a local run, or one on a cluster."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ if TYPE_CHECKING:
     from charon.engines.cluster import ClusterPipeline
 
 
-def is_local(pipeline: str | None, said: bool | None) -> bool:
-    """Return whether to look on this machine.
+def is_local(pipeline: str | None, choice: bool | None) -> bool:
+    """Return whether a command addresses a local run.
 
     Parameters
     ----------
     pipeline
-        Its name; None means the only one.
-    said
-        What the user said: here, on a cluster, or nothing. Then what runs here goes before what runs on a
-        cluster, and where no cluster is known it is here.
+        Name of the pipeline; None means the only one.
+    choice
+        The user's choice: True for local, False for the cluster, None for automatic. Then the command addresses a
+        local run if one matches, or if no cluster is configured.
     """
     from charon.engines.embedded import find_runs  # noqa: PLC0415 - imports NATS
 
-    if said is not None:
-        return said
-    here = [run for run in find_runs() if pipeline in {None, run.pipeline}]
-    return bool(here) or not cluster_configured()
+    if choice is not None:
+        return choice
+    matches = [run for run in find_runs() if pipeline in {None, run.pipeline}]
+    return bool(matches) or not cluster_configured()
 
 
 def pipeline_on_cluster(kubectl: Kubectl, pipeline: str | None, namespace: str | None) -> ClusterPipeline:
-    """Return the pipeline of a name, or the only one of the namespace.
+    """Return the named pipeline, or the only one of the namespace.
 
     Raises
     ------
     UsageError
-        If none is named and there is none, or several.
+        If no name is given and the namespace has no pipeline, or several.
     """
     from charon.engines.cluster import ClusterPipeline, list_pipelines  # noqa: PLC0415 - imports NATS
 
-    where = namespace or kubectl.namespace()
+    namespace = namespace or kubectl.namespace()
     if pipeline is None:
-        found = list_pipelines(kubectl, where)
-        if not found:
-            raise UsageError(f"no pipeline is in namespace {where}; start one with: charonctl run FILE")
-        if len(found) > 1:
-            raise UsageError(f"several pipelines are in namespace {where}: {', '.join(found)}; name one")
-        pipeline = found[0]
-    return ClusterPipeline(kubectl, pipeline, where)
+        names = list_pipelines(kubectl, namespace)
+        if not names:
+            raise UsageError(f"no pipeline in namespace {namespace}; start one with: charonctl run FILE")
+        if len(names) > 1:
+            raise UsageError(f"several pipelines in namespace {namespace}: {', '.join(names)}; specify one")
+        pipeline = names[0]
+    return ClusterPipeline(kubectl, pipeline, namespace)

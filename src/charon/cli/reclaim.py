@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--storage-class", default="charon-local", show_default=True, help="Whose volumes.")
-@click.option("--dry-run", is_flag=True, help="Only show what is released.")
+@click.option("--storage-class", default="charon-local", show_default=True, help="Storage class of the volumes.")
+@click.option("--dry-run", is_flag=True, help="Only list the volumes.")
 @ended_by_signals()
 def reclaim(storage_class: str, dry_run: bool) -> int:
-    """Take the former claim off released volumes, so that a new inter-step buffer gets them.
+    """Remove the former claim from released volumes, so that a new inter-step buffer can bind them.
 
-    Needed after the inter-step buffer was deleted. What lies in their folders stays there.
+    Use it after an inter-step buffer was deleted. Files in the volumes' folders are kept.
     """
     from charon.engines.cluster import list_volumes, reclaim_volumes, released_volumes  # noqa: PLC0415 - imports NATS
 
@@ -29,13 +29,13 @@ def reclaim(storage_class: str, dry_run: bool) -> int:
     before = list_volumes(kubectl, storage_class)
     if not before:
         raise UsageError(
-            f"there are no volumes of the storage class {storage_class};"
-            " make them: charonctl kubectl apply -f workflows/aps/numaflow-storage-class.yaml"
+            f"no volume has the storage class {storage_class};"
+            " create the volumes: charonctl kubectl apply -f workflows/aps/numaflow-storage-class.yaml"
         )
     released = released_volumes(before)
     _show("before", before)
     if not released:
-        click.echo("no volume is released: nothing to do", err=True)
+        click.echo("no released volume: nothing to do", err=True)
         return 0
     if dry_run:
         return 0
@@ -43,8 +43,8 @@ def reclaim(storage_class: str, dry_run: bool) -> int:
     folders = " ".join(volume.path for volume in released if volume.path)
     if folders:
         click.echo(
-            "The files of the former inter-step buffer are still there. A new one takes them up, with what was left in"
-            f" its streams. To begin with nothing, empty these folders on their nodes first:\n  {folders}",
+            "The files of the former inter-step buffer still exist, and a new one restores its streams from them."
+            f" To start with empty streams, empty these folders on their nodes first:\n  {folders}",
             err=True,
         )
     return 0

@@ -1,4 +1,4 @@
-"""When a pipeline ran and where: written down by run and stop, read by metrics."""
+"""Records of runs: when and where a pipeline ran, written by run and stop, read by metrics."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class RunRecord:
     Parameters
     ----------
     name, namespace
-        Of the pipeline; the embedded engine has no namespaces.
+        Name and namespace of the pipeline; the namespace is empty for the embedded engine.
     engine
-        Where it ran.
+        Engine that ran it.
     manifest
-        File or URL that it was read from.
+        File or URL of its manifest.
     started_ns, ended_ns
-        ns since 1970; `ended_ns` is None while it runs, or where nobody saw it end.
+        ns since 1970; `ended_ns` is None while it is running, or if its end was not recorded.
     """
 
     name: str
@@ -50,18 +50,18 @@ class RunRecord:
 
     @property
     def at(self) -> str:
-        """When it began, in UTC: what tells the runs of one name apart."""
+        """Time of the start, in UTC, which identifies a run among those of the same name."""
         return rfc3339(self.started_ns // 1_000_000)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values, with times that one can read."""
+        """Return the record as JSON values, with readable times in addition."""
         ended = None if self.ended_ns is None else rfc3339(self.ended_ns // 1_000_000)
         return {**asdict(self), "start": self.at, "end": ended}
 
 
 @contextmanager
 def failure_as_warning() -> Generator[None]:
-    """Say what cannot be written down, and go on: on the cluster it has happened already."""
+    """Report a record that cannot be written as a warning, because the cluster has executed the command already."""
     try:
         yield
     except UnavailableError as error:
@@ -69,12 +69,12 @@ def failure_as_warning() -> Generator[None]:
 
 
 def record_start(name: str, *, namespace: str = "", engine: Engine, manifest: str = "") -> RunRecord:
-    """Write down that a pipeline begins to run now.
+    """Record that a run of a pipeline starts now.
 
     Raises
     ------
     UsageError
-        If the name is none.
+        If the name is invalid.
     UnavailableError
         If the record cannot be written.
     """
@@ -84,11 +84,11 @@ def record_start(name: str, *, namespace: str = "", engine: Engine, manifest: st
 
 
 def record_end(name: str, *, namespace: str | None = None) -> RunRecord | None:
-    """Write down that a pipeline's latest run ends now.
+    """Record that the latest run of a pipeline ends now.
 
     Returns
     -------
-    The record; None where there is none that has not ended.
+    The record; None if every recorded run has ended.
 
     Raises
     ------
@@ -104,84 +104,84 @@ def record_end(name: str, *, namespace: str | None = None) -> RunRecord | None:
 
 
 def find(name: str) -> RunRecord:
-    """Return the latest run of a pipeline, or the one that ``NAME@TIME`` says.
+    """Return the latest run of a pipeline, or the run at a given time.
 
     Parameters
     ----------
     name
-        ``NAME`` or ``NAMESPACE/NAME``. After ``@`` a time, as `parse_time` takes it, at which it ran.
+        ``[NAMESPACE/]NAME[@TIME]``; the run was active at TIME, in a format of `parse_time`.
 
     Raises
     ------
     UsageError
-        If there is none.
+        If there is no such run.
     """
-    called, _, moment = name.partition("@")
-    namespace, _, pipeline = called.rpartition("/")
-    found = [r for r in records(pipeline) if not namespace or r.namespace == namespace]
-    if not found:
+    identifier, _, moment = name.partition("@")
+    namespace, _, pipeline = identifier.rpartition("/")
+    runs = [r for r in records(pipeline) if not namespace or r.namespace == namespace]
+    if not runs:
         known = sorted({r.name for r in records()})
-        others = f"runs are known of: {', '.join(known)}" if known else "no run was written down yet"
-        raise UsageError(f"no run of {called!r} is known; {others}")
+        others = f"recorded pipelines: {', '.join(known)}" if known else "no run is recorded yet"
+        raise UsageError(f"no recorded run of {identifier!r}; {others}")
     if not moment:
-        return found[-1]
+        return runs[-1]
     at_ns = parse_time(moment, time.time_ns() // 1_000_000) * 1_000_000
-    # The time that is shown of a run is cut to milliseconds.
-    meant = [r for r in found if r.started_ns - 1_000_000 < at_ns <= (_closed(r, found).ended_ns or time.time_ns())]
-    if not meant:
-        raise UsageError(f"no run of {called!r} was on at {moment}; they began at {', '.join(r.at for r in found)}")
-    return _closed(meant[-1], found)
+    # `RunRecord.at` is truncated to milliseconds.
+    active = [r for r in runs if r.started_ns - 1_000_000 < at_ns <= (_closed(r, runs).ended_ns or time.time_ns())]
+    if not active:
+        raise UsageError(f"no run of {identifier!r} at {moment}; runs started at {', '.join(r.at for r in runs)}")
+    return _closed(active[-1], runs)
 
 
 def records(name: str | None = None) -> list[RunRecord]:
-    """Return the runs of a pipeline, or of all, in the order in which they began."""
+    """Return the recorded runs of a pipeline, or of all pipelines, in the order of their start."""
     if name is not None and not _NAME.fullmatch(name):
         return []
-    found: list[RunRecord] = []
+    valid: list[RunRecord] = []
     for path in records_folder().glob(f"{name or '*'}/*.json"):
         try:
             record = RunRecord(**{k: v for k, v in json.loads(path.read_text()).items() if k not in {"start", "end"}})
         except (OSError, ValueError, TypeError, AttributeError):
             continue
-        if isinstance(record.started_ns, int) and isinstance(record.ended_ns, int | None):  # pyright: ignore[reportUnnecessaryIsInstance] - a file may say anything
-            found.append(record)
-    return sorted(found, key=lambda record: record.started_ns)
+        if isinstance(record.started_ns, int) and isinstance(record.ended_ns, int | None):  # pyright: ignore[reportUnnecessaryIsInstance] - values from a file
+            valid.append(record)
+    return sorted(valid, key=lambda record: record.started_ns)
 
 
 def records_folder() -> Path:
-    """Return the folder of all records: ``$XDG_STATE_HOME/charon/runs`` or ``~/.local/state/charon/runs``.
+    """Return the folder of the records: ``$XDG_STATE_HOME/charon/runs`` or ``~/.local/state/charon/runs``.
 
-    The files of runs that are on lie in it too, each beside the folder with the records of its name.
+    It also contains the run files of active runs, next to the folders with the records.
     """
     base = os.environ.get("XDG_STATE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".local" / "state") / "charon" / "runs"
     except RuntimeError as error:
-        raise UnavailableError("there is no home folder for the records of runs: set XDG_STATE_HOME") from error
+        raise UnavailableError("no home folder for the records of runs; set XDG_STATE_HOME") from error
 
 
-def _closed(record: RunRecord, found: list[RunRecord]) -> RunRecord:
-    """Return a record whose end nobody saw as ended when the next of its name and namespace began."""
+def _closed(record: RunRecord, runs: list[RunRecord]) -> RunRecord:
+    """Return the record; without a recorded end, it ends when the next run of its name and namespace starts."""
     if record.ended_ns is not None:
         return record
-    later = [r.started_ns for r in found if r.started_ns > record.started_ns and r.namespace == record.namespace]
+    later = [r.started_ns for r in runs if r.started_ns > record.started_ns and r.namespace == record.namespace]
     return replace(record, ended_ns=min(later)) if later else record
 
 
 def _write(record: RunRecord) -> None:
     if not _NAME.fullmatch(record.name):
-        raise UsageError(f"{record.name!r} is no name of a pipeline")
+        raise UsageError(f"invalid pipeline name {record.name!r}")
     folder = records_folder() / record.name
     path = folder / f"{record.started_ns}.json"
-    part: Path | None = None
+    temporary: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as file:
-            part = Path(file.name)
+            temporary = Path(file.name)
             json.dump(record.to_json(), file, indent=2)
             file.write("\n")
-        part.replace(path)
+        temporary.replace(path)
     except OSError as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        raise UnavailableError(f"the run cannot be written down in {folder}: {error.strerror or error}") from error
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise UnavailableError(f"cannot write the record of the run to {folder}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Runs are written down whole, kept apart, and found again by name and time."""
+"""Tests of the records of runs: written completely, and found by name and time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T0 = 1_755_528_477 * S
 
 @pytest.fixture(autouse=True)
 def clock(tmp_path, monkeypatch):
-    """Return a function that sets the time of day; records go to a folder of the test's own."""
+    """Return a function that sets the clock; records are written to the test's folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     now = {"ns": T0}
     monkeypatch.setattr(run_records.time, "time_ns", lambda: now["ns"])
@@ -29,10 +29,10 @@ def clock(tmp_path, monkeypatch):
     return at
 
 
-def test_a_run_is_found_with_its_times(clock, tmp_path):
-    begun = run_records.record_start("ptychography", namespace="aps", engine="numaflow", manifest="x.yaml")
-    assert run_records.find("ptychography") == begun
-    assert begun.ended_ns is None
+def test_run_is_found_with_its_times(clock, tmp_path):
+    started = run_records.record_start("ptychography", namespace="aps", engine="numaflow", manifest="x.yaml")
+    assert run_records.find("ptychography") == started
+    assert started.ended_ns is None
     clock(90)
     ended = run_records.record_end("ptychography", namespace="aps")
     assert run_records.find("ptychography") == ended
@@ -44,7 +44,7 @@ def test_a_run_is_found_with_its_times(clock, tmp_path):
     assert (document["start"], document["end"]) == ("2025-08-18T14:47:57Z", "2025-08-18T14:49:27Z")
 
 
-def test_runs_of_one_name_are_kept_apart(clock):
+def test_runs_of_same_name_are_distinguished(clock):
     for start in (0, 100, 200):
         clock(start)
         run_records.record_start("p", namespace="a" if start < 200 else "b", engine="numaflow")
@@ -54,16 +54,16 @@ def test_runs_of_one_name_are_kept_apart(clock):
     assert run_records.find("p").started_ns == T0 + 200 * S
     assert run_records.find("a/p").started_ns == T0 + 100 * S
     assert run_records.find("p@2025-08-18T14:48:00Z").started_ns == T0
-    # The name as it is listed says the run.
+    # The listed name identifies the run.
     for record in run_records.records("p"):
         assert run_records.find(f"p@{record.at}").started_ns == record.started_ns
-    # Nobody saw the second one end; it is still on as far as is known, in its namespace.
+    # The end of the second run was not recorded, and no later run of its namespace closes it.
     assert run_records.find("p@2025-08-18T14:49:50Z").ended_ns is None
-    with pytest.raises(UsageError, match="was on at"):
+    with pytest.raises(UsageError, match="no run of 'b/p' at"):
         run_records.find("b/p@2025-08-18T14:48:00Z")
 
 
-def test_a_run_that_nobody_saw_end_ends_where_the_next_begins(clock):
+def test_run_without_end_ends_when_next_starts(clock):
     run_records.record_start("p", engine="embedded")
     clock(60.5)
     run_records.record_start("p", engine="embedded")
@@ -72,13 +72,13 @@ def test_a_run_that_nobody_saw_end_ends_where_the_next_begins(clock):
     assert run_records.record_end("p").started_ns == T0 + round(60.5 * S)
 
 
-def test_what_is_not_known_is_named(clock, tmp_path):
-    with pytest.raises(UsageError, match="no run was written down yet"):
+def test_unknown_run_is_reported(clock, tmp_path):
+    with pytest.raises(UsageError, match="no run is recorded yet"):
         run_records.find("p")
     run_records.record_start("other", engine="embedded")
     (tmp_path / "charon/runs/other/rubbish.json").write_text('{"name": 1')
     (tmp_path / "charon/runs/other/list.json").write_text("[1]")
-    with pytest.raises(UsageError, match="runs are known of: other"):
+    with pytest.raises(UsageError, match="recorded pipelines: other"):
         run_records.find("p")
     with pytest.raises(UsageError):
         run_records.find("../../etc")
@@ -87,14 +87,14 @@ def test_what_is_not_known_is_named(clock, tmp_path):
             run_records.record_start(name, engine="embedded")
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+def test_error_names_folder_that_is_not_writable(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(UnavailableError, match="file"):
         run_records.record_start("p", engine="embedded")
 
 
-def test_runs_are_listed(clock, capsys):
+def test_list_runs_prints_start_and_end(clock, capsys):
     run_records.record_start("p", namespace="a", engine="numaflow")
     clock(10)
     run_records.record_end("p")
@@ -109,7 +109,7 @@ def test_runs_are_listed(clock, capsys):
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["p", "q"]
 
 
-def test_a_run_that_is_on_is_told_from_one_that_was_killed(clock, capsys, monkeypatch):
+def test_list_runs_distinguishes_running_from_killed(clock, capsys, monkeypatch):
     run_records.record_start("p", engine="embedded")
     clock(10)
     run_records.record_start("p", engine="embedded")
@@ -118,7 +118,7 @@ def test_a_run_that_is_on_is_told_from_one_that_was_killed(clock, capsys, monkey
     assert [line.split("ended ")[1] for line in capsys.readouterr().out.splitlines()] == ["unknown", "not yet"]
 
 
-def test_metrics_of_a_run_that_was_killed_say_that_its_end_is_not_known(clock, capsys, monkeypatch):
+def test_metrics_warns_about_run_without_end(clock, capsys, monkeypatch):
     run_records.record_start("p", engine="embedded")
     clock(10)
     call = ["metrics", "http://127.0.0.1:9", "--query", "up", "--run", "p"]
@@ -131,7 +131,7 @@ def test_metrics_of_a_run_that_was_killed_say_that_its_end_is_not_known(clock, c
     assert "no recorded end" not in capsys.readouterr().err
 
 
-def test_what_cannot_be_written_down_leaves_nothing(tmp_path, monkeypatch):
+def test_failed_write_leaves_no_file(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_written_down_leaves_nothing(tmp_path, monkeypatch):
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_record_of_another_form_is_passed_over(tmp_path):
+def test_invalid_record_is_ignored(tmp_path):
     run_records.record_start("p", engine="embedded")
     (path,) = tmp_path.rglob("*.json")
     for key, value in (("started_ns", "x"), ("ended_ns", "x"), ("started_ns", None)):
@@ -150,13 +150,11 @@ def test_a_record_of_another_form_is_passed_over(tmp_path):
         assert len(run_records.records()) == 1
 
 
-def test_without_a_home_one_line_says_what_to_set(monkeypatch, capsys):
-    def none():
+def test_missing_home_names_the_variable(monkeypatch, capsys):
+    def no_home():
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setattr(run_records.Path, "home", none)
+    monkeypatch.setattr(run_records.Path, "home", no_home)
     assert run_command(cli, ["metrics", "--list-runs"]) == 1
-    assert capsys.readouterr().err.splitlines() == [
-        "error: there is no home folder for the records of runs: set XDG_STATE_HOME"
-    ]
+    assert capsys.readouterr().err.splitlines() == ["error: no home folder for the records of runs; set XDG_STATE_HOME"]

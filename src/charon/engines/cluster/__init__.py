@@ -1,4 +1,4 @@
-"""A pipeline on a Kubernetes cluster, as its user sees it: applied, waited for, asked, ended."""
+"""Apply, observe and stop a pipeline on a Kubernetes cluster, from outside of it."""
 
 from charon.engines.cluster.account import read_account
 from charon.engines.cluster.names import PIPELINES

@@ -1,4 +1,4 @@
-"""The account of frames of a pipeline on a cluster, read from its ledger."""
+"""Read the account of frames of a pipeline on a cluster from its ledger."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 
 async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = False) -> Snapshot:
-    """Read the pages of a pipeline's ledger, and what waits in the buffers that are there.
+    """Read the pages of a pipeline's ledger and the backlog of each of its buffers.
 
     Parameters
     ----------
     kubectl
-        For which cluster.
+        Client of the cluster.
     view
-        The pipeline's state.
+        State of the pipeline.
     ended
-        Whether it has drained.
+        Whether the pipeline has drained.
 
     Raises
     ------
     UnavailableError
-        If the inter-step buffer service or its secret is not there, may not be read, or does not answer.
+        If the inter-step buffer service or its secret does not exist, is not readable, or does not respond.
     """
     user, password = _credentials(kubectl, view)
     service = f"service/{names.nats_service(view.buffer_service)}"
@@ -52,13 +52,13 @@ async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = Fal
 
 
 async def _buffers(bus: NatsConnection, view: ClusterView) -> dict[str, EdgeState]:
-    """Return what waits in each buffer, by the buffer's name; one that is not there yet is left out."""
-    found: dict[str, EdgeState] = {}
+    """Return the state of each buffer by its name, without those that do not exist yet."""
+    states: dict[str, EdgeState] = {}
     for vertex in view.vertices:
         for name in vertex.buffers:
             with suppress(UnavailableError):
-                found[name] = await bus.streams.state(name, consumer=name)
-    return found
+                states[name] = await bus.streams.state(name, consumer=name)
+    return states
 
 
 def _credentials(kubectl: Kubectl, view: ClusterView) -> tuple[str, str]:
@@ -66,9 +66,9 @@ def _credentials(kubectl: Kubectl, view: ClusterView) -> tuple[str, str]:
     try:
         data = kubectl.json("get", "secret", name, f"--namespace={view.namespace}").get("data", {})
     except NotFoundOnClusterError as error:
-        raise UnavailableError(f"there is no secret {name} in namespace {view.namespace}") from error
+        raise UnavailableError(f"secret {name} does not exist in namespace {view.namespace}") from error
     try:
         user, password = (base64.b64decode(data[key]).decode() for key in (names.SECRET_USER, names.SECRET_PASSWORD))
     except (KeyError, binascii.Error, UnicodeDecodeError) as error:
-        raise UnavailableError(f"the secret {name} holds no user and password of NATS") from error
+        raise UnavailableError(f"secret {name} does not contain a NATS user and password") from error
     return user, password

@@ -1,4 +1,4 @@
-"""The names that Numaflow 1.4 gives to what it makes.
+"""Names of the objects that Numaflow 1.4 creates.
 
 References
 ----------
@@ -21,20 +21,20 @@ COMPONENT_JOB = "job"
 
 DEFAULT_BUFFER_SERVICE = "default"
 NATS_PORT = 4222
-SECRET_USER = "client-auth-user"  # noqa: S105 - the key's name, not its value
+SECRET_USER = "client-auth-user"  # noqa: S105 - the name of the key
 SECRET_PASSWORD = "client-auth-password"  # noqa: S105 - likewise
 
 
 def nats_service(buffer_service: str) -> str:
-    """Return the name of the Service of an inter-step buffer service's NATS."""
+    """Return the name of the NATS Service of an inter-step buffer service."""
     return f"isbsvc-{buffer_service}-js-svc"
 
 
 def nats_secret(buffer_service: str) -> str:
-    """Return the name of the Secret with the user and password of an inter-step buffer service's NATS."""
+    """Return the name of the Secret with the NATS user and password of an inter-step buffer service."""
     return f"isbsvc-{buffer_service}-js-client-auth"
 
 
 def buffer_name(namespace: str, pipeline: str, vertex: str, partition: int) -> str:
-    """Return the name of the buffer that a vertex reads; its stream and its consumer are called so."""
+    """Return the name of the buffer that a vertex reads, which is also that of its stream and consumer."""
     return f"{namespace}-{pipeline}-{vertex}-{partition}"

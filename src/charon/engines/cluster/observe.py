@@ -1,13 +1,20 @@
-"""The state of a pipeline on a cluster: its vertices, their pods, and why one does not run."""
+"""Observe a pipeline on a cluster: its vertices, their pods, and why a pod is not running."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from charon.engines.cluster import names
-from charon.engines.cluster.reasons import ClusterQueries, Reason, is_ready, not_ready_reason
+from charon.engines.cluster.reasons import (
+    ClusterQueries,
+    Reason,
+    ReasonKind,
+    container_statuses,
+    is_ready,
+    not_ready_reason,
+)
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -18,18 +25,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """A pod.
+    """State of a pod.
 
     Parameters
     ----------
     name
-        Of the pod.
+        Name of the pod.
     ready
-        Whether it runs and is ready.
+        Whether the pod is running and ready.
     restarts
-        Of all its containers together.
+        Number of restarts, summed over its containers.
     reason
-        Why it does not run; None where it does.
+        Why the pod is not ready; None if it is.
     """
 
     name: str
@@ -40,18 +47,18 @@ class PodView:
 
 @dataclass(frozen=True, slots=True)
 class VertexView:
-    """A vertex, or the pipeline's daemon.
+    """State of a vertex, or of the pipeline's daemon.
 
     Parameters
     ----------
     name
-        Of the vertex; ``daemon`` for the daemon.
+        Name of the vertex; ``daemon`` for the daemon.
     desired
-        How many replicas there should be.
+        Number of replicas that Numaflow requests.
     pods
-        Those that are there.
+        Existing pods.
     buffers
-        Names of the buffers that it reads.
+        Names of the buffers that the vertex reads.
     """
 
     name: str
@@ -61,46 +68,48 @@ class VertexView:
 
     @property
     def ready(self) -> int:
-        """How many pods are ready."""
+        """Number of pods that are ready."""
         return sum(pod.ready for pod in self.pods)
 
     @property
-    def runs(self) -> bool:
-        """Whether there are as many ready pods as there should be."""
+    def running(self) -> bool:
+        """Whether at least the desired number of pods are ready."""
         return self.ready >= self.desired
 
     def reason(self) -> Reason | None:
-        """Return why the vertex does not run: the gravest of its pods' reasons."""
-        if self.runs:
+        """Return why the vertex is not running: the reason of a stuck pod if there is one, else of the first pod."""
+        if self.running:
             return None
         reasons = [pod.reason for pod in self.pods if pod.reason is not None]
-        return next((r for r in reasons if r.stuck), reasons[0] if reasons else Reason("starting", "has no pod yet"))
+        return next(
+            (r for r in reasons if r.stuck), reasons[0] if reasons else Reason(ReasonKind.STARTING, "has no pod yet")
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """A pipeline on a cluster at one moment.
+    """Snapshot of a pipeline on a cluster.
 
     Parameters
     ----------
     name, namespace
-        Of the pipeline.
+        Name and namespace of the pipeline.
     phase, message
-        What Numaflow says of it; empty where nothing has acted on it yet.
+        Status reported by Numaflow; empty until its controller has processed the pipeline.
     desired_phase
-        What it is to become.
+        Phase requested by the user.
     drained
-        Whether it was empty when it was paused.
+        Whether the buffers were empty when the pipeline was paused.
     deleting
-        Whether it is being deleted.
+        Whether the pipeline is being deleted.
     conditions
-        Those of the pipeline's conditions that do not hold, by name, with their message.
+        Message of each condition whose status is False, by the condition's type.
     vertices
         In the order of the manifest.
     daemon
         The pipeline's daemon.
     buffers
-        Pods that make or delete buffers and have failed.
+        Failed pods of the jobs that create or delete buffers.
     buffer_service
         Name of the inter-step buffer service.
     """
@@ -117,30 +126,26 @@ class ClusterView:
     daemon: VertexView
     buffers: tuple[PodView, ...] = ()
     buffer_service: str = names.DEFAULT_BUFFER_SERVICE
-    manifest: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     @property
-    def runs(self) -> bool:
-        """Whether every vertex and the daemon run."""
-        return all(vertex.runs for vertex in (*self.vertices, self.daemon))
+    def running(self) -> bool:
+        """Whether every vertex and the daemon are running."""
+        return all(vertex.running for vertex in (*self.vertices, self.daemon))
 
     @property
     def ever_ran(self) -> bool:
-        """Whether something may have been accepted: it got beyond being set up, or has pods."""
+        """Whether the pipeline may have accepted frames: its setup succeeded, or a vertex has pods."""
         return self.phase not in {"", "Failed"} or any(vertex.pods for vertex in self.vertices)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the view as JSON values, without the manifest."""
-        document = asdict(self)
-        del document["manifest"]
-        document["runs"] = self.runs
-        return document
+        """Return the view as JSON values."""
+        return {**asdict(self), "runs": self.running}
 
 
 def list_pipelines(kubectl: Kubectl, namespace: str) -> list[str]:
-    """Return the names of a namespace's pipelines."""
-    found = kubectl.items("get", names.PIPELINES, f"--namespace={namespace}")
-    return sorted(str(item["metadata"]["name"]) for item in found)
+    """Return the names of the pipelines in a namespace."""
+    pipelines = kubectl.items("get", names.PIPELINES, f"--namespace={namespace}")
+    return sorted(str(item["metadata"]["name"]) for item in pipelines)
 
 
 def observe(kubectl: Kubectl, name: str, namespace: str) -> ClusterView:
@@ -149,36 +154,36 @@ def observe(kubectl: Kubectl, name: str, namespace: str) -> ClusterView:
     Raises
     ------
     NotFoundOnClusterError
-        If there is no such pipeline.
+        If the pipeline does not exist.
     UnavailableError
-        If the cluster does not answer.
+        If the cluster does not respond.
     """
-    here = f"--namespace={namespace}"
-    pipeline = kubectl.json("get", names.PIPELINES, name, here)
+    option = f"--namespace={namespace}"
+    pipeline = kubectl.json("get", names.PIPELINES, name, option)
     selector = f"--selector={names.LABEL_PIPELINE}={name}"
-    found = kubectl.items("get", f"pods,{names.VERTICES}", here, selector)
-    pods = [item for item in found if item["kind"] == "Pod"]
+    items = kubectl.items("get", f"pods,{names.VERTICES}", option, selector)
+    pods = [item for item in items if item["kind"] == "Pod"]
     replicas = {
         str(item["spec"].get("name", "")): int(item["spec"]["replicas"])
-        for item in found
+        for item in items
         if item["kind"] == "Vertex" and "replicas" in item.get("spec", {})
     }
-    return build_view(pipeline, pods, replicas, _cluster_queries(kubectl, here))
+    return build_view(pipeline, pods, replicas, _cluster_queries(kubectl, option))
 
 
 def build_view(
     pipeline: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], replicas: Mapping[str, int], queries: ClusterQueries
 ) -> ClusterView:
-    """Put a pipeline and its pods together.
+    """Return the view of a pipeline and its pods.
 
     Parameters
     ----------
     pipeline, pods
-        Objects as the cluster gives them.
+        Objects in the form of the Kubernetes API.
     replicas
-        How many replicas Numaflow wants of a vertex, where it says so.
+        Number of replicas that Numaflow requests, by vertex; for a missing vertex, the minimum of its scale applies.
     queries
-        For the reasons of pods that do not run.
+        Further queries, for the reasons of pods that are not ready.
     """
     spec, status, meta = pipeline["spec"], pipeline.get("status", {}), pipeline["metadata"]
     grouped: dict[str, list[PodView]] = {}
@@ -190,7 +195,7 @@ def build_view(
     vertices = tuple(
         VertexView(
             str(vertex["name"]),
-            replicas.get(str(vertex["name"]), _least(vertex)),
+            replicas.get(str(vertex["name"]), _min_replicas(vertex)),
             tuple(grouped.get(f"{names.COMPONENT_VERTEX}/{vertex['name']}", [])),
             _buffers(meta, vertex),
         )
@@ -214,14 +219,13 @@ def build_view(
         daemon=VertexView("daemon", 1, tuple(grouped.get(f"{names.COMPONENT_DAEMON}/", []))),
         buffers=tuple(pod for pod in jobs if pod.reason is not None and pod.reason.stuck),
         buffer_service=str(spec.get("interStepBufferServiceName") or names.DEFAULT_BUFFER_SERVICE),
-        manifest=dict(pipeline),
     )
 
 
-def _least(vertex: Mapping[str, Any]) -> int:
-    """Return how many replicas of a vertex Numaflow starts with."""
-    least = vertex.get("scale", {}).get("min")
-    return 1 if least is None else max(1, int(least))
+def _min_replicas(vertex: Mapping[str, Any]) -> int:
+    """Return the number of replicas that Numaflow starts a vertex with."""
+    minimum = vertex.get("scale", {}).get("min")
+    return 1 if minimum is None else max(1, int(minimum))
 
 
 def _buffers(meta: Mapping[str, Any], vertex: Mapping[str, Any]) -> tuple[str, ...]:
@@ -232,30 +236,28 @@ def _buffers(meta: Mapping[str, Any], vertex: Mapping[str, Any]) -> tuple[str, .
 
 
 def _pod_view(pod: Mapping[str, Any], queries: ClusterQueries) -> PodView:
-    status = pod.get("status", {})
-    containers = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-    restarts = sum(int(container.get("restartCount", 0)) for container in containers)
+    restarts = sum(int(container.get("restartCount", 0)) for container in container_statuses(pod))
     return PodView(str(pod["metadata"]["name"]), is_ready(pod), restarts, not_ready_reason(pod, queries))
 
 
-def _cluster_queries(kubectl: Kubectl, here: str) -> ClusterQueries:
-    """Return what asks the cluster; what it does not know, or forbids, is nothing."""
+def _cluster_queries(kubectl: Kubectl, namespace: str) -> ClusterQueries:
+    """Return queries through kubectl that return nothing for missing or forbidden objects."""
 
     def events(kind: str, name: str) -> list[dict[str, Any]]:
         selector = f"--field-selector=involvedObject.kind={kind},involvedObject.name={name}"
         with suppress(UnavailableError):
-            return sorted(kubectl.items("get", "events", here, selector), key=_when)
+            return sorted(kubectl.items("get", "events", namespace, selector), key=_event_time)
         return []
 
     def claim(name: str) -> dict[str, Any]:
         with suppress(UnavailableError):
-            return kubectl.json("get", "persistentvolumeclaims", name, here)
+            return kubectl.json("get", "persistentvolumeclaims", name, namespace)
         return {}
 
-    def log(pod: str, container: str, ended_before: bool) -> list[str]:
-        for more in (["--previous"], []) if ended_before else ([], ["--previous"]):
+    def log(pod: str, container: str, restarted: bool) -> list[str]:
+        for previous in (["--previous"], []) if restarted else ([], ["--previous"]):
             with suppress(UnavailableError):
-                text = kubectl.text("logs", pod, f"--container={container}", "--tail=20", here, *more)
+                text = kubectl.text("logs", pod, f"--container={container}", "--tail=20", namespace, *previous)
                 lines = [line.rstrip() for line in text.splitlines() if line.strip()]
                 if lines:
                     return lines
@@ -264,6 +266,6 @@ def _cluster_queries(kubectl: Kubectl, here: str) -> ClusterQueries:
     return ClusterQueries(events, claim, log)
 
 
-def _when(event: Mapping[str, Any]) -> str:
+def _event_time(event: Mapping[str, Any]) -> str:
     times = (event.get("lastTimestamp"), event.get("eventTime"), event["metadata"].get("creationTimestamp"))
     return next((str(time) for time in times if time), "")

@@ -1,4 +1,4 @@
-"""Applying a pipeline to a cluster, and ending it so that what was accepted is finished."""
+"""Apply a pipeline to a cluster, and drain and delete it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
     from charon.adapters.kubernetes import Kubectl
 
-_LOOK_S = 1.0
-# Numaflow looks every 10 s, and looks twice.
-_SLACK_S = 60.0
+_POLL_INTERVAL_S = 1.0
+# Numaflow checks every 10 s whether a pausing pipeline is empty, and requires two such checks.
+_PAUSE_DELAY_S = 60.0
+_MIN_DELETE_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class StopResult:
-    """How a pipeline ended.
+    """Result of stopping a pipeline.
 
     Parameters
     ----------
     drained
-        Whether its buffers were empty before it was deleted; None where nobody was asked to drain it.
+        Whether its buffers were empty before it was deleted; None if it was deleted without draining.
     last
-        The state before it was deleted.
+        Its state before it was deleted.
     """
 
     drained: bool | None
@@ -39,14 +40,14 @@ class StopResult:
 
 
 class ClusterPipeline:
-    """A pipeline on a cluster, by name.
+    """A pipeline on a cluster, identified by its name.
 
     Parameters
     ----------
     kubectl
-        For which cluster.
+        Client of the cluster.
     name, namespace
-        Of the pipeline.
+        Name and namespace of the pipeline.
     """
 
     def __init__(self, kubectl: Kubectl, name: str, namespace: str) -> None:
@@ -55,40 +56,40 @@ class ClusterPipeline:
         self.namespace = namespace
 
     def apply(self, manifest: str, options: Sequence[str]) -> str:
-        """Apply the manifest's text with kubectl's own options; return what kubectl says.
+        """Apply a manifest with options for ``kubectl apply``; return kubectl's output.
 
-        A pipeline that was paused and is still there goes on.
+        A pipeline that was left paused is resumed.
 
         Raises
         ------
         UnavailableError
-            If the cluster does not know pipelines, or does not take this one, or is deleting one of its name.
+            If Numaflow is not installed, the cluster rejects the manifest, or a pipeline of this name is being deleted.
         """
-        # Asked first: of a file with several objects kubectl would apply those that it can.
-        before = self._if_there()
+        # Checked first: kubectl would apply the other objects of the manifest before it fails.
+        before = self._observe_existing()
         if before is not None and before.deleting:
-            raise UnavailableError(f"{self.name} is still being deleted; run it again when it is gone")
-        rest = _without(options, self._kubectl.options)
-        said = self._kubectl.text("apply", "--filename=-", *rest, stdin=manifest)
-        if before is not None and before.desired_phase == "Paused" and not _is_dry(options):
+            raise UnavailableError(f"{self.name} is still being deleted; retry when it is gone")
+        extra = _without(options, self._kubectl.options)
+        output = self._kubectl.text("apply", "--filename=-", *extra, stdin=manifest)
+        if before is not None and before.desired_phase == "Paused" and not _is_dry_run(options):
             self._patch({"spec": {"lifecycle": {"desiredPhase": "Running"}}})
-        return said
+        return output
 
-    def _if_there(self) -> ClusterView | None:
+    def _observe_existing(self) -> ClusterView | None:
         try:
             return observe(self._kubectl, self.name, self.namespace)
         except NotFoundOnClusterError:
             return None
 
     def observe(self) -> ClusterView:
-        """Return its state.
+        """Return the state of the pipeline.
 
         Raises
         ------
         UsageError
-            If there is no such pipeline.
+            If the pipeline does not exist.
         UnavailableError
-            If the cluster does not answer.
+            If the cluster does not respond.
         """
         try:
             return observe(self._kubectl, self.name, self.namespace)
@@ -96,27 +97,27 @@ class ClusterPipeline:
             raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
 
     def stop(self, timeout_s: float, report: Callable[[str], None], *, drain: bool = True) -> StopResult:
-        """Let the sources end, wait until every buffer is empty, and delete the pipeline.
+        """Stop the sources, wait until every buffer is empty, and delete the pipeline.
 
         Parameters
         ----------
         timeout_s
-            How long draining may take, in s.
+            Limit for draining, in s.
         report
-            Called with a line when something happens.
+            Called with a line for each step.
         drain
-            Whether to wait for what was accepted; without, it is deleted at once.
+            Whether to finish the accepted frames first; if False, the pipeline is deleted at once.
 
         Raises
         ------
         UsageError
-            If there is no such pipeline.
+            If the pipeline does not exist.
         UnavailableError
-            If it does not drain in time (it is left paused then), or cannot be deleted.
+            If it does not drain in time (it stays paused then), or cannot be deleted.
         """
         view = self.observe()
         drained = None
-        # What never had a pod has accepted nothing, and Numaflow pauses nothing that it could not set up.
+        # A pipeline that never had a pod has accepted nothing, and Numaflow does not pause one whose setup failed.
         if drain and view.ever_ran:
             view = self._drain(timeout_s, report)
             drained = True
@@ -124,32 +125,33 @@ class ClusterPipeline:
         return StopResult(drained, view)
 
     def _drain(self, timeout_s: float, report: Callable[[str], None]) -> ClusterView:
-        """Pause the pipeline: Numaflow ends the sources first, and the rest when the buffers are empty."""
-        # The grace period is the longest that Numaflow waits before it ends what is not empty.
+        """Pause the pipeline: Numaflow stops the sources first, and the other vertices when the buffers are empty."""
+        # After the grace period Numaflow stops the vertices even if their buffers are not empty.
         lifecycle = {"desiredPhase": "Paused", "pauseGracePeriodSeconds": max(1, round(timeout_s))}
         self._patch({"spec": {"lifecycle": lifecycle}})
-        report(f"{self.name}: its sources end, and what was accepted is finished")
-        deadline = time.monotonic() + timeout_s + _SLACK_S
+        report(f"{self.name}: stopping the sources and draining the buffers")
+        deadline = time.monotonic() + timeout_s + _PAUSE_DELAY_S
         while True:
             view = self.observe()
             if view.phase == "Paused":
                 break
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    f"{self.name} is still {view.phase or 'unknown'} after {timeout_s + _SLACK_S:.0f} s;"
-                    " is the Numaflow controller running? delete it as it is with --no-drain"
+                    f"{self.name} is still {view.phase or 'in an unknown phase'} after"
+                    f" {timeout_s + _PAUSE_DELAY_S:.0f} s; is the Numaflow controller running?"
+                    " Use --no-drain to delete it without draining"
                 )
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_INTERVAL_S)
         if not view.drained:
             raise UnavailableError(
-                f"{self.name} is paused and was not empty: its buffers keep what is left; let it go on with"
-                " `charonctl run FILE` and stop it with a longer --timeout, or throw that away with --no-drain"
+                f"{self.name} is paused, but its buffers are not empty; resume it with `charonctl run FILE` and stop it"
+                " with a longer --timeout, or discard the remaining frames with --no-drain"
             )
         return view
 
     def _delete(self, timeout_s: float, report: Callable[[str], None]) -> None:
-        report(f"{self.name}: deleting it")
-        limit = max(60, round(timeout_s))
+        report(f"{self.name}: deleting the pipeline")
+        limit = max(_MIN_DELETE_TIMEOUT_S, round(timeout_s))
         self._kubectl.text(
             "delete",
             names.PIPELINES,
@@ -175,15 +177,15 @@ class ClusterPipeline:
             raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
 
 
-def _is_dry(options: Sequence[str]) -> bool:
+def _is_dry_run(options: Sequence[str]) -> bool:
     return any(option.startswith("--dry-run") for option in options)
 
 
-def _without(options: Sequence[str], placing: Sequence[str]) -> list[str]:
-    """Return kubectl's options without those that every question gets in any case."""
-    left = list(options)
-    for option in placing:
-        if option in left:
-            left.remove(option)
-    # `-nNAME` is kept as two words.
-    return [o for o in left if not (o.startswith("-n") and not o.startswith("--") and o[2:] in placing)]
+def _without(options: Sequence[str], connection: Sequence[str]) -> list[str]:
+    """Return the options without the connection options, which every call of kubectl gets anyway."""
+    remaining = list(options)
+    for option in connection:
+        if option in remaining:
+            remaining.remove(option)
+    # The connection options contain `-nNAME` as two words.
+    return [o for o in remaining if not (o.startswith("-n") and not o.startswith("--") and o[2:] in connection)]

@@ -1,4 +1,4 @@
-"""The persistent volumes of the inter-step buffers, and making released ones available again."""
+"""List the persistent volumes of the inter-step buffers, and make released ones available again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from charon.adapters.kubernetes import Kubectl
 
-STORAGE_CLASS = "charon-local"
-_AVAILABLE_S = 30.0
+_AVAILABLE_TIMEOUT_S = 30.0
+_POLL_INTERVAL_S = 0.5
 _REMOVE_CLAIM = '[{"op": "remove", "path": "/spec/claimRef"}]'
 
 
@@ -24,12 +24,14 @@ class Volume:
 
     Parameters
     ----------
-    name, phase
-        As ``Available``, ``Bound`` or ``Released``.
+    name
+        Name of the volume.
+    phase
+        Phase reported by Kubernetes, such as ``Available``, ``Bound`` or ``Released``.
     claim
-        ``namespace/name`` of the claim that has or had it; empty without one.
+        ``namespace/name`` of the present or former claim; empty if there is none.
     path
-        Folder on the node; empty where it is none.
+        Folder on the node; empty if the volume is not a folder.
     """
 
     name: str
@@ -39,50 +41,51 @@ class Volume:
 
     @classmethod
     def from_object(cls, item: Mapping[str, Any]) -> Volume:
-        """Return the volume that an object of the cluster's describes."""
-        spec = item["spec"]
-        claim = spec.get("claimRef") or {}
+        """Return the volume that an object of the Kubernetes API describes."""
+        spec: Mapping[str, Any] = item["spec"]
+        claim: Mapping[str, Any] = spec.get("claimRef") or {}
+        folder: Mapping[str, Any] = spec.get("hostPath") or spec.get("local") or {}
         return cls(
             name=str(item["metadata"]["name"]),
             phase=str(item.get("status", {}).get("phase", "")),
             claim=f"{claim.get('namespace')}/{claim.get('name')}" if claim else "",
-            path=str((spec.get("hostPath") or spec.get("local") or {}).get("path", "")),
+            path=str(folder.get("path", "")),
         )
 
 
 def list_volumes(kubectl: Kubectl, storage_class: str) -> list[Volume]:
-    """Return the volumes of a storage class, by name."""
+    """Return the volumes of a storage class, sorted by name."""
     items = kubectl.items("get", "persistentvolumes")
-    found = [Volume.from_object(i) for i in items if i["spec"].get("storageClassName") == storage_class]
-    return sorted(found, key=lambda volume: volume.name)
+    volumes = [Volume.from_object(i) for i in items if i["spec"].get("storageClassName") == storage_class]
+    return sorted(volumes, key=lambda volume: volume.name)
 
 
 def released_volumes(volumes: list[Volume]) -> list[Volume]:
-    """Return the volumes whose claim is gone."""
+    """Return the volumes whose claim was deleted."""
     return [volume for volume in volumes if volume.phase == "Released"]
 
 
 def reclaim_volumes(
     kubectl: Kubectl, volumes: list[Volume], storage_class: str, report: Callable[[str], None]
 ) -> list[Volume]:
-    """Take the former claim off released volumes, wait until they are available, and return the class's volumes.
+    """Remove the former claim from released volumes, wait until they are available, and return all of the class.
 
     Raises
     ------
     UnavailableError
-        If one does not become available.
+        If a volume does not become available in time.
     """
     for volume in volumes:
         kubectl.text("patch", "persistentvolume", volume.name, "--type=json", f"--patch={_REMOVE_CLAIM}")
-        report(f"{volume.name}: the claim {volume.claim} is taken off")
-    wanted = {volume.name for volume in volumes}
-    deadline = time.monotonic() + _AVAILABLE_S
+        report(f"{volume.name}: removed claim {volume.claim}")
+    reclaimed = {volume.name for volume in volumes}
+    deadline = time.monotonic() + _AVAILABLE_TIMEOUT_S
     while True:
-        now = list_volumes(kubectl, storage_class)
-        # A claim that waited for a volume may have it already.
-        left = [v.name for v in now if v.name in wanted and v.phase not in {"Available", "Bound"}]
-        if not left:
-            return now
+        current = list_volumes(kubectl, storage_class)
+        # A pending claim may bind the volume at once.
+        pending = [v.name for v in current if v.name in reclaimed and v.phase not in {"Available", "Bound"}]
+        if not pending:
+            return current
         if time.monotonic() > deadline:
-            raise UnavailableError(f"still not available after {_AVAILABLE_S:.0f} s: {', '.join(left)}")
-        time.sleep(0.5)
+            raise UnavailableError(f"not available after {_AVAILABLE_TIMEOUT_S:.0f} s: {', '.join(pending)}")
+        time.sleep(_POLL_INTERVAL_S)

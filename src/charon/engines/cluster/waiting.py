@@ -1,4 +1,4 @@
-"""Waiting until a pipeline runs on a cluster, or saying why it does not."""
+"""Wait until a pipeline on a cluster is running, or explain why it is not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from charon.adapters.kubernetes import Kubectl
     from charon.engines.cluster.observe import ClusterView, VertexView
 
-_LOOK_S = 1.0
-# As long as an image that cannot be pulled is tried again once or twice, and a restart is not yet a loop.
-_PATIENCE_S = 30.0
+_POLL_INTERVAL_S = 1.0
+# Long enough for one or two retries of a failed image pull, and for a crash that a restart fixes.
+_STUCK_TIMEOUT_S = 30.0
 
 
 class NotRunningError(UnavailableError):
-    """The pipeline does not run; the text has a line for each vertex that does not."""
+    """The pipeline is not running; the text has a line for each vertex that is not."""
 
 
 def wait_until_running(
@@ -30,57 +30,56 @@ def wait_until_running(
     *,
     timeout_s: float,
     report: Callable[[str], None],
-    stuck_timeout_s: float = _PATIENCE_S,
+    stuck_timeout_s: float = _STUCK_TIMEOUT_S,
 ) -> ClusterView:
-    """Wait until every vertex and the daemon run.
+    """Wait until every vertex and the daemon are running.
 
     Parameters
     ----------
     timeout_s
-        Give up after so many seconds.
+        Limit of the wait, in s.
     report
-        Called with a line whenever the state of something changes.
+        Called with a line for each change of state.
     stuck_timeout_s
-        Give up after so many seconds with a reason that waiting does not mend.
+        Limit of the wait, in s, while a pod is stuck: it is unlikely to start without a change by the user.
 
     Raises
     ------
     NotRunningError
-        If it does not run in time, or cannot.
+        If the pipeline is not running in time, or is stuck.
     UnavailableError
-        If the cluster does not answer for that long.
+        If the cluster does not respond in time.
     """
     deadline = time.monotonic() + timeout_s
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     stuck: dict[str, tuple[str, float]] = {}
-    away: UnavailableError | None = None
+    failure: UnavailableError | None = None
     while True:
         try:
             view = observe(kubectl, name, namespace)
-            away = None
+            failure = None
         except UnavailableError as error:
-            view, away = None, error
+            view, failure = None, error
         if view is not None:
-            for what, line in _lines(view).items():
-                if told.get(what) != line:
-                    told[what] = line
-                    report(f"{what}: {line}")
-            if view.runs:
+            for subject, state in _states(view).items():
+                if reported.get(subject) != state:
+                    reported[subject] = state
+                    report(f"{subject}: {state}")
+            if view.running:
                 return view
-            if _held_up(stuck, view) >= stuck_timeout_s:
+            if _update_stuck(stuck, view) >= stuck_timeout_s:
                 raise NotRunningError(explain(view))
         if time.monotonic() > deadline:
             if view is None:
-                raise away or UnavailableError("the cluster does not answer")
+                raise failure or UnavailableError("the cluster does not respond")
             raise NotRunningError(explain(view, after_s=timeout_s))
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_INTERVAL_S)
 
 
 def explain(view: ClusterView, after_s: float | None = None) -> str:
-    """Return why a pipeline does not run: a line for itself and for each vertex that does not."""
-    head = f"{view.name} does not run" + ("" if after_s is None else f" after {after_s:.0f} s")
-    lines = [head]
-    state = _state_of(view)
+    """Return why a pipeline is not running: a line for itself and for each vertex that is not."""
+    lines = [f"{view.name} is not running" + ("" if after_s is None else f" after {after_s:.0f} s")]
+    state = _pipeline_state(view)
     if state:
         lines.append(f"  pipeline: {state}")
     for vertex in (*view.vertices, view.daemon):
@@ -95,41 +94,45 @@ def explain(view: ClusterView, after_s: float | None = None) -> str:
     return "\n".join(lines)
 
 
-def _lines(view: ClusterView) -> dict[str, str]:
-    lines = {vertex.name: _line(vertex) for vertex in (*view.vertices, view.daemon)}
-    state = _state_of(view)
-    return {"pipeline": state, **lines} if state else lines
+def _states(view: ClusterView) -> dict[str, str]:
+    states = {vertex.name: _vertex_state(vertex) for vertex in (*view.vertices, view.daemon)}
+    state = _pipeline_state(view)
+    return {"pipeline": state, **states} if state else states
 
 
-def _line(vertex: VertexView) -> str:
+def _vertex_state(vertex: VertexView) -> str:
     reason = vertex.reason()
-    return f"runs ({vertex.ready} of {vertex.desired})" if reason is None else reason.text
+    return f"running ({vertex.ready} of {vertex.desired})" if reason is None else reason.text
 
 
-def _state_of(view: ClusterView) -> str:
-    """Return what is wrong with the pipeline itself; empty where nothing is known to be."""
-    said = view.message or "; ".join(view.conditions.values())
-    if f"isbsvc {view.buffer_service} not found" in said:
+def _pipeline_state(view: ClusterView) -> str:
+    """Return what is wrong with the pipeline itself; empty if there is no known problem."""
+    message = view.message or "; ".join(view.conditions.values())
+    if f"isbsvc {view.buffer_service} not found" in message:
         return (
-            f"there is no inter-step buffer service {view.buffer_service!r} in namespace {view.namespace};"
-            " apply one: charonctl kubectl apply -f workflows/aps/jetstream.yaml"
+            f"no inter-step buffer service {view.buffer_service!r} in namespace {view.namespace};"
+            " create one: charonctl kubectl apply -f workflows/aps/jetstream.yaml"
         )
     if view.phase == "Failed":
-        return said or "failed"
+        return message or "failed"
     if not view.phase and not any(vertex.pods for vertex in view.vertices):
-        return "nothing has acted on it yet; is the Numaflow controller running?"
-    return said
+        return "not processed by Numaflow yet; is the Numaflow controller running?"
+    return message
 
 
-def _held_up(stuck: dict[str, tuple[str, float]], view: ClusterView) -> float:
-    """Note what is stuck; return for how many seconds the longest has been for the same kind of reason."""
+def _update_stuck(stuck: dict[str, tuple[str, float]], view: ClusterView) -> float:
+    """Update when each vertex became stuck and for what kind of reason; return the longest duration in s."""
     now = time.monotonic()
-    found = {v.name: r.kind for v in (*view.vertices, view.daemon) if (r := v.reason()) is not None and r.stuck}
+    kinds: dict[str, str] = {
+        vertex.name: reason.kind
+        for vertex in (*view.vertices, view.daemon)
+        if (reason := vertex.reason()) is not None and reason.stuck
+    }
     if view.phase == "Failed":
-        found["pipeline"] = "Failed"
-    for what in set(stuck) - set(found):
-        del stuck[what]
-    for what, kind in found.items():
-        if what not in stuck or stuck[what][0] != kind:
-            stuck[what] = (kind, now)
+        kinds["pipeline"] = "Failed"
+    for subject in set(stuck) - set(kinds):
+        del stuck[subject]
+    for subject, kind in kinds.items():
+        if subject not in stuck or stuck[subject][0] != kind:
+            stuck[subject] = (kind, now)
     return max((now - since for _, since in stuck.values()), default=0.0)

@@ -1,8 +1,8 @@
-"""The Pipeline manifest: Numaflow's own form, read strictly.
+"""Read Pipeline manifests, in Numaflow's format, with strict validation.
 
-One manifest drives the embedded engine and a cluster. Fields that say how a cluster is to run it are left to the
-cluster; others that Numaflow v1.4 knows and the embedded engine does not honour are named in a warning; fields that
-nobody knows are an error, because a mistyped limit that is passed over is worse than one that is refused.
+The embedded engine and a cluster run the same manifest. The embedded engine ignores the fields that only configure a
+cluster, and warns about other fields of Numaflow 1.4 that it does not support. An unknown field is an error, because a
+mistyped limit would otherwise have no effect.
 
 References
 ----------

@@ -1,11 +1,11 @@
-"""What stands in a vertex: containers, sources, functions, sinks, limits."""
+"""Models of the parts of a vertex: containers, sources, functions, sinks, limits."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator  # noqa: TC003 - pydantic reads the annotations of this module
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -15,10 +15,10 @@ _UNIT_S = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0
 
 
 class Part(BaseModel):
-    """A part of the manifest.
+    """Base class of the models in a manifest.
 
-    `supported` names the fields that the embedded engine acts on, `cluster_only` those that say how a cluster is to
-    run what the embedded engine runs in any case.
+    `supported` are the fields that the embedded engine implements, `cluster_only` those that configure a cluster and
+    that the embedded engine ignores without a warning.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
@@ -26,24 +26,25 @@ class Part(BaseModel):
     cluster_only: ClassVar[frozenset[str]] = frozenset()
 
     def unsupported_fields(self, path: str) -> Iterator[str]:
-        """Yield the path of every field that is set, not supported, and not a cluster's own affair."""
+        """Yield the path of every field that is set, but neither supported nor for a cluster only."""
         for name, info in type(self).model_fields.items():
             if name not in self.model_fields_set or name in self.cluster_only:
                 continue
-            here = f"{path}.{info.alias}" if path else str(info.alias)
-            value = getattr(self, name)
-            parts = value if isinstance(value, list) else [value]
+            field_path = f"{path}.{info.alias}" if path else str(info.alias)
+            value: Any = getattr(self, name)
             if name not in self.supported:
-                yield here
-                continue
-            for part in parts:
-                if isinstance(part, Part):
-                    label = getattr(part, "name", None) if isinstance(value, list) else None
-                    yield from part.unsupported_fields(f"{here}[{label}]" if label else here)
+                yield field_path
+            elif isinstance(value, Part):
+                yield from value.unsupported_fields(field_path)
+            elif isinstance(value, list):
+                for item in cast("list[Any]", value):
+                    if isinstance(item, Part):
+                        label = getattr(item, "name", "")
+                        yield from item.unsupported_fields(f"{field_path}[{label}]" if label else field_path)
 
 
 class EnvVar(Part):
-    """An environment variable of a container; what comes from a cluster's objects is not set here."""
+    """An environment variable of a container; the embedded engine does not set one with ``valueFrom``."""
 
     supported = frozenset({"name", "value"})
     cluster_only = frozenset({"value_from"})
@@ -53,7 +54,7 @@ class EnvVar(Part):
 
 
 class Container(Part):
-    """What runs in a vertex; the embedded engine runs its command's arguments with the program installed here."""
+    """The program of a vertex; the embedded engine runs the installed program with the container's arguments."""
 
     supported = frozenset({"command", "args", "env"})
     cluster_only = frozenset(
@@ -74,7 +75,7 @@ class Container(Part):
     ports: Any = None
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that have a value in the manifest itself."""
+        """Return the variables whose value is in the manifest."""
         return {variable.name: variable.value for variable in self.env if variable.value_from is None}
 
 
@@ -94,7 +95,7 @@ class Source(Part):
 
 
 class Builtin(Part):
-    """A function that Numaflow brings along; the embedded engine has none, and refuses it when it starts."""
+    """A function built into Numaflow; the embedded engine has none, and rejects it when it starts."""
 
     name: Literal["cat"]
     args: list[str] = []
@@ -112,7 +113,7 @@ class Udf(Part):
     @model_validator(mode="after")
     def _one_of(self) -> Udf:
         if (self.container is None) == (self.builtin is None):
-            raise ValueError("a udf has either a container or a builtin")
+            raise ValueError("specify exactly one of container and builtin")
         return self
 
 
@@ -129,12 +130,12 @@ class Sink(Part):
     @model_validator(mode="after")
     def _one_of(self) -> Sink:
         if sum(part is not None for part in (self.udsink, self.log, self.blackhole)) != 1:
-            raise ValueError("a sink is one of udsink, log and blackhole")
+            raise ValueError("specify exactly one of udsink, log and blackhole")
         return self
 
 
 class Limits(Part):
-    """How much is read at once and how much a buffer holds; the embedded engine's readers do not wait for more."""
+    """Sizes of a batch and of a buffer; readers of the embedded engine do not wait for a batch to fill."""
 
     supported = frozenset({"read_batch_size", "buffer_max_length", "buffer_usage_limit"})
     cluster_only = frozenset({"read_timeout"})
@@ -148,21 +149,21 @@ class Limits(Part):
     @field_validator("read_timeout", mode="before")
     @classmethod
     def _duration(cls, value: object) -> object:
-        """Read a Go duration such as ``1s`` or ``1m30s``."""
+        """Parse a Go duration such as ``1s`` or ``1m30s``."""
         if not isinstance(value, str):
             return value
         if not re.fullmatch(rf"({_DURATION.pattern})+", value):
-            raise ValueError(f"{value!r} is no duration such as 500ms or 1s")
+            raise ValueError(f"{value!r} is not a duration; write it as 500ms or 1s")
         return timedelta(seconds=sum(float(n) * _UNIT_S[unit] for n, unit in _DURATION.findall(value)))
 
 
 class Scale(Part):
-    """How many replicas; the embedded engine runs the least number and does not scale by itself."""
+    """Number of replicas; the embedded engine runs the minimum and has no autoscaler."""
 
     supported = frozenset({"min", "disabled"})
 
     def unsupported_fields(self, path: str) -> Iterator[str]:
-        """Yield what is not supported; a most that is the least asks for no scaling."""
+        """Yield the unsupported fields; a maximum equal to the minimum needs no autoscaler."""
         fixed = self.max is not None and self.max == (self.min if self.min is not None else 1)
         yield from (field for field in super().unsupported_fields(path) if not (fixed and field.endswith(".max")))
 

@@ -1,4 +1,4 @@
-"""The Pipeline: vertices, the edges between them, and what holds for all."""
+"""Models of the Pipeline, its vertices and its edges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 class Vertex(Part):
-    """One computing step."""
+    """A computing step: a source, a map or a sink."""
 
     supported = frozenset({"name", "source", "udf", "sink", "scale", "limits"})
     cluster_only = frozenset(
@@ -54,12 +54,12 @@ class Vertex(Part):
     @model_validator(mode="after")
     def _one_of(self) -> Vertex:
         if sum(part is not None for part in (self.source, self.udf, self.sink)) != 1:
-            raise ValueError(f"vertex {self.name!r} is one of source, udf and sink")
+            raise ValueError("specify exactly one of source, udf and sink")
         return self
 
     @property
     def container(self) -> Container | None:
-        """The vertex's own container; None for what Numaflow brings along."""
+        """The vertex's container; None for a function or sink that is built into Numaflow."""
         if self.source is not None:
             return self.source.udsource.container
         if self.udf is not None:
@@ -68,12 +68,12 @@ class Vertex(Part):
 
     @property
     def replicas(self) -> int:
-        """How many replicas the embedded engine runs: one at least, because it starts none when frames come."""
+        """Number of replicas that the embedded engine runs: at least one, because it has no autoscaler."""
         return max(1, self.scale.min or 1)
 
 
 class Edge(Part):
-    """A buffer between two vertices; a full one makes its writer wait."""
+    """An edge between two vertices: a buffer whose writer waits while it is full."""
 
     supported = frozenset({"from_", "to", "on_full"})
     from_: str = Field(alias="from")
@@ -102,46 +102,51 @@ class Spec(Part):
         names = [vertex.name for vertex in self.vertices]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two vertices are called {name!r}")
+                raise ValueError(f"duplicate vertex name {name!r}; rename one")
         for edge in self.edges:
             for end in (edge.from_, edge.to):
                 if end not in names:
-                    raise ValueError(f"the edge {edge.from_} -> {edge.to} names the vertex {end!r}, which is not there")
+                    raise ValueError(f"edge {edge.from_} -> {edge.to}: unknown vertex {end!r}")
         for vertex in self.vertices:
             self._check_ends(vertex)
         self.in_order()
         return self
 
     def _check_ends(self, vertex: Vertex) -> None:
-        into = [edge for edge in self.edges if edge.to == vertex.name]
-        out = [edge for edge in self.edges if edge.from_ == vertex.name]
-        if (vertex.source is None) != bool(into):
-            raise ValueError(f"vertex {vertex.name!r}: a source has no edge into it, any other vertex has one")
-        if (vertex.sink is None) != bool(out):
-            raise ValueError(f"vertex {vertex.name!r}: a sink has no edge out of it, any other vertex has one")
+        incoming = any(edge.to == vertex.name for edge in self.edges)
+        outgoing = any(edge.from_ == vertex.name for edge in self.edges)
+        if vertex.source is not None and incoming:
+            raise ValueError(f"vertex {vertex.name!r}: a source cannot have an incoming edge; remove the edge")
+        if vertex.source is None and not incoming:
+            raise ValueError(f"vertex {vertex.name!r}: no incoming edge; add one")
+        if vertex.sink is not None and outgoing:
+            raise ValueError(f"vertex {vertex.name!r}: a sink cannot have an outgoing edge; remove the edge")
+        if vertex.sink is None and not outgoing:
+            raise ValueError(f"vertex {vertex.name!r}: no outgoing edge; add one")
 
     def in_order(self) -> list[Vertex]:
-        """Return the vertices from the sources to the sinks.
+        """Return the vertices in topological order, from the sources to the sinks.
 
         Raises
         ------
         ValueError
-            If the edges go round in a circle.
+            If the pipeline contains a cycle.
         """
-        left = list(self.vertices)
+        remaining = list(self.vertices)
         ordered: list[Vertex] = []
-        while left:
+        while remaining:
             done = {vertex.name for vertex in ordered}
-            ready = [v for v in left if all(e.from_ in done for e in self.edges if e.to == v.name)]
+            ready = [v for v in remaining if all(e.from_ in done for e in self.edges if e.to == v.name)]
             if not ready:
-                raise ValueError(f"the edges between {', '.join(v.name for v in left)} go round in a circle")
+                names = ", ".join(vertex.name for vertex in remaining)
+                raise ValueError(f"the pipeline contains a cycle: vertices {names}; remove an edge between them")
             ordered += ready
-            left = [v for v in left if v not in ready]
+            remaining = [v for v in remaining if v not in ready]
         return ordered
 
 
 class Metadata(BaseModel):
-    """Kubernetes's own; any of its fields may stand here."""
+    """Metadata of a Kubernetes object; any further field is allowed."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str = Field(pattern=_NAME)
@@ -164,14 +169,14 @@ class Pipeline(Part):
 
     @property
     def namespace(self) -> str:
-        """Namespace on a cluster; empty where the manifest leaves it open."""
+        """Namespace on a cluster; empty if the manifest does not specify one."""
         return self.metadata.namespace
 
     def edge_name(self, edge: Edge) -> str:
-        """Name of an edge's buffer."""
+        """Return the name of an edge's buffer."""
         return f"{self.name}-{edge.from_}-{edge.to}"
 
     def limits_of(self, vertex: Vertex) -> Limits:
-        """Return the vertex's limits where it has its own, else the pipeline's."""
-        own = vertex.limits.model_dump(exclude_unset=True)
-        return self.spec.limits.model_copy(update=own)
+        """Return the pipeline's limits, with those that the vertex overrides."""
+        overrides = vertex.limits.model_dump(exclude_unset=True)
+        return self.spec.limits.model_copy(update=overrides)

@@ -1,8 +1,8 @@
-"""A manifest from its text; what is wrong with it in one line."""
+"""Read and validate a manifest, and report what is invalid in one line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from pydantic import ValidationError
@@ -13,85 +13,105 @@ from charon.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic_core import ErrorDetails
 
-MAX_CHARACTERS = 16 << 20
-"""Most that a manifest's file has, with all that stands beside the Pipeline."""
-_TOLD = 20
+_MAX_CHARACTERS = 16 << 20
+_MAX_LISTED_KINDS = 20
 
 
-def read_pipeline(path: Path) -> Pipeline:
-    """Read a Pipeline manifest.
+def read_text(path: Path) -> str:
+    """Return the text of a manifest's file.
 
     Raises
     ------
     UsageError
-        If the file is missing, no YAML, no Pipeline, or has a field that Numaflow does not know.
+        If the file is missing, not text, or larger than any manifest.
     """
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_CHARACTERS + 1)
+            text = file.read(_MAX_CHARACTERS + 1)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    if len(text) > MAX_CHARACTERS:
-        raise UsageError(f"{path} is larger than {MAX_CHARACTERS >> 20} MiB: that is no manifest")
-    return parse_pipeline(text, str(path))
+        raise UsageError(f"{path}: not valid YAML (not UTF-8 text)") from error
+    if len(text) > _MAX_CHARACTERS:
+        raise UsageError(f"{path}: larger than {_MAX_CHARACTERS >> 20} MiB, not a manifest")
+    return text
 
 
-def parse_pipeline(text: str, where: str) -> Pipeline:
-    """Return the Pipeline that a manifest's text holds, among other objects or alone.
+def read_pipeline(path: Path) -> Pipeline:
+    """Return the Pipeline in a manifest's file.
+
+    Raises
+    ------
+    UsageError
+        If the file is missing or not YAML, does not contain exactly one Pipeline, or has an invalid or unknown field.
+    """
+    return parse_pipeline(read_text(path), str(path))
+
+
+def parse_pipeline(text: str, name: str) -> Pipeline:
+    """Return the Pipeline in a manifest's text, which may contain other objects.
 
     Parameters
     ----------
     text
         YAML.
-    where
-        Where it was read from, for messages.
+    name
+        File or URL of the text, for messages.
 
     Raises
     ------
     UsageError
-        If it is no YAML, holds no Pipeline or several, or has a field that Numaflow does not know.
+        If the text is not YAML, does not contain exactly one Pipeline, or has an invalid or unknown field.
     """
     try:
-        documents = [document for document in yaml.safe_load_all(text) if document is not None]
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        # A date of a 13th month, a tag that does not fit, a thousand brackets: PyYAML passes on what it meets.
-        raise UsageError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
-    found = [d for d in documents if isinstance(d, dict) and d.get("kind") == "Pipeline"]
-    if len(found) != 1:
-        kinds = ", ".join(_kind(d.get("kind")) for d in documents[:_TOLD] if isinstance(d, dict)) or "nothing"
-        raise UsageError(f"{where} holds {kinds}; one Pipeline is needed")
+        documents: list[Any] = [document for document in yaml.safe_load_all(text) if document is not None]
+    except (
+        yaml.YAMLError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+    ) as error:
+        # PyYAML lets other exceptions escape: for a date with a 13th month, an invalid tag, a thousand brackets.
+        raise UsageError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+    objects = [cast("dict[str, Any]", document) for document in documents if isinstance(document, dict)]
+    pipelines = [document for document in objects if document.get("kind") == "Pipeline"]
+    if len(pipelines) != 1:
+        kinds = ", ".join(_kind(document.get("kind")) for document in objects[:_MAX_LISTED_KINDS])
+        raise UsageError(f"{name}: contains {kinds or 'no object'}; it must contain exactly one Pipeline")
     try:
-        return Pipeline.model_validate(found[0])
+        return Pipeline.model_validate(pipelines[0])
     except ValidationError as error:
-        raise UsageError(f"{where}: {_first_error(error, found[0])}") from error
+        faults = "; ".join(_describe(details, pipelines[0]) for details in error.errors())
+        raise UsageError(f"{name}: {faults}") from error
 
 
-def _kind(named: object) -> str:
-    """Return a kind for a message: what aliases blow up is not written out."""
-    return " ".join(named.split())[:80] if isinstance(named, str) else "an object without a kind"
+def _kind(value: object) -> str:
+    """Return an object's kind for a message, at bounded length: YAML aliases may expand to any size."""
+    return " ".join(value.split())[:80] if isinstance(value, str) else "an object without a kind"
 
 
-def _first_error(error: ValidationError, document: dict[str, Any]) -> str:
-    """Say what is wrong, and where, in one line."""
-    lines: list[str] = []
-    for found in error.errors():
-        where = ""
-        node: Any = document
-        for step in found["loc"]:
-            node = _step(node, step)
-            name = node.get("name") if isinstance(step, int) and isinstance(node, dict) else None
-            where += f"[{name or step}]" if isinstance(step, int) else (f".{step}" if where else str(step))
-        what = "unknown field" if found["type"] == "extra_forbidden" else found["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {what}" if where and not found["msg"].startswith("Value error") else what)
-    return "; ".join(lines)
+def _describe(details: ErrorDetails, document: dict[str, Any]) -> str:
+    """Return a validation error as the path of the field and what is wrong with it."""
+    path = ""
+    node: object = document
+    for step in details["loc"]:
+        node = _child(node, step)
+        if isinstance(step, int):
+            path += f"[{_child(node, 'name') or step}]"
+        else:
+            path += f".{step}" if path else step
+    unknown = details["type"] == "extra_forbidden"
+    fault = "unknown field; correct or remove it" if unknown else details["msg"].removeprefix("Value error, ")
+    return f"{path}: {fault}" if path else fault
 
 
-def _step(node: Any, step: int | str) -> Any:  # noqa: ANN401 - a node of a YAML document
-    if isinstance(node, list) and isinstance(step, int) and step < len(node):
-        return node[step]
-    return node.get(step) if isinstance(node, dict) else None
+def _child(node: object, step: int | str) -> object:
+    if isinstance(node, list) and isinstance(step, int):
+        items = cast("list[object]", node)
+        return items[step] if step < len(items) else None
+    return cast("dict[object, object]", node).get(step) if isinstance(node, dict) else None

@@ -1,16 +1,16 @@
-"""Why a pod does not run: what kubectl answers about it, made into a line."""
+"""Tests of the reasons why a pod is not running, from objects as kubectl prints them."""
 
 from __future__ import annotations
 
 import pytest
 
 from charon.engines.cluster.observe import build_view
-from charon.engines.cluster.reasons import ClusterQueries, is_ready, not_ready_reason
+from charon.engines.cluster.reasons import ClusterQueries, Reason, ReasonKind, is_ready, not_ready_reason
 from charon.engines.cluster.waiting import explain
 
 
 def pod(name="p-cat-0-abcde", *, phase="Pending", conditions=(), containers=(), init=(), vertex="cat", **more):
-    """Return a pod as kubectl prints it, with what matters here."""
+    """Return a pod as kubectl prints it, with the fields that the reasons depend on."""
     component = {"daemon": "daemon", "job": "job"}.get(vertex, "vertex")
     labels = {"app.kubernetes.io/component": component, "numaflow.numaproj.io/pipeline-name": "p"}
     if component == "vertex":
@@ -39,7 +39,7 @@ def container(name="udf", *, state, last=None, restarts=0, ready=False):
     }
 
 
-def asker(events=(), claims=None, log=("first", "last words")):
+def queries(events=(), claims=None, log=("first", "last line")):
     return ClusterQueries(
         lambda kind, name: list(events),
         lambda name: (claims or {}).get(name, {}),
@@ -51,14 +51,14 @@ RUNNING = {"running": {"startedAt": "2026-11-22T19:00:00Z"}}
 READY = [("PodScheduled", "True"), ("Ready", "True")]
 
 
-def test_a_pod_that_is_ready_has_no_reason():
-    found = pod(phase="Running", conditions=READY, containers=[container(state=RUNNING, ready=True)])
-    assert is_ready(found)
-    assert not_ready_reason(found, asker()) is None
+def test_ready_pod_has_no_reason():
+    subject = pod(phase="Running", conditions=READY, containers=[container(state=RUNNING, ready=True)])
+    assert is_ready(subject)
+    assert not_ready_reason(subject, queries()) is None
 
 
 @pytest.mark.parametrize(
-    ("found", "events", "kind", "words"),
+    ("subject", "events", "kind", "text"),
     [
         (pod(), [], "starting", "is starting"),
         (pod(), [{"reason": "Pulling", "message": 'Pulling image "charon:latest"'}], "pulling", "charon:latest"),
@@ -72,7 +72,7 @@ def test_a_pod_that_is_ready_has_no_reason():
             pod(init=[container("init", state={"waiting": {"reason": "ErrImageNeverPull", "message": "not present"}})]),
             [],
             "image",
-            "cannot be pulled: not present",
+            "cannot pull image charon:latest: not present",
         ),
         (
             pod(containers=[container(state={"waiting": {"reason": "ContainerCreating"}})]),
@@ -99,56 +99,60 @@ def test_a_pod_that_is_ready_has_no_reason():
             pod(phase="Running", containers=[container(state=RUNNING)]),
             [],
             "not-ready",
-            "runs and is not ready yet",
+            "is running but not ready",
         ),
-        (pod(phase="Succeeded"), [], "ended", "has ended"),
-        (pod(metadata={"deletionTimestamp": "2026-11-22T19:00:00Z"}), [], "ending", "is ending"),
+        (pod(phase="Succeeded"), [], "ended", "has completed"),
+        (pod(metadata={"deletionTimestamp": "2026-11-22T19:00:00Z"}), [], "ending", "is terminating"),
     ],
 )
-def test_each_reason_is_told_apart(found, events, kind, words):
-    reason = not_ready_reason(found, asker(events))
+def test_reason_has_kind_and_text(subject, events, kind, text):
+    reason = not_ready_reason(subject, queries(events))
     assert reason.kind == kind
-    assert words in reason.text
+    assert text in reason.text
     assert "\n" not in reason.text
 
 
 @pytest.mark.parametrize("kind", ["image", "unschedulable", "volume", "crash", "configuration"])
-def test_what_waiting_does_not_mend_is_known(kind):
-    assert not_ready_reason(pod(), asker()).stuck is False
+def test_kind_of_reason_is_stuck(kind):
+    assert Reason(ReasonKind(kind), "").stuck
+
+
+def test_unschedulable_pod_is_stuck():
+    assert not_ready_reason(pod(), queries()).stuck is False
     scheduled = pod()
     scheduled["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
     ]
-    assert not_ready_reason(scheduled, asker()).stuck
+    assert not_ready_reason(scheduled, queries()).stuck
 
 
-def test_the_last_words_of_a_crash_are_the_log_s_last_lines():
-    found = pod(
+def test_crash_detail_is_the_end_of_the_log():
+    subject = pod(
         containers=[
             container(
                 state={"waiting": {"reason": "CrashLoopBackOff"}}, last={"exitCode": 1, "reason": "Error"}, restarts=2
             )
         ]
     )
-    reason = not_ready_reason(found, asker(log=[str(n) for n in range(20)]))
+    reason = not_ready_reason(subject, queries(log=[str(n) for n in range(20)]))
     assert reason.detail == ("15", "16", "17", "18", "19")
 
 
-def test_a_claim_that_is_gone_and_one_that_waits_are_both_named():
-    found = pod(
+def test_missing_and_pending_claims_are_reported():
+    subject = pod(
         volumes=[
             {"name": "a", "persistentVolumeClaim": {"claimName": "gone"}},
             {"name": "b", "persistentVolumeClaim": {"claimName": "waits"}},
             {"name": "c", "emptyDir": {}},
         ]
     )
-    found["status"]["conditions"] = [
+    subject["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "message": 'persistentvolumeclaim "gone" not found'}
     ]
     claims = {"waits": {"spec": {}, "status": {"phase": "Pending"}}}
-    text = not_ready_reason(found, asker([{"message": "no persistent volumes available"}], claims)).text
-    assert "the claim gone is not there" in text
-    assert "the claim waits is pending, storage class none (and the cluster has no default)" in text
+    text = not_ready_reason(subject, queries([{"message": "no persistent volumes available"}], claims)).text
+    assert "claim gone does not exist" in text
+    assert "claim waits is pending, storage class none (and the cluster has no default)" in text
     assert "no persistent volumes available" in text
 
 
@@ -165,35 +169,35 @@ PIPELINE = {
 }
 
 
-def test_vertices_have_the_replicas_that_numaflow_wants_or_begins_with():
-    view = build_view(PIPELINE, [], {"in": 3}, asker())
+def test_desired_replicas_default_to_min_scale():
+    view = build_view(PIPELINE, [], {"in": 3}, queries())
     assert [(v.name, v.desired) for v in view.vertices] == [("in", 3), ("cat", 2), ("out", 1)]
     assert view.conditions == {"VerticesHealthy": "Some Vertices are unhealthy"}
     assert view.buffer_service == "default"
-    assert not view.runs
+    assert not view.running
 
 
-def test_a_pipeline_runs_when_each_vertex_has_its_replicas_and_the_daemon_is_there():
+def test_pipeline_runs_with_all_replicas_and_daemon():
     def ready(name, vertex):
         return pod(name, phase="Running", conditions=READY, vertex=vertex)
 
     pods = [ready("i", "in"), ready("c0", "cat"), ready("c1", "cat"), ready("o", "out")]
-    assert not build_view(PIPELINE, pods, {}, asker()).runs
-    view = build_view(PIPELINE, [*pods, ready("d", "daemon")], {}, asker())
-    assert view.runs
-    # Pods that are added later do not make it stop running.
-    assert build_view(PIPELINE, [*pods, ready("d", "daemon"), pod("c2")], {}, asker()).runs
+    assert not build_view(PIPELINE, pods, {}, queries()).running
+    view = build_view(PIPELINE, [*pods, ready("d", "daemon")], {}, queries())
+    assert view.running
+    # A pod added by the autoscaler does not change it.
+    assert build_view(PIPELINE, [*pods, ready("d", "daemon"), pod("c2")], {}, queries()).running
 
 
-def test_the_gravest_reason_of_a_vertex_is_told_and_jobs_that_make_buffers_too():
+def test_explain_prefers_stuck_pod_and_lists_jobs():
     broken = container(state={"waiting": {"reason": "ErrImagePull", "message": "denied"}})
     pods = [
         pod("c0"),
         pod("c1", containers=[broken]),
         pod("j", vertex="job", containers=[container("main", state={"terminated": {"exitCode": 1}})]),
     ]
-    text = explain(build_view(PIPELINE, pods, {}, asker()))
-    assert "  cat: the image charon:latest cannot be pulled: denied" in text
+    text = explain(build_view(PIPELINE, pods, {}, queries()))
+    assert "  cat: cannot pull image charon:latest: denied" in text
     assert "  in: has no pod yet" in text
-    assert "  buffers: j: container main ended with status 1\n      first\n      last words" in text
+    assert "  buffers: j: container main exited with status 1\n      first\n      last line" in text
     assert "  pipeline: Some Vertices are unhealthy" in text
