@@ -1,7 +1,7 @@
-"""How fast frames of 512 x 512 are simulated on one core, noise included.
+"""Measure how fast frames of 512 x 512 pixels are simulated on one core, including photon noise.
 
-On one quiet core of an AMD Zen 3: 6.3 ms a frame in the middle, 160 frames/s, of which 1.6 ms go to propagation and
-4.3 ms to exact Poisson counts (numpy's own sampler takes 8.3 ms).
+On one idle core of an AMD Zen 3: 6.3 ms per frame (median), 160 frames/s; 1.6 ms for propagation and 4.3 ms for
+exact Poisson counts (NumPy's own sampler takes 8.3 ms).
 
     OMP_NUM_THREADS=1 python benchmarks/simulation.py
 """
@@ -14,32 +14,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charon.science.simulation import Experiment, Instrument, demo_sample, make_scan
-from charon.science.simulation.counting import draw_counts
+from charon.science.simulation.photon_noise import draw_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def main() -> None:
-    """Print the least and the median time of each part, in ms."""
+    """Print minimum and median time of each step in ms."""
     experiment = Experiment(Instrument(), demo_sample(), make_scan("spiral", 200))
     expected = experiment.expected(5)
     rng = np.random.default_rng(0)
     show("propagation", lambda: experiment.expected(5))
     show("counts", lambda: draw_counts(expected, rng))
-    show("counts by numpy", lambda: rng.poisson(expected))
+    show("counts by NumPy", lambda: rng.poisson(expected))
     show("frame", lambda: experiment.frame(5))
 
 
 def show(name: str, work: Callable[[], object], repeats: int = 100) -> None:
-    """Time a part."""
+    """Print minimum and median time of a step in ms."""
     work()
     durations: list[float] = []
     for _ in range(repeats):
         started = time.perf_counter()
         work()
         durations.append((time.perf_counter() - started) * 1e3)
-    print(f"{name:16} {min(durations):6.2f} ms at best, {np.median(durations):6.2f} ms in the middle")
+    print(f"{name:16} {min(durations):6.2f} ms minimum, {np.median(durations):6.2f} ms median")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Simulated experiments: instrument, probe, objects of known truth, scans, counted frames."""
+"""Simulated ptychography experiments: instrument, probe, samples, scans, frames with photon noise."""
 
 from charon.science.simulation.experiment import DEFAULT_FLUX, Experiment, diffract, shift_spectrum
 from charon.science.simulation.instrument import Instrument, wavelength_from_energy

@@ -1,4 +1,4 @@
-"""A simulated scan: the frames that a counting detector would record of a known object."""
+"""A simulated scan: the frames that a photon-counting detector would record of a known sample."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from charon.science.simulation.counting import draw_counts
 from charon.science.simulation.fourier import fft, fft2, ifft2
+from charon.science.simulation.photon_noise import draw_counts
 from charon.science.simulation.probe import simulate_probe
 
 if TYPE_CHECKING:
@@ -24,34 +24,34 @@ _FRAME_STREAM = 1
 
 
 class Experiment:
-    """Frames of a scan over a sample, each a function of the seed and its number alone.
+    """Frames of a scan over a sample; each frame depends only on the seed and its index.
 
     Parameters
     ----------
     instrument
         Geometry of detector and object grid.
     sample
-        The object and where it lies.
+        The object and its pixel size.
     positions
-        (N, 2) float64: x and y in m of the patch's centre; every patch has to lie within the sample.
+        (N, 2) float64: x and y in m of the patch's centre. Every patch must be within the sample.
     flux
-        Photons a frame without sample; absorption takes its part from them.
+        Photons per frame without a sample; absorption reduces them.
     seed
-        Of photon noise and dead pixels.
+        Random seed for photon noise and dead pixels.
     dtype
-        Of the frames: any integer or floating type.
+        Element type of the frames: any integer or floating type.
     dead_pixels
-        How many pixels of the detector always read 0.
+        Number of detector pixels that always read 0.
     saturation
-        Largest count that a pixel shows, by default the largest of `dtype`.
+        Maximum count of a pixel; default: the maximum of `dtype`.
     probe
         (rows, columns) complex, or (modes, rows, columns) of incoherent modes, on the patch's grid;
-        by default that of a zone plate, see `simulate_probe`.
+        default: the probe of a zone plate, see `simulate_probe`.
 
     Raises
     ------
     ValueError
-        If a patch leaves the sample, or shapes and pixels do not agree.
+        If a patch extends beyond the sample, an option is out of range, or shapes or pixel sizes differ.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Experiment:
         probe: npt.NDArray[np.complexfloating] | None = None,
     ) -> None:
         if not flux > 0:
-            raise ValueError(f"flux has to be positive, got {flux}")
+            raise ValueError(f"flux must be positive, got {flux}")
         self.instrument = instrument
         self.sample = sample
         self.positions_m = np.array(positions, np.float64)
@@ -80,7 +80,7 @@ class Experiment:
         self._probe_spectrum = fft2(self.probe)
         self._corners, self._fractions = _split_positions(instrument, sample, self.positions_m)
         self.dead_mask = _draw_dead_pixels(instrument.detector_shape, dead_pixels, self.seed)
-        self._any_dead = dead_pixels > 0
+        self._has_dead_pixels = dead_pixels > 0
 
     def __len__(self) -> int:
         return len(self.positions_m)
@@ -90,46 +90,46 @@ class Experiment:
 
     @property
     def truth(self) -> npt.NDArray[np.complex64]:
-        """The object's transmission, (rows, columns) complex64."""
+        """Transmission of the sample, (rows, columns) complex64."""
         return self.sample.transmission
 
     @property
     def origin_m(self) -> tuple[float, float]:
-        """X and y in m of the centre of the truth's pixel (0, 0)."""
+        """X and y in m of the centre of pixel (0, 0) of `truth`."""
         return self.sample.origin_m
 
     def frame(self, index: int) -> npt.NDArray[np.generic]:
-        """Return one frame as recorded: noise, dead pixels, saturation.
+        """Return one frame as recorded, with photon noise, dead pixels and saturation.
 
         Parameters
         ----------
         index
-            Of the scan position.
+            Index of the scan position.
 
         Returns
         -------
         ndarray
-            `instrument.detector_shape`, of the experiment's dtype, counts, zero frequency in the centre
-            (pixel (rows / 2, columns / 2)).
+            (rows, columns) of the detector, of the experiment's dtype, counts; zero frequency at pixel
+            (rows / 2, columns / 2).
         """
         rng = np.random.Generator(np.random.SFC64((self.seed, _FRAME_STREAM, index)))
         counts = draw_counts(self.expected(index), rng)
-        if self._any_dead:
+        if self._has_dead_pixels:
             counts[self.dead_mask] = 0
         return np.minimum(counts, self.saturation, out=counts).astype(self.dtype)
 
     def expected(self, index: int) -> npt.NDArray[np.float32]:
-        """Return a frame's expected counts, without noise, dead pixels or saturation.
+        """Return the expected counts of a frame, without noise, dead pixels or saturation.
 
         Parameters
         ----------
         index
-            Of the scan position.
+            Index of the scan position.
 
         Returns
         -------
         ndarray
-            `instrument.detector_shape`, float32, zero frequency in the centre.
+            (rows, columns) of the detector, float32; zero frequency at pixel (rows / 2, columns / 2).
         """
         rows, columns = self.instrument.patch_shape
         row, column = self._corners[index]
@@ -146,19 +146,19 @@ def diffract(exit_waves: npt.NDArray[np.complexfloating], shape: tuple[int, int]
     exit_waves
         (modes, rows, columns) complex.
     shape
-        Of the detector, even and at least as large as the waves, which are padded with zeros.
+        Rows and columns of the detector: even, and at least those of the waves, which are padded with zeros.
 
     Returns
     -------
     ndarray
-        `shape`, float32, zero frequency in the centre; it sums to the waves' energy.
+        (rows, columns) of the detector, float32, zero frequency in the centre. The sum is the energy of the waves.
     """
     rows, columns = exit_waves.shape[-2:]
-    # A sign that alternates from pixel to pixel moves zero frequency to the centre: no fftshift of the result.
+    # Alternating signs move zero frequency to the centre, which saves an fftshift of the result.
     signs = _alternating(rows)[:, None] * _alternating(columns)[None, :]
     intensity = np.zeros(shape, np.float32)
     for wave in exit_waves.astype(np.complex64, copy=False):
-        # Along the rows only those that hold the wave are transformed; the others are zero.
+        # Transform only the rows of the wave; the padding rows are zero.
         partial = fft(wave * signs, shape[1], axis=1)
         field = fft(partial, shape[0], axis=0, overwrite=True)
         intensity += np.square(field.real)
@@ -170,14 +170,14 @@ def diffract(exit_waves: npt.NDArray[np.complexfloating], shape: tuple[int, int]
 def shift_spectrum(
     spectrum: npt.NDArray[np.complexfloating], shift: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.complex64]:
-    """Return a field that is moved by a part of a pixel, from its spectrum.
+    """Return a field shifted by a fraction of a pixel, from its spectrum.
 
     Parameters
     ----------
     spectrum
-        (modes, rows, columns) complex, of the field, zero frequency at (0, 0).
+        (modes, rows, columns) complex spectrum of the field, zero frequency at (0, 0).
     shift
-        (2,) rows and columns.
+        (2,) float64, rows and columns.
 
     Returns
     -------
@@ -198,23 +198,23 @@ def _unit_probe(probe: npt.NDArray[np.complexfloating], instrument: Instrument) 
     """Return (modes, rows, columns) complex64 whose energies sum to 1."""
     modes = probe.reshape(-1, *probe.shape[-2:])
     if modes.shape[-2:] != instrument.patch_shape:
-        raise ValueError(f"the probe's shape {modes.shape[-2:]} is not the patch's {instrument.patch_shape}")
+        raise ValueError(f"the probe has shape {modes.shape[-2:]}, the patch {instrument.patch_shape}; make them equal")
     return (modes / np.sqrt(np.sum(np.abs(modes) ** 2))).astype(np.complex64)
 
 
 def _split_positions(
     instrument: Instrument, sample: Sample, positions_m: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Split positions into whole pixels, the corner of the patch, and parts of a pixel.
+    """Split positions into the patch's corner in whole pixels and the remaining fraction of a pixel.
 
-    The probe is moved by the part and the object is not interpolated: that is exact, and the
-    truth keeps its resolution.
+    The fraction shifts the probe rather than the object. This is exact and preserves the resolution of the
+    object, which is not interpolated.
     """
     if positions_m.ndim != 2 or positions_m.shape[1] != 2 or not np.isfinite(positions_m).all():
-        raise ValueError(f"positions have to be finite and (N, 2), got {positions_m.shape}")
+        raise ValueError(f"positions must be finite and of shape (N, 2), got {positions_m.shape}")
     pixel = instrument.object_pixel_m
     if not np.isclose(pixel, sample.pixel_m, rtol=1e-6, atol=0.0):
-        raise ValueError(f"the sample's pixel is {sample.pixel_m} m, the instrument's is {pixel} m")
+        raise ValueError(f"the sample has pixels of {sample.pixel_m} m, the instrument of {pixel} m; make them equal")
     centres = (positions_m[:, ::-1] - np.array(sample.origin_m)[::-1]) / pixel
     nearest = np.rint(centres).astype(np.int64)
     corners = nearest - np.array(instrument.patch_shape) // 2
@@ -223,8 +223,8 @@ def _split_positions(
     if outside.size:
         first = int(outside[0])
         raise ValueError(
-            f"{outside.size} of {len(positions_m)} patches leave the sample {sample.transmission.shape}, "
-            f"the first at position {first}, (x, y) = {tuple(positions_m[first])} m"
+            f"{outside.size} of {len(positions_m)} patches extend beyond the sample {sample.transmission.shape}, "
+            f"the first at index {first}, (x, y) = {tuple(positions_m[first])} m; use fewer points or a smaller step"
         )
     return corners, centres - nearest
 
@@ -234,13 +234,13 @@ def _largest_count(dtype: np.dtype[np.generic], saturation: int | None) -> int:
     if saturation is None:
         return min(limit, 2**31 - 1)
     if not 0 < saturation <= limit:
-        raise ValueError(f"saturation {saturation} is not within 1 and {limit}, what {dtype} holds")
+        raise ValueError(f"saturation must be between 1 and {limit} for {dtype}, got {saturation}")
     return saturation
 
 
 def _draw_dead_pixels(shape: tuple[int, int], count: int, seed: int) -> npt.NDArray[np.bool_]:
     if not 0 <= count < shape[0] * shape[1]:
-        raise ValueError(f"dead_pixels {count} is not within 0 and {shape[0] * shape[1]}")
+        raise ValueError(f"dead_pixels must be between 0 and {shape[0] * shape[1] - 1}, got {count}")
     rng = np.random.default_rng((seed, _DEAD_PIXEL_STREAM))
     mask = np.zeros(shape[0] * shape[1], np.bool_)
     mask[rng.choice(mask.size, count, replace=False)] = True

@@ -1,4 +1,4 @@
-"""SciPy's transforms with the types that they return; its own annotations describe its dispatcher."""
+"""SciPy's Fourier transforms with precise types; SciPy's own annotations describe its dispatcher."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import scipy.fft
 
 ComplexArray: TypeAlias = npt.NDArray[np.complexfloating]
 
+_fft = cast("Any", scipy.fft)
+
 
 def fft(values: ComplexArray, length: int, axis: int, *, overwrite: bool = False) -> ComplexArray:
-    """Transform one axis, padded with zeros to a length; single precision stays single."""
-    return cast("Any", scipy.fft.fft(values, n=length, axis=axis, overwrite_x=overwrite))
+    """Transform one axis, padded with zeros to a length; complex64 input gives complex64."""
+    return _fft.fft(values, n=length, axis=axis, overwrite_x=overwrite)
 
 
 def fft2(values: ComplexArray) -> ComplexArray:
     """Transform the last two axes."""
-    return cast("Any", scipy.fft.fft2(values))
+    return _fft.fft2(values)
 
 
 def ifft2(values: ComplexArray) -> ComplexArray:
-    """Transform the last two axes back."""
-    return cast("Any", scipy.fft.ifft2(values))
+    """Apply the inverse transform to the last two axes."""
+    return _fft.ifft2(values)

@@ -7,41 +7,41 @@ from dataclasses import dataclass
 _HC_EV_M = 1.239841984e-6
 _DEFAULT_WAVELENGTH_M = _HC_EV_M / 10_000.0
 _DEFAULT_DETECTOR_PIXEL_M = 55e-6
-# The distance that makes one object pixel exactly 10 nm with 512 detector pixels.
+# With 512 detector pixels, this distance gives an object pixel of exactly 10 nm.
 _DEFAULT_DISTANCE_M = 10e-9 * 512 * _DEFAULT_DETECTOR_PIXEL_M / _DEFAULT_WAVELENGTH_M
 
 
 def wavelength_from_energy(energy_ev: float) -> float:
-    """Return the photon wavelength in m of an energy in eV."""
+    """Return the wavelength in m of photons of an energy in eV."""
     if energy_ev <= 0:
-        raise ValueError(f"the photon energy has to be positive, got {energy_ev} eV")
+        raise ValueError(f"photon energy must be positive, got {energy_ev} eV")
     return _HC_EV_M / energy_ev
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A detector in the far field of a sample, and the object grid that belongs to it.
+    """A detector in the far field of a sample, and the resulting object grid.
 
-    The pixel of the object follows from the detector: ``wavelength * distance / (N * pixel)``.
-    A patch is the part of the object that one frame sees; it is smaller than the N x N pixels
-    that the detector could resolve, so a frame oversamples its patch (4 x 4 by default).
+    The detector determines the object pixel: ``wavelength * distance / (N * pixel)``. A patch is the part of
+    the object that contributes to one frame. It is smaller than the N x N pixels that the detector can
+    resolve, so that a frame oversamples its patch (4 x 4 by default).
 
-    Convention of the whole project: a scan position ``(x, y)`` in m is the centre of a patch;
-    x grows with the column and y with the row. Pixel ``(r, c)`` of an ``(H, W)`` patch lies at
-    ``y + (r - H / 2) * pixel``, ``x + (c - W / 2) * pixel``.
+    Project-wide convention: a scan position ``(x, y)`` in m is the centre of a patch; x grows with the column
+    and y with the row. Pixel ``(r, c)`` of an ``(H, W)`` patch is at ``y + (r - H / 2) * pixel``,
+    ``x + (c - W / 2) * pixel``.
 
     Parameters
     ----------
     wavelength_m
-        Wavelength of the photons, 10 keV by default.
+        Photon wavelength; default: 10 keV.
     detector_pixel_m
         Pitch of the detector's square pixels.
     distance_m
-        From sample to detector.
+        Distance from sample to detector.
     detector_shape
-        Rows and columns of a frame; square, even.
+        Rows and columns of a frame; square and even.
     patch_shape
-        Rows and columns of a patch, in object pixels; square, even, within the detector's shape.
+        Rows and columns of a patch in object pixels; square, even, at most those of the detector.
     """
 
     wavelength_m: float = _DEFAULT_WAVELENGTH_M
@@ -53,11 +53,11 @@ class Instrument:
     def __post_init__(self) -> None:
         for name in ("wavelength_m", "detector_pixel_m", "distance_m"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} has to be positive, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("detector_shape", "patch_shape"):
             rows, columns = getattr(self, name)
             if rows != columns or rows <= 0 or rows % 2:
-                raise ValueError(f"{name} has to be square, even and positive, got {(rows, columns)}")
+                raise ValueError(f"{name} must be square, even and positive, got {(rows, columns)}")
         if self.patch_shape[0] > self.detector_shape[0]:
             raise ValueError(f"patch_shape {self.patch_shape} exceeds detector_shape {self.detector_shape}")
 

@@ -1,4 +1,4 @@
-"""Objects of known truth: those that are shown and measured, none of which a network is trained on."""
+"""Samples of known truth for demos and evaluation; no network is trained on them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from charon.science.simulation import shapes
 from charon.science.simulation.sample import Sample
+from charon.science.simulation.smoothing import gaussian_filter
 
 if TYPE_CHECKING:
     from charon.science.simulation.shapes import Layer
 
 DEFAULT_PIXEL_M = 10e-9
-# Tungsten of about 0.5 um at 10 keV, rounded: what full thickness does to a wave.
+# Phase and absorption of about 0.5 um of tungsten at 10 keV, rounded.
 _PHASE_RAD = -0.8
 _ABSORPTION = 0.12
-# Etched walls are not upright: thickness rises over some 20 nm, a Gaussian of this standard deviation.
+# Etched side walls are sloped: the thickness rises over about 20 nm, a Gaussian of this standard deviation.
 _SIDEWALL_M = 10e-9
 
 
@@ -30,30 +30,30 @@ def from_thickness(
     phase_rad: float = _PHASE_RAD,
     absorption: float = _ABSORPTION,
 ) -> Sample:
-    """Turn a relative thickness into a transmission, with side walls that are a little sloped.
+    """Return the sample of a relative thickness, with slightly sloped side walls.
 
     Parameters
     ----------
     thickness
-        (rows, columns) float32, 0 where nothing is, 1 at full thickness.
+        (rows, columns) float32 between 0 (empty) and 1 (full thickness).
     pixel_m
         Side of a pixel.
     name
-        Of the sample.
+        Name of the sample.
     phase_rad
-        Phase at full thickness; negative, as matter advances X-rays.
+        Phase at full thickness; negative, because matter advances the phase of X-rays.
     absorption
-        Part of the amplitude that full thickness takes, below 1.
+        Fraction of the amplitude that full thickness absorbs, below 1.
     """
-    walls = ndimage.gaussian_filter(thickness, _SIDEWALL_M / pixel_m)
-    wave = np.exp(walls * np.complex64(math.log(1.0 - absorption) + 1j * phase_rad))
+    smoothed = gaussian_filter(thickness, _SIDEWALL_M / pixel_m)
+    wave = np.exp(smoothed * np.complex64(math.log(1.0 - absorption) + 1j * phase_rad))
     return Sample(wave.astype(np.complex64), pixel_m, name)
 
 
 def siemens_star(
     shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT_PIXEL_M, spoke_count: int = 18
 ) -> Sample:
-    """Return a Siemens star: spokes that grow finer towards the middle, with a ring about them.
+    """Return a Siemens star: spokes that become finer towards the centre, inside a ring.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def siemens_star(
 def tungsten_test_pattern(
     shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT_PIXEL_M, seed: int = 0
 ) -> Sample:
-    """Return a made test pattern: blocks, L-shapes, dots and bars, coarse and fine, on a grid of fields.
+    """Return a test pattern: blocks, L-shapes, dots and bars, coarse and fine, on a grid of fields.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def tungsten_test_pattern(
     pixel_m
         Side of a pixel.
     seed
-        Of what each field shows.
+        Random seed for the motif of each field.
     """
     rng = np.random.default_rng(seed)
     layer = np.zeros(shape, np.float32)
@@ -96,7 +96,7 @@ def tungsten_test_pattern(
 
 
 def demo_sample(shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT_PIXEL_M, seed: int = 0) -> Sample:
-    """Return a test chart that is known at a glance: a star, writing under it, bars and dots around it.
+    """Return an easily recognised test chart: a star, a label below it, and gratings and chips around it.
 
     Parameters
     ----------
@@ -105,22 +105,25 @@ def demo_sample(shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT
     pixel_m
         Side of a pixel.
     seed
-        Of the chips strewn about the chart.
+        Random seed for the chips around the chart.
     """
     rng = np.random.default_rng(seed)
     layer = np.zeros(shape, np.float32)
-    middle = (shape[0] / 2, shape[1] / 2)
+    centre = (shape[0] / 2, shape[1] / 2)
     unit = min(shape) / 768
-    _draw_chips(layer, rng, middle, 300 * unit)
-    shapes.draw(layer, shapes.disc(148 * unit), (middle[0] - 30 * unit, middle[1]), 148 * unit, 0.0)
-    _draw_star(layer, (middle[0] - 30 * unit, middle[1]), 130 * unit, 16)
-    _draw_text(layer, "CHARON", (middle[0] + 150 * unit, middle[1]), 5.0 * unit)
+    _draw_chips(layer, rng, centre, 300 * unit)
+    shapes.draw(layer, shapes.disc(148 * unit), (centre[0] - 30 * unit, centre[1]), 148 * unit, 0.0)
+    _draw_star(layer, (centre[0] - 30 * unit, centre[1]), 130 * unit, 16)
+    _draw_text(layer, "CHARON", (centre[0] + 150 * unit, centre[1]), 5.0 * unit)
     for index, pitch in enumerate((6, 8, 12, 16, 24)):
-        angle = math.pi * (1.04 + 0.23 * index)
-        place = (middle[0] - 30 * unit + 195 * unit * math.sin(angle), middle[1] + 195 * unit * math.cos(angle))
-        shapes.draw(layer, shapes.box(70 * unit, 70 * unit), place, 60 * unit, 0.0)
-        turn = 0.0 if index % 2 else math.pi / 2
-        shapes.draw(layer, shapes.grating(pitch * unit, 60 * unit, turn), place, 50 * unit)
+        direction = math.pi * (1.04 + 0.23 * index)
+        position = (
+            centre[0] - 30 * unit + 195 * unit * math.sin(direction),
+            centre[1] + 195 * unit * math.cos(direction),
+        )
+        shapes.draw(layer, shapes.box(70 * unit, 70 * unit), position, 60 * unit, 0.0)
+        angle = 0.0 if index % 2 else math.pi / 2
+        shapes.draw(layer, shapes.grating(pitch * unit, 60 * unit, angle), position, 50 * unit)
     return from_thickness(layer, pixel_m, "test-chart")
 
 
@@ -130,26 +133,26 @@ def _draw_star(layer: Layer, centre: tuple[float, float], outer: float, count: i
 
 
 def _draw_text(layer: Layer, text: str, centre: tuple[float, float], cell: float) -> None:
-    """Write on a cleared label, half as thick as the rest so that it stands out from it."""
+    """Draw a text on a cleared label."""
     pitch = 6.5 * cell
     width = pitch * len(text)
     shapes.draw(layer, shapes.box(11 * cell, width + 3 * cell), centre, width, 0.0)
     for index, character in enumerate(text):
-        place = (centre[0], centre[1] + (index - (len(text) - 1) / 2) * pitch)
-        shapes.draw(layer, shapes.bitmap(shapes.glyph(character), cell), place, 5 * cell)
+        position = (centre[0], centre[1] + (index - (len(text) - 1) / 2) * pitch)
+        shapes.draw(layer, shapes.bitmap(shapes.glyph(character), cell), position, 5 * cell)
 
 
 def _draw_chips(layer: Layer, rng: np.random.Generator, centre: tuple[float, float], reach: float) -> None:
-    """Strew small L-shapes and dots of full and half thickness, as coarse alignment marks."""
+    """Scatter small L-shapes and dots of full and half thickness, like coarse alignment marks."""
     for _ in range(90):
-        place = (centre[0] + rng.uniform(-reach, reach), centre[1] + rng.uniform(-reach, reach))
+        position = (centre[0] + rng.uniform(-reach, reach), centre[1] + rng.uniform(-reach, reach))
         size = float(rng.uniform(10, 26))
         height = float(rng.choice([0.5, 1.0]))
         if rng.random() < 0.5:
-            shapes.draw(layer, shapes.disc(size / 2), place, size, height)
+            shapes.draw(layer, shapes.disc(size / 2), position, size, height)
         else:
-            shapes.draw(layer, shapes.box(size / 3, size), place, size, height)
-            corner = (place[0] - size / 3, place[1] - size / 3)
+            shapes.draw(layer, shapes.box(size / 3, size), position, size, height)
+            corner = (position[0] - size / 3, position[1] - size / 3)
             shapes.draw(layer, shapes.box(size, size / 3), corner, size, height)
 
 
@@ -169,18 +172,18 @@ def _dots(layer: Layer, centre: tuple[float, float], size: float, rng: np.random
     pitch = size / count
     for row in range(count):
         for column in range(count):
-            place = (centre[0] + (row - (count - 1) / 2) * pitch, centre[1] + (column - (count - 1) / 2) * pitch)
-            shapes.draw(layer, shapes.disc(0.3 * pitch), place, pitch)
+            position = (centre[0] + (row - (count - 1) / 2) * pitch, centre[1] + (column - (count - 1) / 2) * pitch)
+            shapes.draw(layer, shapes.disc(0.3 * pitch), position, pitch)
 
 
 def _bars(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
     pitch = float(rng.choice([6.0, 8.0, 12.0, 20.0, 30.0]))
-    turn = 0.0 if rng.random() < 0.5 else math.pi / 2
-    shapes.draw(layer, shapes.grating(pitch, size, turn), centre, size)
+    angle = 0.0 if rng.random() < 0.5 else math.pi / 2
+    shapes.draw(layer, shapes.grating(pitch, size, angle), centre, size)
 
 
-def _nothing(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
+def _empty(layer: Layer, centre: tuple[float, float], size: float, rng: np.random.Generator) -> None:
     """Leave a field empty."""
 
 
-_MOTIFS = (_block, _corner, _dots, _bars, _bars, _nothing)
+_MOTIFS = (_block, _corner, _dots, _bars, _bars, _empty)

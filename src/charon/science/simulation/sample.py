@@ -1,4 +1,4 @@
-"""A sample: a complex transmission on a grid, and where the grid lies."""
+"""A sample: complex transmission on a grid centred on the scan."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """An object's transmission with its pixel, centred on the scan's (0, 0).
+    """Transmission of an object, centred on (0, 0) of the scan.
 
     Parameters
     ----------
     transmission
-        (rows, columns) complex64: amplitude, 1 where nothing is, and phase in rad, 0 where nothing is.
+        (rows, columns) complex64 with amplitude and phase (rad); empty areas are 1.
     pixel_m
         Side of a pixel in m.
     name
-        What it shows.
+        Name of the sample.
     """
 
     transmission: npt.NDArray[np.complex64]
@@ -29,13 +29,13 @@ class Sample:
     def __post_init__(self) -> None:
         if self.transmission.ndim != 2 or self.transmission.dtype != np.complex64:
             raise ValueError(
-                f"a transmission is 2-D complex64, got {self.transmission.shape} {self.transmission.dtype}"
+                f"transmission must be 2-D complex64, got {self.transmission.shape} {self.transmission.dtype}"
             )
         if not self.pixel_m > 0:
-            raise ValueError(f"pixel_m has to be positive, got {self.pixel_m}")
+            raise ValueError(f"pixel_m must be positive, got {self.pixel_m}")
 
     @property
     def origin_m(self) -> tuple[float, float]:
-        """X and y in m of the centre of pixel (0, 0); pixel (rows / 2, columns / 2) lies at (0, 0)."""
+        """X and y in m of the centre of pixel (0, 0); pixel (rows / 2, columns / 2) is at (0, 0)."""
         rows, columns = self.transmission.shape
         return -(columns // 2) * self.pixel_m, -(rows // 2) * self.pixel_m

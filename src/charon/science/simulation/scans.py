@@ -1,4 +1,4 @@
-"""Scan routes: where the probe goes, in metres, centred on (0, 0)."""
+"""Scan positions in metres, centred on (0, 0)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ DEFAULT_STEP_M = 0.1e-6
 
 
 def raster(rows: int, columns: int, step_m: float = DEFAULT_STEP_M) -> Positions:
-    """Scan line by line, each from its left end.
+    """Return a scan line by line, each line from its left end.
 
     Parameters
     ----------
     rows, columns
-        Lines, and points on a line.
+        Number of lines, and of points per line.
     step_m
-        Between neighbouring points and between lines.
+        Distance between neighbouring points and between lines.
 
     Returns
     -------
@@ -36,21 +36,21 @@ def raster(rows: int, columns: int, step_m: float = DEFAULT_STEP_M) -> Positions
 
 
 def snake(rows: int, columns: int, step_m: float = DEFAULT_STEP_M) -> Positions:
-    """Scan line by line, every second one backwards; see `raster`."""
+    """Return a scan line by line, with every second line reversed; see `raster`."""
     points = raster(rows, columns, step_m).reshape(rows, columns, 2)
     points[1::2] = points[1::2, ::-1].copy()
     return points.reshape(-1, 2)
 
 
 def spiral(count: int, step_m: float = DEFAULT_STEP_M) -> Positions:
-    """Scan along an Archimedean spiral, from the centre outwards, points and turns `step_m` apart.
+    """Return a scan along an Archimedean spiral from the centre outwards.
 
     Parameters
     ----------
     count
         Number of points.
     step_m
-        Between neighbouring points along the route and between its turns.
+        Distance between neighbouring points along the spiral, and between its turns.
 
     Returns
     -------
@@ -59,8 +59,8 @@ def spiral(count: int, step_m: float = DEFAULT_STEP_M) -> Positions:
 
     Notes
     -----
-    The radius is ``step * angle / (2 pi)``; its arc length grows with the square of the angle,
-    so equal arcs mean angles that grow with the square root of the point's number.
+    The radius is ``step * angle / (2 pi)``. The arc length grows with the square of the angle, so points at
+    equal distances have angles that grow with the square root of the index.
     """
     _require_positive(count=count, step_m=step_m)
     angle = np.sqrt(4.0 * math.pi * np.arange(count, dtype=np.float64))
@@ -69,14 +69,14 @@ def spiral(count: int, step_m: float = DEFAULT_STEP_M) -> Positions:
 
 
 def from_route(x: npt.ArrayLike, y: npt.ArrayLike, step_m: float = DEFAULT_STEP_M) -> Positions:
-    """Scale a route that was recorded in units of its step, and keep its order.
+    """Scale a route that was recorded in steps, and keep its order.
 
     Parameters
     ----------
     x, y
         (N,) in steps.
     step_m
-        One step.
+        Length of a step.
 
     Returns
     -------
@@ -85,13 +85,13 @@ def from_route(x: npt.ArrayLike, y: npt.ArrayLike, step_m: float = DEFAULT_STEP_
     """
     points = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=-1)
     if points.ndim != 2 or not np.isfinite(points).all():
-        raise ValueError("a route is two finite, equally long rows of numbers, x and y")
+        raise ValueError(f"route x and y must be 1-D, finite and of equal length, got shape {points.shape}")
     _require_positive(step_m=step_m)
     return points * step_m
 
 
 def with_jitter(positions: Positions, sigma_m: float, seed: int) -> Positions:
-    """Add the same normal jitter for the same seed, as stages that settle imperfectly do.
+    """Add normally distributed jitter, as of stages that settle imperfectly; it depends only on the seed.
 
     Parameters
     ----------
@@ -100,13 +100,13 @@ def with_jitter(positions: Positions, sigma_m: float, seed: int) -> Positions:
     sigma_m
         Standard deviation along each axis.
     seed
-        Of the random generator.
+        Random seed.
     """
     return positions + np.random.default_rng(seed).normal(0.0, sigma_m, positions.shape)
 
 
 def make_scan(pattern: Pattern, count: int, step_m: float = DEFAULT_STEP_M) -> Positions:
-    """Return the first `count` points of a scan that is about as wide as high.
+    """Return the first `count` points of a scan that is about as wide as it is high.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def make_scan(pattern: Pattern, count: int, step_m: float = DEFAULT_STEP_M) -> P
     count
         Number of points.
     step_m
-        Between neighbours.
+        Distance between neighbours.
 
     Returns
     -------
@@ -134,4 +134,4 @@ def make_scan(pattern: Pattern, count: int, step_m: float = DEFAULT_STEP_M) -> P
 def _require_positive(**values: float) -> None:
     for name, value in values.items():
         if not value > 0:
-            raise ValueError(f"{name} has to be positive, got {value}")
+            raise ValueError(f"{name} must be positive, got {value}")

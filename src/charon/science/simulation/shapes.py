@@ -1,4 +1,4 @@
-"""Rasterising simple shapes with soft, one-pixel edges."""
+"""Rasterise simple shapes with soft edges one pixel wide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 Layer: TypeAlias = npt.NDArray[np.float32]
 Distance: TypeAlias = Callable[[npt.NDArray[np.float32], npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
-# Five columns by seven rows; each number is one row, its bits the columns from the left.
+# Five columns by seven rows; each number is a row, and its bits are the columns from the left.
 _GLYPHS: dict[str, tuple[int, ...]] = {
     "A": (14, 17, 17, 31, 17, 17, 17),
     "C": (14, 17, 16, 16, 16, 17, 14),
@@ -31,16 +31,16 @@ def draw(layer: Layer, distance: Distance, centre: tuple[float, float], reach: f
     Parameters
     ----------
     layer
-        (rows, columns) float32; what it held shows through where the shape's edge is soft.
+        (rows, columns) float32; soft edges blend the shape with the previous content.
     distance
-        Takes rows and columns relative to the centre (arrays that broadcast) and returns the signed
+        Function of rows and columns relative to the centre (arrays that broadcast); returns the signed
         distance to the edge in pixels, negative inside.
     centre
         Row and column of the shape.
     reach
-        No part of the shape is further than this from its centre, in pixels.
+        Maximum distance of the shape's edge from its centre, in pixels.
     height
-        What the layer becomes inside.
+        Value of the layer inside the shape.
     """
     top, bottom = _span(centre[0], reach, layer.shape[0])
     left, right = _span(centre[1], reach, layer.shape[1])
@@ -58,17 +58,17 @@ def _span(centre: float, reach: float, length: int) -> tuple[int, int]:
 
 
 def disc(radius: float) -> Distance:
-    """Return a disc of a radius in pixels."""
+    """Return a disc with a radius in pixels."""
     return lambda rows, columns: np.hypot(rows, columns) - np.float32(radius)
 
 
 def ring(radius: float, width: float) -> Distance:
-    """Return a ring of a mean radius and a width in pixels."""
+    """Return a ring with a mean radius and a width in pixels."""
     return lambda rows, columns: np.abs(np.hypot(rows, columns) - np.float32(radius)) - np.float32(width / 2)
 
 
 def box(height: float, width: float, angle: float = 0.0) -> Distance:
-    """Return a rectangle of full height and width in pixels, turned by an angle in rad."""
+    """Return a rectangle with a height and a width in pixels, rotated by an angle in rad."""
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
 
     def distance(rows: npt.NDArray[np.float32], columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -80,38 +80,38 @@ def box(height: float, width: float, angle: float = 0.0) -> Distance:
 
 
 def convex_polygon(corners: Sequence[tuple[float, float]]) -> Distance:
-    """Return a convex polygon of corners (row, column) in pixels, in the order of growing angle."""
+    """Return a convex polygon with corners (row, column) in pixels, ordered by angle."""
     points = np.asarray(corners, np.float32)
     sides = np.roll(points, -1, axis=0) - points
     normals = np.stack([-sides[:, 1], sides[:, 0]], axis=1)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    # Outward is away from the corners' mean, whichever way round they were given.
+    # Normals point away from the mean of the corners, for either orientation of the polygon.
     inward = np.sum(normals * (points.mean(axis=0) - points), axis=1)
     normals[inward > 0] *= -1
     offsets = np.sum(normals * points, axis=1)
 
     def distance(rows: npt.NDArray[np.float32], columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        sides_of = [n[0] * rows + n[1] * columns - o for n, o in zip(normals, offsets, strict=True)]
-        return np.maximum.reduce(sides_of)
+        distances = [n[0] * rows + n[1] * columns - o for n, o in zip(normals, offsets, strict=True)]
+        return np.maximum.reduce(distances)
 
     return distance
 
 
 def spokes(count: int, outer: float, inner: float, phase: float = 0.0) -> Distance:
-    """Return a Siemens star: as much spoke as gap, between two radii in pixels, turned by `phase` in rad."""
+    """Return a Siemens star with equal spokes and gaps between two radii in pixels, rotated by `phase` in rad."""
 
     def distance(rows: npt.NDArray[np.float32], columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         radius = np.hypot(rows, columns)
-        turn = np.sin(np.float32(count) * (np.arctan2(rows, columns) + np.float32(phase)))
-        # The angle from the nearest edge times the radius: a distance, to first order.
-        edge = -np.arcsin(np.clip(turn, -1.0, 1.0)) * radius / np.float32(count)
+        wave = np.sin(np.float32(count) * (np.arctan2(rows, columns) + np.float32(phase)))
+        # To first order, the distance is the angle from the nearest edge times the radius.
+        edge = -np.arcsin(np.clip(wave, -1.0, 1.0)) * radius / np.float32(count)
         return np.maximum(np.maximum(edge, radius - np.float32(outer)), np.float32(inner) - radius)
 
     return distance
 
 
 def grating(pitch: float, size: float, angle: float = 0.0) -> Distance:
-    """Return a square patch of bars, half of each pitch filled, turned by an angle in rad."""
+    """Return a square grating whose bars fill half of each pitch, rotated by an angle in rad."""
     frame = box(size, size, angle)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
 
@@ -125,22 +125,22 @@ def grating(pitch: float, size: float, angle: float = 0.0) -> Distance:
 
 def bitmap(bits: npt.NDArray[np.bool_], cell: float) -> Distance:
     """Return a glyph made of square cells, `cell` pixels wide."""
-    rows_of, columns_of = bits.shape
+    glyph_rows, glyph_columns = bits.shape
 
     def distance(rows: npt.NDArray[np.float32], columns: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        row = np.floor(rows / np.float32(cell) + rows_of / 2).astype(np.intp)
-        column = np.floor(columns / np.float32(cell) + columns_of / 2).astype(np.intp)
-        inside = (row >= 0) & (row < rows_of) & (column >= 0) & (column < columns_of)
-        filled = inside & bits[np.clip(row, 0, rows_of - 1), np.clip(column, 0, columns_of - 1)]
+        row = np.floor(rows / np.float32(cell) + glyph_rows / 2).astype(np.intp)
+        column = np.floor(columns / np.float32(cell) + glyph_columns / 2).astype(np.intp)
+        inside = (row >= 0) & (row < glyph_rows) & (column >= 0) & (column < glyph_columns)
+        filled = inside & bits[np.clip(row, 0, glyph_rows - 1), np.clip(column, 0, glyph_columns - 1)]
         return np.where(filled, np.float32(-1.0), np.float32(1.0))
 
     return distance
 
 
 def glyph(character: str) -> npt.NDArray[np.bool_]:
-    """Return the (7, 5) bitmap of one of the characters that samples are marked with."""
+    """Return the (7, 5) bitmap of a character."""
     try:
         rows = _GLYPHS[character]
     except KeyError:
-        raise ValueError(f"no glyph for {character!r}; there are {''.join(_GLYPHS)}") from None
+        raise ValueError(f"no glyph for {character!r}; choose from {''.join(_GLYPHS)}") from None
     return np.array([[bool(row >> (4 - column) & 1) for column in range(5)] for row in rows])

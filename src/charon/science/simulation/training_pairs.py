@@ -1,4 +1,4 @@
-"""Pairs of diffraction pattern and patch to train a network on."""
+"""Simulated pairs of diffraction pattern and patch to train a network on."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from charon.science.simulation.experiment import diffract
 from charon.science.simulation.training_objects import random_shapes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from charon.science.preprocess import Geometry
     from charon.science.simulation.instrument import Instrument
 
 _PATCHES_PER_OBJECT = 16
 _OBJECT_MARGIN = 160
+ROOT_SCALE = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """Noise-free patterns and the patches that they are of.
+class TrainingPairs:
+    """Noise-free diffraction patterns and their patches.
 
     Parameters
     ----------
     root_intensity
-        (N, rows, columns) float16: square root of the binned counts that are expected of one photon a frame,
-        times 1,000; a square root spans what float16 holds.
+        (N, rows, columns) float16: square root of the expected binned counts at one photon per frame, times
+        `ROOT_SCALE`. The square root fits the range of float16.
     phase, amplitude
-        (N, rows, columns) float16: rad, and 1 where nothing is.
+        (N, rows, columns) float16: phase in rad; amplitude, 1 in empty areas.
     """
 
     root_intensity: npt.NDArray[np.float16]
@@ -40,17 +43,14 @@ class Pairs:
         return len(self.phase)
 
 
-ROOT_SCALE = 1000.0
-
-
 def simulate_pairs(
     instrument: Instrument,
     probe: npt.NDArray[np.complexfloating],
     geometry: Geometry,
     count: int,
     seed: int,
-) -> Pairs:
-    """Simulate patterns of random shapes, 16 places of each object.
+) -> TrainingPairs:
+    """Simulate pairs from random objects, 16 scan positions each.
 
     Parameters
     ----------
@@ -59,27 +59,31 @@ def simulate_pairs(
     probe
         (modes, rows, columns) complex, incoherent modes whose energies sum to 1.
     geometry
-        Of the network's input.
+        Crop and binning of the network's input.
     count
         Number of pairs.
     seed
-        Objects are drawn from it; two seeds share no object.
+        Random seed for objects and positions; different seeds give different objects.
     """
     rows, columns = instrument.patch_shape
     root = np.empty((count, *geometry.output_shape), np.float16)
     phase = np.empty((count, rows, columns), np.float16)
     amplitude = np.empty_like(phase)
-    rng = np.random.default_rng((seed, 0))
-    for index in range(count):
-        if index % _PATCHES_PER_OBJECT == 0:
-            shape = (rows + _OBJECT_MARGIN, columns + _OBJECT_MARGIN)
-            transmission = random_shapes(
-                shape, int(rng.integers(2**62)), pixel_m=instrument.object_pixel_m
-            ).transmission
-        row, column = rng.integers(0, _OBJECT_MARGIN + 1, 2)
-        patch = transmission[row : row + rows, column : column + columns]  # pyright: ignore[reportPossiblyUnboundVariable]
+    for index, patch in enumerate(_random_patches(instrument, count, np.random.default_rng((seed, 0)))):
         frame = diffract(probe * patch, instrument.detector_shape)
         root[index] = np.sqrt(geometry.apply(frame)) * ROOT_SCALE
         phase[index] = np.angle(patch)
         amplitude[index] = np.abs(patch)
-    return Pairs(root, phase, amplitude)
+    return TrainingPairs(root, phase, amplitude)
+
+
+def _random_patches(
+    instrument: Instrument, count: int, rng: np.random.Generator
+) -> Iterator[npt.NDArray[np.complex64]]:
+    rows, columns = instrument.patch_shape
+    shape = (rows + _OBJECT_MARGIN, columns + _OBJECT_MARGIN)
+    for start in range(0, count, _PATCHES_PER_OBJECT):
+        sample = random_shapes(shape, int(rng.integers(1 << 62)), pixel_m=instrument.object_pixel_m)
+        for _ in range(min(_PATCHES_PER_OBJECT, count - start)):
+            row, column = rng.integers(0, _OBJECT_MARGIN + 1, 2).tolist()
+            yield sample.transmission[row : row + rows, column : column + columns]

@@ -15,12 +15,12 @@ from charon.science.simulation import (
 )
 
 
-def test_default_object_pixel_is_ten_nanometres() -> None:
+def test_default_object_pixel_is_10_nm() -> None:
     assert Instrument().object_pixel_m == pytest.approx(10e-9, rel=1e-12)
     assert Instrument().patch_extent_m == pytest.approx(1.28e-6)
 
 
-def test_wavelength_of_ten_kev() -> None:
+def test_wavelength_of_10_kev() -> None:
     assert wavelength_from_energy(10_000) == pytest.approx(1.23984e-10, rel=1e-5)
 
 
@@ -28,12 +28,12 @@ def test_wavelength_of_ten_kev() -> None:
     ("field", "value"),
     [("distance_m", 0.0), ("detector_shape", (512, 256)), ("patch_shape", (127, 127)), ("patch_shape", (1024, 1024))],
 )
-def test_impossible_geometry_is_refused_by_name(field: str, value: object) -> None:
+def test_invalid_geometry_is_named(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         Instrument(**{field: value})  # type: ignore[arg-type]
 
 
-def test_probe_holds_90_percent_of_its_energy_in_0_8_um() -> None:
+def test_default_probe_has_diameter_of_0_8_um() -> None:
     probe = simulate_probe(Instrument())
     assert probe.shape == (128, 128)
     assert probe.dtype == np.complex64
@@ -41,16 +41,16 @@ def test_probe_holds_90_percent_of_its_energy_in_0_8_um() -> None:
     assert energy_diameter(probe, 10e-9, 0.9) == pytest.approx(0.8e-6, rel=0.05)
 
 
-def test_probe_in_focus_is_as_small_as_its_aperture_allows() -> None:
+def test_probe_in_focus_is_diffraction_limited() -> None:
     plate = ZonePlate(outermost_zone_m=40e-9, defocus_m=0.0, central_stop_m=0.0)
     probe = simulate_probe(Instrument(), plate)
-    # 84 % of an Airy disc lies within 1.22 wavelength / NA = 2.44 outermost zones.
+    # The disc of diameter 1.22 wavelength / NA = 2.44 outermost zones contains 84 % of an Airy pattern's energy.
     assert energy_diameter(probe, 10e-9, 0.838) == pytest.approx(2.44 * plate.outermost_zone_m, rel=0.25)
     peak = np.unravel_index(np.argmax(np.abs(probe)), probe.shape)
     assert peak == (64, 64)
 
 
-def test_shadow_of_the_default_probe_has_the_scale_of_the_binned_detector() -> None:
+def test_default_shadow_scale_fits_binned_detector() -> None:
     instrument = Instrument()
     scale, row, column = shadow_scale(simulate_probe(instrument))
     plate = ZonePlate()
@@ -59,6 +59,6 @@ def test_shadow_of_the_default_probe_has_the_scale_of_the_binned_detector() -> N
     assert (row, column) == pytest.approx((0.0, 0.0), abs=0.1)
 
 
-def test_shadow_of_a_shifted_probe_is_shifted() -> None:
+def test_shadow_of_shifted_probe_is_shifted() -> None:
     probe = np.roll(simulate_probe(Instrument()), (3, -5), axis=(0, 1))
     assert shadow_scale(probe)[1:] == pytest.approx((3.0, -5.0), abs=0.1)

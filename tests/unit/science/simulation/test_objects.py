@@ -1,4 +1,4 @@
-"""Samples are known, repeatable, and within the range of phase that networks are trained on."""
+"""Samples are reproducible and within the phase range that networks are trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from charon.science.simulation.shapes import convex_polygon, draw
 
 
 @pytest.mark.parametrize("make", [demo_sample, siemens_star, tungsten_test_pattern])
-def test_samples_have_ground_and_full_thickness(make) -> None:
+def test_samples_span_ground_to_full_thickness(make) -> None:
     sample = make()
     phase = np.angle(sample.transmission)
     assert sample.transmission.dtype == np.complex64
@@ -25,7 +25,7 @@ def test_sample_is_centred_on_the_scan() -> None:
     assert sample.origin_m == pytest.approx((-150 * 10e-9, -100 * 10e-9))
 
 
-def test_training_objects_differ_by_seed_and_stay_in_range() -> None:
+def test_training_objects_vary_with_seed_in_range() -> None:
     objects = [random_shapes((192, 192), seed).transmission for seed in range(12)]
     again = random_shapes((192, 192), 3).transmission
     np.testing.assert_array_equal(objects[3], again)
