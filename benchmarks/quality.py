@@ -18,7 +18,7 @@ import numpy as np
 
 from charon.adapters.inference.bundle import load_bundle, shipped_bundles
 from charon.adapters.models.evaluate import evaluate
-from charon.adapters.models.measured import evaluate_star, load_star
+from charon.adapters.models.siemens_star import evaluate_star, load_star
 from charon.science.simulation import (
     Experiment,
     Instrument,

@@ -1,4 +1,4 @@
-"""Networks as plans, ONNX graphs of them, and published weights turned into bundles."""
+"""Network architectures, their ONNX graphs, the import of published weights, and evaluation."""
 
 from charon.adapters.models.importer import ImportOptions, PublishedForm, import_weights
 

@@ -1,4 +1,4 @@
-"""What a bundle is worth: held-out samples scanned, reconstructed, stitched and compared with their truth."""
+"""Evaluate a bundle: simulate a scan, reconstruct, stitch and compare with the true phase."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from charon.adapters.inference import open_backend
 from charon.science.preprocess import Geometry
 from charon.science.quality import PhaseQuality, compare_to_sample
+from charon.science.simulation.grid import radius_from_centre
 
 if TYPE_CHECKING:
     from charon.adapters.inference.bundle import Bundle, PatchCard
@@ -26,9 +27,9 @@ class Reconstruction:
     Parameters
     ----------
     phase, weight
-        (rows, columns) float64: rad, and the sum of weights.
+        (rows, columns) float64: phase in rad, and the sum of weights.
     origin_m
-        x and y of the centre of pixel (0, 0).
+        x and y in m of the centre of pixel (0, 0).
     pixel_m
         Side of a pixel.
     """
@@ -42,19 +43,19 @@ class Reconstruction:
 def reconstruct(
     bundle: Bundle, experiment: Experiment, *, backend: str = "openvino", threads: int = 1
 ) -> Reconstruction:
-    """Reconstruct every frame of an experiment and stitch the patches, weighted as the card says.
+    """Reconstruct every frame of an experiment and stitch the patches with the weights of the card.
 
-    Patches are placed to the nearest pixel: scans with steps of whole pixels need no interpolation, so
-    the figures are those of the network.
+    Patches are added at the nearest pixel. Use steps of whole pixels: without interpolation the figures are
+    those of the network alone.
 
     Parameters
     ----------
     bundle
         Network and geometry.
     experiment
-        Its frames have to be of the bundle's detector.
+        Source of the frames; they must have the detector shape of the bundle.
     backend, threads
-        What runs the network.
+        Back end that runs the network, see `open_backend`.
     """
     card = bundle.card
     network = open_backend(backend, bundle.model_path, threads=threads)
@@ -65,30 +66,30 @@ def reconstruct(
     rows, columns = card.patch.shape
     shape = tuple(corners.max(axis=0) - first + (rows, columns))
     total, weight = np.zeros(shape), np.zeros(shape)
-    worth = patch_weights(card.patch)
+    weights = patch_weights(card.patch)
     for start in range(0, len(experiment), _BATCH):
         indices = range(start, min(start + _BATCH, len(experiment)))
         counts = np.stack([geometry.apply(experiment.frame(index)).astype(np.float32) for index in indices])
         for index, phase in zip(indices, network.infer(counts)["phase"], strict=True):
             row, column = corners[index] - first
             window = np.s_[row : row + rows, column : column + columns]
-            total[window] += worth * phase
-            weight[window] += worth
+            total[window] += weights * phase
+            weight[window] += weights
     phase = total / np.where(weight > 0, weight, 1.0)
     origin = (first[1] - columns / 2) * pixel, (first[0] - rows / 2) * pixel
     return Reconstruction(phase, weight, origin, pixel)
 
 
 def evaluate(bundle: Bundle, experiment: Experiment, *, backend: str = "openvino", threads: int = 1) -> PhaseQuality:
-    """Return how near the reconstruction of an experiment is to its truth; see `reconstruct`."""
+    """Compare the reconstruction of an experiment with its true phase; see `reconstruct`."""
     result = reconstruct(bundle, experiment, backend=backend, threads=threads)
     return compare_to_sample(result.phase, result.weight, result.origin_m, result.pixel_m, experiment.sample)
 
 
 def patch_weights(patch: PatchCard) -> npt.NDArray[np.float64]:
-    """Return what each pixel of a patch is worth in stitching, (rows, columns); 1 where the card does not say."""
-    rows, columns = patch.shape
+    """Return the weight of each pixel in stitching, (rows, columns); 1 if the card has no weight profile."""
     if patch.weight_profile is None:
-        return np.ones((rows, columns))
-    radius = np.hypot(np.arange(rows)[:, None] - rows / 2, np.arange(columns)[None, :] - columns / 2)
-    return np.interp(radius, np.arange(len(patch.weight_profile)), patch.weight_profile, right=0.0)
+        return np.ones(patch.shape)
+    return np.interp(
+        radius_from_centre(patch.shape), np.arange(len(patch.weight_profile)), patch.weight_profile, right=0.0
+    )

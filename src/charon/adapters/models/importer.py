@@ -1,4 +1,4 @@
-"""Published weights as bundles: their network, their pre-processing, in one graph."""
+"""Import published weights: write a bundle whose graph contains network and pre-processing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from charon.adapters.inference.bundle import (
     file_sha256,
     write_bundle,
 )
-from charon.adapters.models import plan as plans
-from charon.adapters.models.graph import Counts, Normalisation, Standardise, build_model
+from charon.adapters.models.architecture import ptychonn2
+from charon.adapters.models.graph import build_model
+from charon.adapters.models.normalisation import Normalisation, RawCounts, Standardise
 from charon.adapters.models.resize import antialiased_resize
 from charon.adapters.models.state_dict import StateDictError, read_state_dict
 
@@ -35,22 +36,22 @@ _NORM_THRESHOLD = 3.0
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How published weights are to be used.
+    """Options of an import.
 
     Parameters
     ----------
     form
-        ``ptychonn2``: frames binned 4 x 4 by the mean. ``ptychonn2-norm``: with batch normalisation; the middle
-        384 x 384 of 512 x 512 pixels, resized with anti-aliasing, thresholded and standardised.
+        ``ptychonn2``: frames are mean-binned 4 x 4. ``ptychonn2-norm``: with batch normalisation; the central
+        384 x 384 pixels are resized with anti-aliasing, thresholded and standardised.
     detector_shape
-        Of the frames; for ``ptychonn2``, what exceeds 512 pixels is cropped evenly.
+        Rows and columns of the frames. For ``ptychonn2``, the central 512 x 512 pixels are used.
     pixel_m
         Side of a reconstructed pixel.
     reference
-        For ``ptychonn2-norm``: an .npz file with frames in ``reciprocal`` (N, rows, columns), over which mean and
-        standard deviation are taken.
+        For ``ptychonn2-norm``: an .npz file with the frames ``reciprocal`` (N, rows, columns) from which mean
+        and standard deviation are computed.
     name, version
-        Of the bundle.
+        Name and version of the bundle.
     """
 
     form: PublishedForm = "ptychonn2"
@@ -62,28 +63,28 @@ class ImportOptions:
 
 
 def import_weights(weights_path: Path, out_dir: Path, options: ImportOptions | None = None) -> Bundle:
-    """Turn a published PyTorch state dict into a bundle; PyTorch is not needed.
+    """Convert a published PyTorch state dict to a bundle, without PyTorch.
 
     Parameters
     ----------
     weights_path
         A .pth file.
     out_dir
-        The bundle's folder.
+        Folder of the bundle.
     options
-        Form, geometry and name.
+        Architecture, geometry and name.
 
     Raises
     ------
     BundleError
-        If the file is no state dict, its weights are of another form, or the geometry does not fit.
+        If the file is not a state dict, its weights do not fit the architecture, or the detector is too small.
     """
     options = options or ImportOptions()
-    plan = plans.ptychonn2(norm=options.form == "ptychonn2-norm")
-    normalisation, crop, binning, words = _preprocessing(options)
+    architecture = ptychonn2(norm=options.form == "ptychonn2-norm")
+    normalisation, crop, binning, description = _preprocessing(options)
     shape = (crop[2] // binning, crop[3] // binning)
     try:
-        model = build_model(plan, read_state_dict(weights_path), normalisation, shape)
+        model = build_model(architecture, read_state_dict(weights_path), normalisation, shape)
     except (StateDictError, ValueError) as error:
         raise BundleError(f"{weights_path} cannot be imported as {options.form}: {error}") from error
     card = ModelCard(
@@ -91,7 +92,7 @@ def import_weights(weights_path: Path, out_dir: Path, options: ImportOptions | N
         version=options.version,
         sha256="0" * 64,
         input=InputCard(
-            detector_shape=options.detector_shape, crop=crop, binning=binning, shape=shape, normalisation=words
+            detector_shape=options.detector_shape, crop=crop, binning=binning, shape=shape, normalisation=description
         ),
         outputs=(OutputCard(name="phase", kind="phase", unit="rad"),),
         patch=PatchCard(shape=_PATCH_SHAPE, pixel_m=options.pixel_m, offset="absolute"),
@@ -102,40 +103,43 @@ def import_weights(weights_path: Path, out_dir: Path, options: ImportOptions | N
 
 def _preprocessing(options: ImportOptions) -> tuple[Normalisation, tuple[int, int, int, int], int, str]:
     if options.form == "ptychonn2":
-        return Counts(), _central_crop(options.detector_shape, 512), 4, "none: mean-binned counts"
+        return RawCounts(), _central_crop(options.detector_shape, 512), 4, "none: mean-binned counts"
     if options.reference is None:
         raise BundleError(
-            "ptychonn2-norm standardises its input: name the reference frames to take mean and "
-            "standard deviation from (--reference FILE.npz)"
+            "form ptychonn2-norm needs reference frames for mean and standard deviation; add --reference FILE.npz"
         )
     crop = _central_crop(options.detector_shape, _NORM_CROP[2])
     resize = antialiased_resize(_NORM_CROP[2], _PATCH_SHAPE[0])
     mean, deviation = _statistics(options.reference, crop, resize)
-    words = "anti-aliased resize 384 to 128, below 3 set to 0, minus mean, over standard deviation of the reference"
-    return Standardise(resize, _NORM_THRESHOLD, mean, deviation), crop, 1, words
+    description = (
+        "anti-aliased resize 384 to 128, below 3 set to 0, minus mean, over standard deviation of the reference"
+    )
+    return Standardise(resize, _NORM_THRESHOLD, mean, deviation), crop, 1, description
 
 
 def _central_crop(detector_shape: tuple[int, int], size: int) -> tuple[int, int, int, int]:
     rows, columns = detector_shape
     if rows < size or columns < size:
-        raise BundleError(f"the detector's shape {detector_shape} is smaller than the {size} pixels that are used")
+        raise BundleError(
+            f"detector shape {detector_shape} is too small: this form needs at least {size}x{size} pixels"
+        )
     return (rows - size) // 2, (columns - size) // 2, size, size
 
 
 def _statistics(
     reference: Path, crop: tuple[int, int, int, int], resize: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], float]:
-    """Return the mean of the reference's frames after resampling, and the deviation from it."""
+    """Return the mean of the resized reference frames, and the standard deviation from it."""
     try:
         with np.load(reference) as file:
             frames = np.asarray(file["reciprocal"], np.float64)
     except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{reference} cannot be read as reference frames ('reciprocal'): {error}") from error
+        raise BundleError(f"{reference}: cannot read reference frames (array 'reciprocal'): {error}") from error
     row, column, height, width = crop
     if frames.ndim != 3 or frames.shape[1] < row + height or frames.shape[2] < column + width:
-        raise BundleError(f"the frames of {reference} are {frames.shape}, too small for the crop {crop}")
-    small = resize @ frames[:, row : row + height, column : column + width] @ resize.T
-    small[small < _NORM_THRESHOLD] = 0.0
-    mean = small.mean(axis=0)
-    # As published: the deviation of what is left after the mean frame is subtracted.
-    return mean.astype(np.float32), float(np.std(small - mean))
+        raise BundleError(f"{reference}: frames of shape {frames.shape} are too small for the crop {crop}")
+    resized = resize @ frames[:, row : row + height, column : column + width] @ resize.T
+    resized[resized < _NORM_THRESHOLD] = 0.0
+    mean = resized.mean(axis=0)
+    # As published: the standard deviation after subtraction of the mean frame.
+    return mean.astype(np.float32), float(np.std(resized - mean))

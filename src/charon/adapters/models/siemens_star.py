@@ -1,4 +1,4 @@
-"""A bundle against measured data: the Siemens star of the Velociprobe and its iterative reconstruction."""
+"""Evaluate a bundle on measured data: a Siemens star of the Velociprobe and its iterative reconstruction."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from charon.adapters.inference.bundle import Bundle
 
-# Columns from here on were kept from every training.
+# Columns from here on are held out of every training.
 HELD_OUT_COLUMN = 260
-_LEAST_WEIGHT = 0.5
+_MIN_RELATIVE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredScan:
-    """Measured frames, and what an iterative algorithm made of them.
+    """Measured frames and their iterative reconstruction.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class MeasuredScan:
     centres
         (N, 2) float64: row and column of each patch's centre in the object, pixels.
     phase
-        (rows, columns) float64 of the object, rad.
+        (rows, columns) float64, phase of the object in rad.
     """
 
     frames: npt.NDArray[np.float32]
@@ -44,7 +44,7 @@ class MeasuredScan:
 
 
 def load_star(folder: Path) -> MeasuredScan:
-    """Read the scan from the folder that holds ``siemens-star-small.npz.bz2`` and its ``_rpie.npz``."""
+    """Read the scan from a folder with ``siemens-star-small.npz.bz2`` and ``siemens-star-small_rpie.npz``."""
     content = bz2.decompress((folder / "siemens-star-small.npz.bz2").read_bytes())
     with np.load(io.BytesIO(content)) as file:
         frames = np.fft.fftshift(file["data"][0], axes=(-2, -1)).astype(np.float32)
@@ -59,11 +59,11 @@ def evaluate_star(bundle: Bundle, scan: MeasuredScan, *, backend: str = "openvin
     Parameters
     ----------
     bundle
-        Trained for the scan's probe.
+        Bundle trained for the probe of the scan.
     scan
-        See `load_star`.
+        The measured scan, see `load_star`.
     backend, threads
-        What runs the network.
+        Back end that runs the network, see `open_backend`.
     """
     held_out = scan.centres[:, 1] >= HELD_OUT_COLUMN
     centres = scan.centres[held_out]
@@ -73,7 +73,7 @@ def evaluate_star(bundle: Bundle, scan: MeasuredScan, *, backend: str = "openvin
     for patch, centre in zip(patches, centres, strict=True):
         _add(total, weights * patch, centre)
         _add(weight, weights, centre)
-    region = weight >= _LEAST_WEIGHT * float(np.median(weight[weight > 0.1 * weight.max()]))
+    region = weight >= _MIN_RELATIVE_WEIGHT * float(np.median(weight[weight > 0.1 * weight.max()]))
     low, high = np.floor(centres.min(axis=0)).astype(int), np.ceil(centres.max(axis=0)).astype(int)
     inside = np.zeros_like(region)
     inside[low[0] : high[0] + 1, max(low[1], HELD_OUT_COLUMN) : high[1] + 1] = True
@@ -81,12 +81,12 @@ def evaluate_star(bundle: Bundle, scan: MeasuredScan, *, backend: str = "openvin
 
 
 def _add(canvas: npt.NDArray[np.float64], patch: npt.NDArray[np.floating], centre: npt.NDArray[np.float64]) -> None:
-    """Add a patch at a place between pixels, shared out linearly among its neighbours."""
+    """Add a patch at a sub-pixel position with bilinear weights."""
     corner = centre - np.array(patch.shape) / 2
     first = np.floor(corner).astype(int)
-    part = corner - first
+    fraction = corner - first
     for row in (0, 1):
         for column in (0, 1):
-            share = abs(1 - row - part[0]) * abs(1 - column - part[1])
+            share = abs(1 - row - fraction[0]) * abs(1 - column - fraction[1])
             r, c = first[0] + row, first[1] + column
             canvas[r : r + patch.shape[0], c : c + patch.shape[1]] += share * patch

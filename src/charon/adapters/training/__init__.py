@@ -1,6 +1,6 @@
-"""Training networks for an instrument; the only room that knows PyTorch."""
+"""Train networks for an instrument; the only package that imports PyTorch."""
 
-from charon.adapters.training.recipe import FORMS, Form, TrainOptions
+from charon.adapters.training.options import FORMS, Form, TrainOptions
 from charon.adapters.training.train import train
 
 __all__ = ["FORMS", "Form", "TrainOptions", "train"]

@@ -1,7 +1,7 @@
-"""Simulated pairs in memory, drawn with fresh noise."""
+"""Simulated pairs in memory; every batch has new photon noise."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: where it is not installed its types are unknown, which strict mode refuses.
+# PyTorch is an extra: without it its types are unknown, an error in strict mode.
 from __future__ import annotations
 
 import multiprocessing
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from charon.adapters.models.graph import Root
+from charon.adapters.models.normalisation import SqrtStandardise
 from charon.science.preprocess import bin_mean
-from charon.science.simulation.pairs import ROOT_SCALE, Pairs, simulate_pairs
+from charon.science.simulation.training_pairs import ROOT_SCALE, TrainingPairs, simulate_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,31 +21,32 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from charon.adapters.training.recipe import Setup, TrainOptions
+    from charon.adapters.training.options import TrainOptions
+    from charon.adapters.training.training_setup import TrainingSetup
 
 VALIDATION_PAIRS = 256
-_SHARD = 1000
+_PAIRS_PER_FILE = 1000
 _FLUX_RANGE = (0.3, 5.0)
-# Pixels that hardly vary, in the dark, are not blown up beyond this part of the one that varies most.
+# Lower limit of the deviation as a fraction of its maximum, so that dark pixels are not amplified without bound.
 _DEVIATION_FLOOR = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Pairs as tensors; the last ones are kept for validation.
+    """Training pairs as tensors; the last `VALIDATION_PAIRS` are held out for validation.
 
     Parameters
     ----------
     root_intensity
-        (N, rows, columns) float16, see `Pairs`.
+        (N, rows, columns) float16, see `TrainingPairs`.
     phase, amplitude
-        (N, rows, columns) float16.
+        (N, rows, columns) float16: phase in rad, and amplitude.
     pixels_binned
-        Detector pixels that one pixel of the input averages.
+        Number of detector pixels that one pixel of the input averages.
     flux
-        Photons a frame.
+        Photons per frame.
     resize
-        See `Root`.
+        Matrices of the input's pre-processing, see `SqrtStandardise`.
     """
 
     root_intensity: torch.Tensor
@@ -57,69 +58,71 @@ class TrainingData:
 
     @property
     def training_pairs(self) -> int:
-        """How many pairs there are to train on."""
+        """Number of pairs to train on."""
         return len(self.phase) - VALIDATION_PAIRS
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return counts, phase and amplitude of pairs drawn at random, with flux and noise of their own."""
+        """Return counts, phase and amplitude of randomly drawn pairs, each with its own flux and noise."""
         index = torch.randint(0, self.training_pairs, (batch,), generator=generator)
-        low, high = (float(np.log(self.flux * part)) for part in _FLUX_RANGE)
+        low, high = (float(np.log(self.flux * factor)) for factor in _FLUX_RANGE)
         flux = torch.exp(low + (high - low) * torch.rand(batch, 1, 1, generator=generator))
         return self._counts(index, flux, generator), self.phase[index].float(), self.amplitude[index].float()
 
     def validation(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return counts, phase and amplitude of the pairs that are not trained on, always with the same noise."""
+        """Return counts, phase and amplitude of the validation pairs, always with the same noise."""
         index = torch.arange(self.training_pairs, len(self.phase))
         generator = torch.Generator().manual_seed(1)
         counts = self._counts(index, torch.tensor(self.flux), generator)
         return counts, self.phase[index].float(), self.amplitude[index].float()
 
-    def normalisation(self) -> Root:
-        """Return what the patterns are standardised by, from at most 2,000 of them."""
+    def normalisation(self) -> SqrtStandardise:
+        """Return the pre-processing with the statistics of at most 2,000 patterns."""
         index = torch.arange(min(2000, self.training_pairs))
         counts = self._counts(index, torch.tensor(self.flux), torch.Generator().manual_seed(2))
         roots = self.roots(counts)
         deviation = roots.std(dim=0)
         deviation = torch.sqrt(deviation**2 + (_DEVIATION_FLOOR * deviation.max()) ** 2)
-        return Root(roots.mean(dim=0).numpy(), deviation.numpy(), self.resize)
+        return SqrtStandardise(roots.mean(dim=0).numpy(), deviation.numpy(), self.resize)
 
     def roots(self, counts: torch.Tensor) -> torch.Tensor:
-        """Return the square root of counts relative to their frame's mean, resized, as the exported graph does."""
+        """Return the square root of counts over their frame's mean, resized, like the exported graph."""
         relative = counts / counts.mean(dim=(1, 2), keepdim=True).clamp_min(1e-9)
         if self.resize is not None:
             relative = torch.from_numpy(self.resize[0]) @ relative @ torch.from_numpy(self.resize[1].T)
         return torch.sqrt(relative)
 
     def _counts(self, index: torch.Tensor, flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return mean-binned counts; what is binned is Poisson, and so is its sum."""
+        """Return mean-binned counts; a sum of Poisson counts is Poisson-distributed, so it is drawn at once."""
         expected = (self.root_intensity[index].float() / ROOT_SCALE) ** 2 * (flux * self.pixels_binned)
         return torch.poisson(expected, generator=generator) / self.pixels_binned
 
 
-def load_or_simulate(setup: Setup, options: TrainOptions, work: Path, report: Callable[[str], None]) -> TrainingData:
-    """Simulate the pairs in as many processes as there are threads; parts that are on disk are read.
+def load_or_simulate(
+    setup: TrainingSetup, options: TrainOptions, work: Path, report: Callable[[str], None]
+) -> TrainingData:
+    """Simulate the pairs in parallel and store them in files; existing files are read instead.
 
     Parameters
     ----------
     setup, options
-        What to simulate.
+        Instrument, geometry, number of pairs, seed and number of processes.
     work
-        Folder for the parts.
+        Folder for the files, created if missing.
     report
-        Called with a line for each part.
+        Callback for progress, called with one line per file.
     """
     work.mkdir(parents=True, exist_ok=True)
-    count = -(-(options.pairs + VALIDATION_PAIRS) // _SHARD)
+    count = -(-(options.pairs + VALIDATION_PAIRS) // _PAIRS_PER_FILE)
     paths = [work / f"pairs-{options.seed}-{index}.npz" for index in range(count)]
     missing = [(setup, options.seed * 100_000 + index, path) for index, path in enumerate(paths) if not path.exists()]
     processes = options.threads or multiprocessing.cpu_count()
     with multiprocessing.get_context("spawn").Pool(min(processes, max(1, len(missing)))) as pool:
-        for done, _ in enumerate(pool.imap_unordered(_simulate_part, missing), start=1):
-            report(f"simulated {done * _SHARD:,} of {len(missing) * _SHARD:,} pairs")
-    parts = [_read(path) for path in paths]
+        for done, _ in enumerate(pool.imap_unordered(_simulate_file, missing), start=1):
+            report(f"simulated {done * _PAIRS_PER_FILE:,} of {len(missing) * _PAIRS_PER_FILE:,} pairs")
+    files = [_read(path) for path in paths]
     return TrainingData(
         *(
-            torch.from_numpy(np.concatenate([getattr(part, name) for part in parts]))
+            torch.from_numpy(np.concatenate([getattr(pairs, name) for pairs in files]))
             for name in ("root_intensity", "phase", "amplitude")
         ),
         pixels_binned=setup.geometry.binning**2,
@@ -128,9 +131,9 @@ def load_or_simulate(setup: Setup, options: TrainOptions, work: Path, report: Ca
     )
 
 
-def _simulate_part(job: tuple[Setup, int, Path]) -> None:
+def _simulate_file(job: tuple[TrainingSetup, int, Path]) -> None:
     setup, seed, path = job
-    pairs = simulate_pairs(setup.instrument, setup.probe, setup.geometry, _SHARD, seed)
+    pairs = simulate_pairs(setup.instrument, setup.probe, setup.geometry, _PAIRS_PER_FILE, seed)
     phase, amplitude = (
         np.stack([bin_mean(label, setup.label_binning) for label in labels]).astype(np.float16)
         for labels in (pairs.phase, pairs.amplitude)
@@ -140,6 +143,6 @@ def _simulate_part(job: tuple[Setup, int, Path]) -> None:
     partial.rename(path)
 
 
-def _read(path: Path) -> Pairs:
+def _read(path: Path) -> TrainingPairs:
     with np.load(path) as file:
-        return Pairs(file["root_intensity"], file["phase"], file["amplitude"])
+        return TrainingPairs(file["root_intensity"], file["phase"], file["amplitude"])

@@ -1,7 +1,7 @@
-"""The training loop: seeded, bounded in steps or time, and able to go on after it was interrupted."""
+"""The training loop: seeded, limited in steps or time, and resumable from a checkpoint."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: where it is not installed its types are unknown, which strict mode refuses.
+# PyTorch is an extra: without it its types are unknown, an error in strict mode.
 from __future__ import annotations
 
 import math
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from scipy import ndimage
+
+from charon.science.simulation.smoothing import gaussian_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,34 +20,34 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from charon.adapters.models.graph import Root
+    from charon.adapters.models.normalisation import SqrtStandardise
     from charon.adapters.training.dataset import TrainingData
-    from charon.adapters.training.network import PlannedNetwork
-    from charon.adapters.training.recipe import TrainOptions
+    from charon.adapters.training.network import Network
+    from charon.adapters.training.options import TrainOptions
 
 _WARM_UP = 0.05
-_LEAST_RATE = 1e-6
-_OFFSET_SHARE = 0.3
-_EDGE_SHARE = 0.3
-_LIGHT_BLUR = 3.0
+_MIN_RATE = 1e-6
+_OFFSET_WEIGHT = 0.3
+_EDGE_WEIGHT = 0.3
+_ILLUMINATION_BLUR_PIXELS = 3.0
 _DARK_WEIGHT = 0.1
 _WEIGHT_DECAY = 1e-4
-_REPORT_EVERY_S = 30.0
+_REPORT_INTERVAL_S = 30.0
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training came to.
+    """Result of a training.
 
     Parameters
     ----------
     steps
-        Batches seen.
+        Number of batches.
     duration_s
-        Time in the loop.
+        Duration of the training loop.
     shape_error_rad, offset_error_rad
-        Mean absolute error on the validation pairs, weighted by the probe: of the phase with each patch's
-        mean removed, and of that mean.
+        Mean absolute errors on the validation pairs, weighted by the illumination: of the phase after
+        subtraction of each patch's mean error, and of that mean.
     """
 
     steps: int
@@ -56,25 +57,26 @@ class FitResult:
 
 
 class Loss:
-    """Absolute error where there is light, a patch's mean counted apart, edges counted again.
+    """Absolute error weighted by the illumination, with separate terms for offset and edges.
 
-    A pattern says much about the shape of a phase and little about its constant: that it must guess from
-    what ground it sees. Counted apart, the guess does not drown the shape. The error's differences from
-    pixel to pixel keep edges sharp and grounds flat, which an absolute error alone hardly rewards.
+    A diffraction pattern determines the shape of a phase well, but its offset hardly: the network estimates the
+    offset from the visible ground. In a separate term, errors of the offset do not dominate errors of the shape.
+    The term of differences between neighbouring pixels keeps edges sharp and ground flat, which the absolute error
+    alone hardly rewards.
 
     Parameters
     ----------
     illumination
-        (rows, columns) float32, the probe's intensity, of sum 1.
+        (rows, columns) float32, intensity of the probe, of sum 1.
     """
 
     def __init__(self, illumination: npt.NDArray[np.float32]) -> None:
         self._illumination = torch.from_numpy(illumination)
-        light = ndimage.gaussian_filter(illumination, _LIGHT_BLUR)
-        self._weight = torch.from_numpy(_DARK_WEIGHT + (1.0 - _DARK_WEIGHT) * light / light.mean())
+        blurred = gaussian_filter(illumination, _ILLUMINATION_BLUR_PIXELS)
+        self._weight = torch.from_numpy(_DARK_WEIGHT + (1.0 - _DARK_WEIGHT) * blurred / blurred.mean())
 
     def parts(self, phase: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the errors of shape, of offset and of edges, rad."""
+        """Return the errors of shape, offset and edges in rad."""
         difference = phase - truth
         offset = (difference * self._illumination).sum(dim=(1, 2), keepdim=True)
         difference = difference - offset
@@ -83,10 +85,10 @@ class Loss:
     def __call__(self, outputs: dict[str, torch.Tensor], phase: torch.Tensor, amplitude: torch.Tensor) -> torch.Tensor:
         """Return the loss of a batch."""
         shape, offset, edges = self.parts(outputs["phase"], phase)
-        loss = shape + _OFFSET_SHARE * offset + _EDGE_SHARE * edges
+        loss = shape + _OFFSET_WEIGHT * offset + _EDGE_WEIGHT * edges
         if "amplitude" in outputs:
             difference = outputs["amplitude"] - amplitude
-            loss = loss + self._mean(difference) + _EDGE_SHARE * self._edges(difference)
+            loss = loss + self._mean(difference) + _EDGE_WEIGHT * self._edges(difference)
         return loss
 
     def _mean(self, difference: torch.Tensor) -> torch.Tensor:
@@ -99,23 +101,29 @@ class Loss:
 
 
 class Fit:
-    """One training, from its checkpoint if there is one.
+    """Training of one network; resumes from its checkpoint if that exists.
 
     Parameters
     ----------
-    network, data, normalisation, loss
-        What is trained on what.
+    network
+        Network to train.
+    data
+        Pairs to train on.
+    normalisation
+        Mean and deviation of the input.
+    loss
+        Loss to minimise.
     options
-        Budget, batch, rate and seed.
+        Steps or minutes, batch size, learning rate and seed.
     checkpoint
-        File that is written every half minute.
+        File that is written every 30 s and at the end.
     """
 
     def __init__(
         self,
-        network: PlannedNetwork,
+        network: Network,
         data: TrainingData,
-        normalisation: Root,
+        normalisation: SqrtStandardise,
         *,
         loss: Loss,
         options: TrainOptions,
@@ -136,32 +144,32 @@ class Fit:
             self._resume()
 
     def run(self, report: Callable[[str], None]) -> FitResult:
-        """Train to the end of the budget.
+        """Train until the steps or the time are used up.
 
         Parameters
         ----------
         report
-            Called with a line of progress every half minute.
+            Callback for progress, called with one line every 30 s.
         """
-        started, reported, running, since = time.monotonic() - self._elapsed_s, self._elapsed_s, 0.0, 0
-        while (part := self._progress()) < 1.0:
-            running += self._step(_rate_at(part, self._options.rate))
-            since += 1
+        started, reported_s, loss_sum, steps = time.monotonic() - self._elapsed_s, self._elapsed_s, 0.0, 0
+        while (progress := self._progress()) < 1.0:
+            loss_sum += self._step(_rate_at(progress, self._options.rate))
+            steps += 1
             self._elapsed_s = time.monotonic() - started
-            if self._elapsed_s - reported >= _REPORT_EVERY_S:
+            if self._elapsed_s - reported_s >= _REPORT_INTERVAL_S:
                 shape, offset = self.validate()
                 report(
-                    f"step {self._steps:,}, {part:.0%}, {self._steps * self._options.batch / self._elapsed_s:.0f} "
-                    f"pairs/s: loss {running / since:.4f}, validation {shape:.4f} rad, offset {offset:.4f} rad"
+                    f"step {self._steps:,}, {progress:.0%}, {self._steps * self._options.batch / self._elapsed_s:.0f} "
+                    f"pairs/s: loss {loss_sum / steps:.4f}, validation {shape:.4f} rad, offset {offset:.4f} rad"
                 )
                 self._save()
-                reported, running, since = self._elapsed_s, 0.0, 0
+                reported_s, loss_sum, steps = self._elapsed_s, 0.0, 0
         shape, offset = self.validate()
         self._save()
         return FitResult(self._steps, self._elapsed_s, shape, offset)
 
     def validate(self) -> tuple[float, float]:
-        """Return the errors of shape and offset on the validation pairs, rad."""
+        """Return the errors of shape and offset on the validation pairs in rad."""
         counts, phase, _ = self._data.validation()
         self._network.eval()
         with torch.no_grad():
@@ -209,8 +217,8 @@ class Fit:
         self._steps, self._elapsed_s = state["steps"], state["elapsed_s"]
 
 
-def _rate_at(part: float, highest: float) -> float:
-    """Return the learning rate: up in a straight line, down along a cosine, one cycle."""
-    if part < _WARM_UP:
-        return max(_LEAST_RATE, highest * part / _WARM_UP)
-    return max(_LEAST_RATE, highest * 0.5 * (1 + math.cos(math.pi * (part - _WARM_UP) / (1 - _WARM_UP))))
+def _rate_at(progress: float, max_rate: float) -> float:
+    """Return the learning rate: linear warm-up, then cosine decay, in one cycle."""
+    if progress < _WARM_UP:
+        return max(_MIN_RATE, max_rate * progress / _WARM_UP)
+    return max(_MIN_RATE, max_rate * 0.5 * (1 + math.cos(math.pi * (progress - _WARM_UP) / (1 - _WARM_UP))))

@@ -1,7 +1,7 @@
-"""A plan as PyTorch modules, with weights named as the plan names them."""
+"""PyTorch modules of an architecture; the names of the weights are those of the architecture."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: where it is not installed its types are unknown, which strict mode refuses.
+# PyTorch is an extra: without it its types are unknown, an error in strict mode.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -9,8 +9,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from charon.adapters.models import plan as plans
 from charon.adapters.models.graph import check_weights
+from charon.adapters.models.layers import (
+    AddSkip,
+    BatchNorm,
+    Conv,
+    DepthToSpace,
+    Layer,
+    MaxPool,
+    Relu,
+    SaveSkip,
+    ScaledTanh,
+    Sigmoid,
+    SpaceToDepth,
+    Stage,
+    Upsample,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,24 +32,26 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from charon.adapters.models.architecture import Architecture
 
-class PlannedNetwork(nn.Module):
-    """The network of a plan.
+
+class Network(nn.Module):
+    """PyTorch network of an architecture.
 
     Parameters
     ----------
-    plan
-        Its stages become `Sequential` modules of the same names.
+    architecture
+        Each stage becomes a `Sequential` module of the same name.
     """
 
-    def __init__(self, plan: plans.Plan) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.plan = plan
-        for name, layers in plan.stages:
+        self.architecture = architecture
+        for name, layers in architecture.stages:
             self.add_module(name, nn.Sequential(*(_module(layer) for layer in layers)))
 
     def forward(self, patterns: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return each output by its name.
+        """Return each output by name.
 
         Parameters
         ----------
@@ -45,26 +61,27 @@ class PlannedNetwork(nn.Module):
         Returns
         -------
         dict
-            "phase" in rad, and "amplitude" where the plan has it: (N, rows, columns) float32.
+            "phase" in rad, and "amplitude" if the architecture has that output: (N, rows, columns) float32.
         """
-        kept: dict[str, torch.Tensor] = {}
-        features = self._run("encoder", self.plan.encoder, patterns, kept)
-        return {output: self._run(stage, layers, features, kept)[:, 0] for stage, output, layers in self.plan.decoders}
+        skips: dict[str, torch.Tensor] = {}
+        features = self._run("encoder", self.architecture.encoder, patterns, skips)
+        return {
+            output: self._run(stage, layers, features, skips)[:, 0]
+            for stage, output, layers in self.architecture.decoders
+        }
 
-    def _run(
-        self, stage: str, layers: plans.Stage, values: torch.Tensor, kept: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
+    def _run(self, stage: str, layers: Stage, values: torch.Tensor, skips: dict[str, torch.Tensor]) -> torch.Tensor:
         for layer, module in zip(layers, self.get_submodule(stage).children(), strict=True):
-            if isinstance(layer, plans.Keep):
-                kept[layer.label] = values
-            elif isinstance(layer, plans.Add):
-                values = values + kept[layer.label]
+            if isinstance(layer, SaveSkip):
+                skips[layer.label] = values
+            elif isinstance(layer, AddSkip):
+                values = values + skips[layer.label]
             else:
                 values = module(values)
         return values
 
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the weights by name, as NumPy arrays."""
+        """Return the weights as NumPy arrays, by name."""
         return {
             name: tensor.detach().cpu().float().contiguous().numpy()
             for name, tensor in self.state_dict().items()
@@ -72,36 +89,36 @@ class PlannedNetwork(nn.Module):
         }
 
     def load_weights(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Set every weight; a name that is missing or left over is an error."""
-        check_weights(self.plan, weights)
+        """Set every weight; a missing or unknown name is a ValueError."""
+        check_weights(self.architecture, weights)
         self.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()}, strict=False)
 
 
-def _module(layer: plans.Layer) -> nn.Module:  # noqa: C901, PLR0911 - one line for each kind of layer
+def _module(layer: Layer) -> nn.Module:  # noqa: C901, PLR0911 - one branch per layer type
     match layer:
-        case plans.Conv():
+        case Conv():
             return nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, padding=layer.kernel // 2)
-        case plans.Norm():
+        case BatchNorm():
             return nn.BatchNorm2d(layer.channels)
-        case plans.Relu():
+        case Relu():
             return nn.ReLU()
-        case plans.MaxPool():
+        case MaxPool():
             return nn.MaxPool2d(2)
-        case plans.Upsample():
+        case Upsample():
             return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        case plans.SpaceToDepth():
+        case SpaceToDepth():
             return nn.PixelUnshuffle(layer.size)
-        case plans.DepthToSpace():
+        case DepthToSpace():
             return nn.PixelShuffle(layer.size)
-        case plans.Tanh():
-            return _ScaledTanh(layer.scale)
-        case plans.Sigmoid():
+        case ScaledTanh():
+            return _ScaledTanhModule(layer.scale)
+        case Sigmoid():
             return nn.Sigmoid()
-        case plans.Keep() | plans.Add():
+        case SaveSkip() | AddSkip():
             return nn.Identity()
 
 
-class _ScaledTanh(nn.Module):
+class _ScaledTanhModule(nn.Module):
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.scale = scale

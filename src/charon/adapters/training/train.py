@@ -1,7 +1,7 @@
-"""From options to a bundle: simulate, train, export, measure."""
+"""Train a network: simulate pairs, train, export the bundle."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: where it is not installed its types are unknown, which strict mode refuses.
+# PyTorch is an extra: without it its types are unknown, an error in strict mode.
 from __future__ import annotations
 
 import platform
@@ -20,18 +20,19 @@ from charon.adapters.inference.bundle import (
 from charon.adapters.models.graph import build_model
 from charon.adapters.training.dataset import load_or_simulate
 from charon.adapters.training.fit import Fit, FitResult, Loss
-from charon.adapters.training.network import PlannedNetwork
-from charon.adapters.training.recipe import Setup, TrainOptions, setup_for
+from charon.adapters.training.network import Network
+from charon.adapters.training.training_setup import TrainingSetup, make_setup
 from charon.science.simulation import energy_diameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from charon.adapters.models.graph import Root
+    from charon.adapters.models.normalisation import SqrtStandardise
+    from charon.adapters.training.options import TrainOptions
 
 _UNITS = {"phase": "rad", "amplitude": "1"}
 _NORMALISATION = (
-    "counts over their frame's mean, square root, minus the training patterns' mean, over their deviation, a pixel each"
+    "counts over their frame's mean, square root, minus mean and over deviation of the training patterns, per pixel"
 )
 
 
@@ -41,56 +42,55 @@ def train(options: TrainOptions, report: Callable[[str], None] = print) -> Bundl
     Parameters
     ----------
     options
-        What to train, for how long, and where to.
+        Architecture, data, duration and output folder.
     report
-        Called with each line of progress.
+        Callback for progress, called with one line at a time.
 
     Raises
     ------
     ValueError
-        If options contradict each other or the probe's file cannot be used.
+        If options contradict each other, or the probe file is unusable.
     """
-    setup = setup_for(options)
+    setup = make_setup(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     work = options.out_dir / "work"
     data = load_or_simulate(setup, options, work, report)
-    network = PlannedNetwork(setup.plan)
+    network = Network(setup.architecture)
     normalisation = data.normalisation()
     loss = Loss(setup.illumination)
-    result = Fit(network, data, normalisation, loss=loss, options=options, checkpoint=work / "checkpoint.pt").run(
-        report
-    )
+    fit = Fit(network, data, normalisation, loss=loss, options=options, checkpoint=work / "checkpoint.pt")
+    result = fit.run(report)
     bundle = export(network, normalisation, setup, options=options, result=result)
     report(f"wrote {bundle.path}")
     return bundle
 
 
 def export(
-    network: PlannedNetwork,
-    normalisation: Root,
-    setup: Setup,
+    network: Network,
+    normalisation: SqrtStandardise,
+    setup: TrainingSetup,
     *,
     options: TrainOptions,
     result: FitResult,
 ) -> Bundle:
-    """Write a trained network as a bundle, its normalisation within the graph.
+    """Write a trained network as a bundle whose graph includes the normalisation.
 
     Parameters
     ----------
     network, normalisation, setup
-        What was trained.
+        The trained network and its input.
     options, result
-        How it was trained, and what that came to; the bundle goes to `options.out_dir`.
+        Options and result of the training; `options.out_dir` is the folder of the bundle.
     """
     model = build_model(
-        setup.plan,
+        setup.architecture,
         network.weights(),
         normalisation,
         setup.geometry.output_shape,
         half_precision_weights=True,
-        free_offset=setup.trusted.astype("float32") if options.free_offset else None,
+        free_offset=setup.stitching_weight.astype("float32") if options.free_offset else None,
     )
     diameter_m = energy_diameter(setup.probe, setup.instrument.object_pixel_m)
     card = ModelCard(
@@ -106,7 +106,7 @@ def export(
         ),
         outputs=tuple(
             OutputCard.model_validate({"name": output, "kind": output, "unit": _UNITS[output]})
-            for _, output, _ in setup.plan.decoders
+            for _, output, _ in setup.architecture.decoders
         ),
         patch=PatchCard(
             shape=setup.patch_shape,
@@ -117,7 +117,7 @@ def export(
         ),
         training={
             "recipe": options.to_json(),
-            "plan": setup.plan.name,
+            "plan": setup.architecture.name,
             "data": "simulated pairs of random shapes",
             "steps": result.steps,
             "duration_s": round(result.duration_s),

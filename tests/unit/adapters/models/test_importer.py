@@ -1,4 +1,4 @@
-"""Published weights give their published phase, and what is not weights is refused."""
+"""Imported weights reproduce published phases; invalid files are rejected."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
 GOLD = DATA / "ptychonn_gold"
 PTYCHONN2 = DATA / "ptychonn2"
 
-needs_gold = pytest.mark.skipif(
-    not GOLD.exists(), reason=f"{GOLD} is not there: published data kept beside the project"
-)
-needs_ptychonn2 = pytest.mark.skipif(not PTYCHONN2.exists(), reason=f"{PTYCHONN2} is not there: published data")
+needs_gold = pytest.mark.skipif(not GOLD.exists(), reason=f"published data {GOLD} is missing")
+needs_ptychonn2 = pytest.mark.skipif(not PTYCHONN2.exists(), reason=f"published data {PTYCHONN2} is missing")
 
 
 def run(model: Path, counts: np.ndarray) -> np.ndarray:
@@ -31,7 +29,7 @@ def run(model: Path, counts: np.ndarray) -> np.ndarray:
 
 
 @needs_gold
-def test_published_norm_weights_give_their_published_phase(tmp_path: Path) -> None:
+def test_norm_weights_give_published_phase(tmp_path: Path) -> None:
     options = ImportOptions(form="ptychonn2-norm", reference=GOLD / "test235_truncated.npz", pixel_m=8e-9, name="gold")
     bundle = import_weights(GOLD / "model_ptychonn_bn_meanSubStdData.pth", tmp_path / "gold", options)
     with np.load(GOLD / "test235_truncated.npz") as file:
@@ -45,7 +43,7 @@ def test_published_norm_weights_give_their_published_phase(tmp_path: Path) -> No
 
 
 @needs_ptychonn2
-def test_published_ptychonn2_weights_give_phases_of_any_batch(tmp_path: Path) -> None:
+def test_ptychonn2_weights_run_at_any_batch_size(tmp_path: Path) -> None:
     options = ImportOptions(detector_shape=(516, 516), name="26-id")
     bundle = import_weights(PTYCHONN2 / "ptychonn2_26id.pth", tmp_path / "bundle", options)
     assert bundle.card.input.crop == (2, 2, 512, 512)
@@ -58,13 +56,13 @@ def test_published_ptychonn2_weights_give_phases_of_any_batch(tmp_path: Path) ->
 
 
 @needs_gold
-def test_weights_of_another_form_are_refused_by_name(tmp_path: Path) -> None:
+def test_weights_of_other_form_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"cannot be imported as ptychonn2: .*missing"):
         import_weights(GOLD / "model_ptychonn_bn_meanSubStdData.pth", tmp_path / "bundle")
 
 
 @needs_gold
-def test_norm_form_without_reference_says_what_to_give(tmp_path: Path) -> None:
+def test_norm_form_without_reference_names_option(tmp_path: Path) -> None:
     options = ImportOptions(form="ptychonn2-norm")
     with pytest.raises(BundleError, match="--reference"):
         import_weights(GOLD / "model_ptychonn_bn_meanSubStdData.pth", tmp_path / "bundle", options)
@@ -81,31 +79,29 @@ def archive(path: Path, content: object) -> Path:
     return path
 
 
-def test_pickle_that_asks_for_more_than_tensors_is_refused_unrun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pickle_with_code_is_rejected_unexecuted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StateDictError, match="refused"):
+    with pytest.raises(StateDictError, match="rejected"):
         read_state_dict(archive(tmp_path / "evil.pth", {"weight": _Call()}))
     assert not (tmp_path / "touched-by-a-pickle").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", io.BytesIO().getvalue()])
-def test_what_is_no_archive_is_refused_with_its_path(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_archive_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
     with pytest.raises(StateDictError, match=r"weights\.pth"):
         read_state_dict(path)
 
 
-def test_archive_without_tensors_is_refused(tmp_path: Path) -> None:
+def test_archive_without_tensors_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(StateDictError, match="no tensors"):
         read_state_dict(archive(tmp_path / "empty.pth", {"epoch": 3}))
     with pytest.raises(StateDictError, match="list"):
         read_state_dict(archive(tmp_path / "list.pth", [1, 2]))
 
 
-def test_resize_is_that_of_scikit_image() -> None:
+def test_resize_equals_scikit_image() -> None:
     transform = pytest.importorskip("skimage.transform")
     image = np.random.default_rng(0).normal(size=(96, 96))
     matrix = antialiased_resize(96, 32)
@@ -114,11 +110,11 @@ def test_resize_is_that_of_scikit_image() -> None:
     )
 
 
-def test_resize_keeps_a_constant() -> None:
+def test_resize_preserves_constant() -> None:
     np.testing.assert_allclose(antialiased_resize(384, 128).sum(axis=1), 1.0, atol=1e-6)
 
 
-def test_magnify_moves_what_lies_off_centre_outwards() -> None:
+def test_magnify_scales_about_centre() -> None:
     line = np.zeros(64)
     line[32 + 10] = 1.0
     assert np.argmax(magnify(64, 1.5, 0.0) @ line) == 32 + 15

@@ -1,4 +1,4 @@
-"""The shipped networks are as good as their cards claim, on samples and data that no training saw."""
+"""Shipped networks reach the quality of their cards on samples and data held out of training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from charon.adapters.inference.bundle import load_bundle, shipped_bundles
 from charon.adapters.models.evaluate import evaluate, patch_weights
-from charon.adapters.models.measured import evaluate_star, load_star
+from charon.adapters.models.siemens_star import evaluate_star, load_star
 from charon.science.simulation import Experiment, Instrument, make_scan, tungsten_test_pattern
 
 STAR = Path(__file__).resolve().parents[5] / "shared" / "data" / "siemens_star"
@@ -21,18 +21,20 @@ def test_held_out_sample_is_reconstructed(name: str) -> None:
     positions = np.rint(make_scan("snake", 144) / 20e-9) * 20e-9
     quality = evaluate(bundle, Experiment(Instrument(), tungsten_test_pattern(), positions, seed=9))
     assert quality.pearson_r >= 0.95
-    assert abs(quality.offset_rad) < 0.1, "ground is 0 rad, also where a patch cannot know it"
+    assert abs(quality.offset_rad) < 0.1, "the ground is 0 rad, even in patches without visible ground"
 
 
-@pytest.mark.skipif("ptychonn2-siemens" not in shipped_bundles(), reason="no bundle for the measured star is shipped")
-@pytest.mark.skipif(not STAR.exists(), reason=f"{STAR} is not there: measured data kept beside the project")
-def test_measured_star_is_reconstructed_from_simulated_training() -> None:
+@pytest.mark.skipif(
+    "ptychonn2-siemens" not in shipped_bundles(), reason="the bundle for the measured star is not shipped"
+)
+@pytest.mark.skipif(not STAR.exists(), reason=f"measured data {STAR} is missing")
+def test_measured_star_is_reconstructed() -> None:
     quality = evaluate_star(load_bundle("ptychonn2-siemens"), load_star(STAR))
     assert quality.pixels > 20_000
     assert quality.pearson_r >= 0.93
 
 
-def test_weights_follow_the_profile_of_the_card() -> None:
+def test_weights_follow_profile_of_card() -> None:
     patch = load_bundle("ptychonn2-sim").card.patch
     weights = patch_weights(patch.model_copy(update={"weight_profile": (0.0, 1.0, 0.5)}))
     assert weights.shape == patch.shape
