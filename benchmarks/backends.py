@@ -1,4 +1,4 @@
-"""Frames a second of the shipped network on each back end and batch size, and of one network of any batch."""
+"""Measure frames per second of a network for each back end and batch size."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 def main() -> None:
     """Print the rate of each back end at each batch size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=DEFAULT_BUNDLE, help="bundle: a name or a folder")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
+    parser.add_argument("--model", default=DEFAULT_BUNDLE, help="name or folder of a bundle")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the back end")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of each measurement")
     options = parser.parse_args()
     bundle = load_bundle(options.model)
     shape = bundle.card.input.shape
     runs: dict[str, Callable[[NDArray[np.float32]], Any]] = {}
     openvino = open_backend("openvino", bundle.model_path, threads=options.threads)
-    runs[f"{openvino.name}, a network a batch size"] = openvino.infer
-    runs[f"{openvino.name}, one of any batch"] = _any_batch(bundle.model_path, options.threads)
+    runs[f"{openvino.name}, fixed batch sizes"] = openvino.infer
+    runs[f"{openvino.name}, dynamic batch size"] = _dynamic_batch(bundle.model_path, options.threads)
     if importlib.util.find_spec("onnxruntime"):
         onnxruntime = open_backend("onnxruntime", bundle.model_path, threads=options.threads)
         runs[onnxruntime.name] = onnxruntime.infer
@@ -54,7 +54,7 @@ def _rate(infer: Callable[[NDArray[np.float32]], Any], counts: NDArray[np.float3
     return frames / (time.perf_counter() - started)
 
 
-def _any_batch(model: Path, threads: int) -> Callable[[NDArray[np.float32]], Any]:
+def _dynamic_batch(model: Path, threads: int) -> Callable[[NDArray[np.float32]], Any]:
     import openvino
 
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}

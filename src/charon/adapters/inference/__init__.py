@@ -1,4 +1,4 @@
-"""Inference back ends and the model bundles that they run."""
+"""Inference back ends and model bundles."""
 
 from charon.adapters.inference.backend import Backend, open_backend
 

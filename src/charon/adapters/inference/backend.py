@@ -1,4 +1,4 @@
-"""What runs a network: one small interface, OpenVINO on the CPU by default, ONNX Runtime beside it."""
+"""Inference back ends: OpenVINO on the CPU by default, ONNX Runtime as the alternative."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BACKENDS = ("openvino", "onnxruntime", "cuda")
 
 
 class Backend(Protocol):
-    """A loaded network."""
+    """A network loaded by an inference library."""
 
     @property
     def name(self) -> str:
-        """Name and version of what runs it, for provenance."""
+        """Name and version of the inference library, for provenance."""
         ...
 
     def infer(self, counts: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -29,11 +29,12 @@ class Backend(Protocol):
         Parameters
         ----------
         counts
-            (N, rows, columns) float32 mean-binned detector counts; any N from 1 up.
+            (N, rows, columns) float32, mean-binned detector counts; N is at least 1.
 
         Returns
         -------
-        For each output's name an (N, rows, columns) float32 array that belongs to the caller.
+        dict
+            For each output's name a new (N, rows, columns) float32 array.
         """
         ...
 
@@ -44,23 +45,23 @@ def open_backend(kind: str, model: Path, *, threads: int = 0) -> Backend:
     Parameters
     ----------
     kind
-        One of `BACKENDS`.
+        Name of a back end, one of `BACKENDS`.
     model
         An ONNX file with the input ``counts`` (N, rows, columns) float32.
     threads
-        Threads to use on a CPU; 0 leaves it to the back end.
+        Number of CPU threads; 0 for the default of the back end.
 
     Raises
     ------
     UsageError
-        If the back end is unknown or not installed, or the file is no network that it can run.
+        If the back end is unknown or not installed, or cannot load the network.
     """
     if kind == "openvino":
-        from charon.adapters.inference.openvino import OpenVinoBackend  # noqa: PLC0415 - load only what is used
+        from charon.adapters.inference.openvino import OpenVinoBackend  # noqa: PLC0415 - the libraries are large, and only one is in use
 
         return OpenVinoBackend(model, threads=threads)
     if kind in {"onnxruntime", "cuda"}:
-        from charon.adapters.inference.onnxruntime import OnnxRuntimeBackend  # noqa: PLC0415 - likewise
+        from charon.adapters.inference.onnxruntime import OnnxRuntimeBackend  # noqa: PLC0415 - as above
 
         return OnnxRuntimeBackend(model, threads=threads, gpu=kind == "cuda")
-    raise UsageError(f"no back end is called {kind!r}; there are {', '.join(BACKENDS)}")
+    raise UsageError(f"unknown back end {kind!r}; choose from {', '.join(BACKENDS)}")

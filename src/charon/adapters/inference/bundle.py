@@ -1,4 +1,4 @@
-"""Model bundles: a folder with an ONNX file and a card that says what goes in and what comes out."""
+"""Model bundles: a folder with an ONNX network and a card that describes its input and output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 
 
 class BundleError(ValueError):
-    """A model bundle is missing, damaged or of a form that this version does not know."""
+    """A model bundle is missing or damaged, or its card has an unknown schema."""
 
 
 class _Part(BaseModel):
@@ -38,29 +38,29 @@ class _Part(BaseModel):
 
 
 class InputCard(_Part):
-    """What the network takes: mean-binned counts of a part of the frame.
+    """Input of the network: mean-binned counts of a part of the frame.
 
-    Crop and binning happen before the network; everything else that is done to the counts
-    (threshold, root, mean, standard deviation) is part of its graph.
+    Crop and binning precede the network. All other pre-processing of the counts (threshold, square root, mean,
+    standard deviation) is part of its graph.
 
     Parameters
     ----------
     name
-        Of the graph's input.
+        Name of the graph's input.
     detector_shape
-        Rows and columns of the frames that the crop refers to.
+        Rows and columns of the frames.
     crop
-        First row, first column, height and width.
+        First row, first column, height and width of the part of the frame that is used.
     binning
-        Side of the squares of detector pixels that are averaged.
+        Side, in detector pixels, of the squares that are averaged.
     shape
         Rows and columns after binning.
     dtype
-        Of the graph's input.
+        Element type of the graph's input.
     normalisation
-        What the graph does to the counts, in words.
+        Description of the pre-processing in the graph.
     maximum
-        Counts above it are clipped before binning; None leaves them.
+        Counts above this value are clipped before binning; null for no clipping.
     """
 
     name: str = "counts"
@@ -73,12 +73,12 @@ class InputCard(_Part):
     maximum: PositiveFloat | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_geometry(self) -> Self:
         row, column, height, width = self.crop
         if row + height > self.detector_shape[0] or column + width > self.detector_shape[1]:
-            raise ValueError(f"crop {self.crop} leaves the detector {self.detector_shape}")
+            raise ValueError(f"crop {self.crop} extends beyond the detector {self.detector_shape}")
         if (self.shape[0] * self.binning, self.shape[1] * self.binning) != (height, width):
-            raise ValueError(f"crop {(height, width)} binned by {self.binning} is not {self.shape}")
+            raise ValueError(f"crop {(height, width)} binned by {self.binning} does not give shape {self.shape}")
         return self
 
 
@@ -91,21 +91,21 @@ class OutputCard(_Part):
 
 
 class PatchCard(_Part):
-    """What comes out: pixels of the object.
+    """Output of the network: a patch of the object.
 
     Parameters
     ----------
     shape
         Rows and columns.
     pixel_m
-        Side of an object pixel.
+        Side of an object pixel in m.
     offset
-        Whether the phase of a patch is that of the object ("absolute") or known up to a constant ("free").
+        "absolute" if the patches share one phase constant, "free" if each patch has its own.
     weight_radius_m
-        Radius within which the patch is illuminated enough to be trusted, where known.
+        Radius of the reliable, illuminated area of a patch in m; null if unknown.
     weight_profile
-        What a pixel is worth in stitching, by its distance from the patch's centre, at 0, 1, 2... pixels; linear
-        between, 0 beyond. A zone plate's defocused probe is a ring: a bell-shaped weight trusts its dark middle.
+        Weight of a pixel in stitching at distances of 0, 1, 2... pixels from the patch's centre; linear in between,
+        0 beyond. The defocused probe of a zone plate is a ring, so a bell-shaped weight would favour its dark centre.
     """
 
     shape: Shape
@@ -116,7 +116,27 @@ class PatchCard(_Part):
 
 
 class ModelCard(_Part):
-    """Everything that one has to know to run a network and to trust it."""
+    """Description of a network: how to run it, how it was trained, and what was measured.
+
+    Parameters
+    ----------
+    schema
+        Version of this schema.
+    name, version
+        Name and version of the bundle, written into every patch.
+    sha256
+        SHA-256 digest of the ONNX file.
+    input
+        Input of the network.
+    outputs
+        Outputs of the network.
+    patch
+        Geometry of a patch.
+    training
+        Options, data, seed and duration of the training, or the origin of imported weights.
+    quality
+        Measured figures, with the data and the command.
+    """
 
     schema_: Literal["charon-model/1"] = Field(alias="schema", default="charon-model/1")
     name: Annotated[str, Field(min_length=1)]
@@ -129,20 +149,20 @@ class ModelCard(_Part):
     quality: dict[str, Any] = Field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return the card as it stands in its file."""
+        """Return the content of the card file."""
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose card and model belong together.
+    """A bundle on disk whose model matches its card.
 
     Parameters
     ----------
     path
-        Its folder.
+        Folder of the bundle.
     card
-        Read from it and checked.
+        Validated card.
     """
 
     path: Path
@@ -150,28 +170,28 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX file."""
+        """Path of the ONNX file."""
         return self.path / MODEL_FILE
 
 
 def shipped_bundles() -> dict[str, Path]:
-    """Return the folders of the bundles that come with the package, by name."""
+    """Return the folders of the bundles in the package, by name."""
     folder = Path(charon.__file__).parent / "models"
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CARD_FILE}"))}
 
 
 def load_bundle(path_or_name: str | Path) -> Bundle:
-    """Find a bundle, read its card and check its model against it.
+    """Find a bundle, read its card and verify its model.
 
     Parameters
     ----------
     path_or_name
-        A folder, or the name of a bundle that comes with the package.
+        A folder, or the name of a bundle in the package.
 
     Raises
     ------
     BundleError
-        If it is not there, its card is not of the known form, or its model is not the one that the card describes.
+        If the bundle is missing, its card is invalid, or its model does not match the card.
     """
     path = _find(path_or_name)
     card = _read_card(path)
@@ -179,43 +199,45 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
     try:
         digest = file_sha256(model)
     except OSError as error:
-        raise BundleError(f"model bundle {path}: {MODEL_FILE} cannot be read ({error}); fetch it again") from error
+        raise BundleError(
+            f"model bundle {path}: cannot read {MODEL_FILE} ({error}); export or copy the bundle again"
+        ) from error
     if digest != card.sha256:
         raise BundleError(
-            f"model bundle {path}: {MODEL_FILE} is damaged or of another bundle: its SHA-256 is {digest[:12]}…, "
-            f"the card says {card.sha256[:12]}…; fetch or export the bundle again"
+            f"model bundle {path}: {MODEL_FILE} is damaged or belongs to another bundle (SHA-256 is {digest[:12]}…, "
+            f"card has {card.sha256[:12]}…); export or copy the bundle again"
         )
     return Bundle(path, card)
 
 
 def write_bundle(path: Path, model: bytes, card: ModelCard) -> Bundle:
-    """Write model and card to a folder, the model's digest set in the card.
+    """Write model and card to a folder.
 
     Parameters
     ----------
     path
-        Folder; made if it is not there.
+        Folder; created if missing.
     model
-        A serialised ONNX model.
+        Serialised ONNX model.
     card
-        Its digest is replaced.
+        Card; its digest is replaced by that of the model.
 
     Raises
     ------
     BundleError
-        If the bundle would be larger than is allowed.
+        If the model exceeds `MAX_BUNDLE_BYTES`.
     """
     if len(model) > MAX_BUNDLE_BYTES:
-        raise BundleError(f"model bundle {path}: {len(model)} bytes of model, at most {MAX_BUNDLE_BYTES} are allowed")
+        raise BundleError(f"model bundle {path}: the model has {len(model)} bytes; the maximum is {MAX_BUNDLE_BYTES}")
     path.mkdir(parents=True, exist_ok=True)
-    stamped = card.model_copy(update={"sha256": hashlib.sha256(model).hexdigest()})
+    complete = card.model_copy(update={"sha256": hashlib.sha256(model).hexdigest()})
     (path / MODEL_FILE).write_bytes(model)
-    (path / CARD_FILE).write_text(stamped.to_json(), encoding="utf-8")
+    (path / CARD_FILE).write_text(complete.to_json(), encoding="utf-8")
     return load_bundle(path)
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 digest of a file, in hexadecimal."""
+    """Return the hexadecimal SHA-256 digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -227,19 +249,20 @@ def _find(path_or_name: str | Path) -> Path:
     shipped = shipped_bundles()
     if str(path_or_name) in shipped:
         return shipped[str(path_or_name)]
-    raise BundleError(
-        f"model bundle {str(path_or_name)!r} is neither a folder nor one of those that come with Charon: "
-        f"{', '.join(shipped) or 'none'}"
-    )
+    raise BundleError(f"model bundle {str(path_or_name)!r} not found; give a folder or one of {', '.join(shipped)}")
 
 
 def _read_card(path: Path) -> ModelCard:
     try:
         text = (path / CARD_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"model bundle {path}: {CARD_FILE} cannot be read ({error}); is this a bundle?") from error
+        raise BundleError(
+            f"model bundle {path}: cannot read {CARD_FILE} ({error}); check that the folder is a bundle"
+        ) from error
     try:
         return ModelCard.model_validate_json(text)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()[:3])
-        raise BundleError(f"model bundle {path}: {CARD_FILE} is not a charon-model/1 card ({wrong})") from error
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()[:3])
+        raise BundleError(
+            f"model bundle {path}: {CARD_FILE} is not a valid charon-model/1 card ({problems})"
+        ) from error

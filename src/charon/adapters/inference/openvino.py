@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import openvino
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A network of a fixed batch runs faster than one of any batch; a batch of 7 then runs as 4 + 2 + 1.
-_SIZES = (16, 8, 4, 2, 1)
+# A network with a fixed batch size runs faster than one with a dynamic size. A batch of 7 runs as 4 + 2 + 1.
+_BATCH_SIZES = (16, 8, 4, 2, 1)
 
 
 class OpenVinoBackend:
-    """A network compiled for the CPU, once for each of a few batch sizes.
+    """A network compiled for the CPU, once per batch size.
 
     Raises
     ------
     UsageError
-        If OpenVINO cannot read the file.
+        If OpenVINO cannot load the network.
     """
 
     def __init__(self, model: Path, *, threads: int = 0) -> None:
         self._core = openvino.Core()
         try:
-            self._model = self._core.read_model(str(model))
+            self._model: openvino.Model = cast("Any", self._core).read_model(str(model))
         except RuntimeError as error:
-            raise UsageError(f"{model} is no network that OpenVINO can read: {str(error).splitlines()[0]}") from error
+            raise UsageError(f"{model}: OpenVINO cannot load the network: {str(error).splitlines()[0]}") from error
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             self._config["INFERENCE_NUM_THREADS"] = threads
@@ -50,7 +50,7 @@ class OpenVinoBackend:
         parts: list[tuple[NDArray[np.float32], ...]] = []
         start = 0
         while start < len(counts):
-            size = next(s for s in _SIZES if s <= len(counts) - start)
+            size = next(s for s in _BATCH_SIZES if s <= len(counts) - start)
             request = self._request(size)
             request.infer([counts[start : start + size]], share_inputs=True)
             parts.append(tuple(np.array(request.get_output_tensor(k).data) for k in range(len(self._outputs))))
@@ -59,7 +59,7 @@ class OpenVinoBackend:
             return dict(zip(self._outputs, parts[0], strict=True))
         return {name: np.concatenate([part[k] for part in parts]) for k, name in enumerate(self._outputs)}
 
-    def _request(self, size: int) -> Any:  # noqa: ANN401 - OpenVINO's InferRequest has no types
+    def _request(self, size: int) -> Any:  # noqa: ANN401 - InferRequest has no type annotations
         if size not in self._requests:
             model = self._model.clone()
             rows, columns = (dimension.get_length() for dimension in self._input_shape)

@@ -1,4 +1,4 @@
-"""A bundle that is damaged, of another form or not there is refused in one message that names it."""
+"""Missing, damaged and invalid bundles are rejected with a one-line message that names them."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def test_written_bundle_is_read_back(folder: Path) -> None:
     assert bundle.card == ModelCard.model_validate_json(bundle.card.to_json())
 
 
-def test_damaged_model_is_refused(folder: Path) -> None:
+def test_damaged_model_is_rejected(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(MODEL[:-1] + b"!")
     with pytest.raises(BundleError, match=r"bundle: model\.onnx is damaged"):
         load_bundle(folder)
 
 
-def test_missing_model_is_refused(folder: Path) -> None:
+def test_missing_model_is_rejected(folder: Path) -> None:
     (folder / "model.onnx").unlink()
-    with pytest.raises(BundleError, match="cannot be read"):
+    with pytest.raises(BundleError, match="cannot read model"):
         load_bundle(folder)
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "field"),
     [
         ({"schema": "charon-model/2"}, "schema"),
         ({"colour": "green"}, "colour"),
@@ -72,38 +72,38 @@ def test_missing_model_is_refused(folder: Path) -> None:
         ({"sha256": "short"}, "sha256"),
     ],
 )
-def test_card_of_another_form_is_refused_by_field(folder: Path, change: dict[str, object], named: str) -> None:
+def test_invalid_card_is_rejected_by_field(folder: Path, change: dict[str, object], field: str) -> None:
     path = folder / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(BundleError, match=named):
+    with pytest.raises(BundleError, match=field):
         load_bundle(folder)
 
 
-def test_card_that_is_no_json_is_refused(folder: Path) -> None:
+def test_card_that_is_not_json_is_rejected(folder: Path) -> None:
     (folder / "card.json").write_bytes(b"\xff\x00")
     with pytest.raises(BundleError, match=r"card\.json"):
         load_bundle(folder)
 
 
-def test_unknown_name_lists_those_that_are_shipped() -> None:
+def test_unknown_name_is_rejected_with_alternatives() -> None:
     with pytest.raises(BundleError, match="no-such-bundle"):
         load_bundle("no-such-bundle")
 
 
-def test_geometry_that_does_not_add_up_is_refused() -> None:
+def test_inconsistent_geometry_is_rejected() -> None:
     with pytest.raises(ValidationError, match="binned by 4"):
         InputCard(detector_shape=(512, 512), crop=(0, 0, 512, 512), binning=4, shape=(64, 64), normalisation="none")
-    with pytest.raises(ValidationError, match="leaves the detector"):
+    with pytest.raises(ValidationError, match="extends beyond the detector"):
         InputCard(detector_shape=(512, 512), crop=(8, 0, 512, 512), binning=4, shape=(128, 128), normalisation="none")
 
 
-def test_too_large_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="at most"):
+def test_oversized_model_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="the maximum is"):
         write_bundle(tmp_path / "large", bytes(MAX_BUNDLE_BYTES + 1), card())
 
 
 @pytest.mark.parametrize("name", sorted(shipped_bundles()))
-def test_shipped_bundles_are_sound(name: str) -> None:
+def test_shipped_bundle_loads(name: str) -> None:
     bundle = load_bundle(name)
     assert bundle.card.name == name
     assert bundle.model_path.stat().st_size <= MAX_BUNDLE_BYTES
