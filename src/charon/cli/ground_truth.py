@@ -1,4 +1,4 @@
-"""A stitched phase beside the simulated truth: figures and a picture."""
+"""Compare a stitched phase with the simulated truth: figures and a picture."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 
 def compare_with_truth(stitched: Path, truth: Path, picture: Path) -> dict[str, float]:
-    """Compare a stitched phase with the object that was simulated, and draw both.
+    """Compare a stitched phase with the simulated sample, and draw both.
 
     Parameters
     ----------
     stitched
-        The scan's HDF5 file.
+        HDF5 file of the scan.
     truth
-        ``object``, ``origin_m``, ``pixel_m``: what ``charonctl detector --truth`` writes.
+        File that ``charonctl detector --truth`` wrote, with ``object``, ``origin_m`` and ``pixel_m``.
     picture
-        Where the picture goes.
+        Path of the picture (PNG).
 
     Returns
     -------
-    ``pearson_r``, ``ssim``, ``rms_rad`` and ``pixels``; empty where one of the files is missing or
-    nothing was stitched.
+    dict
+        ``pearson_r``, ``ssim``, ``rms_rad`` and ``pixels``; empty if a file is missing or the file has no image.
     """
     if not stitched.exists() or not truth.exists():
         return {}
     image = read_image(stitched)
     if image is None:
         return {}
-    with np.load(truth) as known:
-        sample = Sample(known["object"], float(known["pixel_m"]), "truth")
+    with np.load(truth) as file:
+        sample = Sample(file["object"], float(file["pixel_m"]), "truth")
     quality = compare_to_sample(image.phase, image.weight, image.origin_m, image.pixel_m, sample)
-    shown = np.where(image.weight >= 0.02 * image.weight.max(), image.phase, np.nan)
-    true_phase, within = sample_phase(sample, image.origin_m, image.pixel_m, image.phase.shape)
-    write_comparison_png(picture, shown, np.where(within, true_phase, np.nan), image.pixel_m)
+    stitched_phase = np.where(image.weight >= 0.02 * image.weight.max(), image.phase, np.nan)
+    true_phase, inside = sample_phase(sample, image.origin_m, image.pixel_m, image.phase.shape)
+    write_comparison_png(picture, stitched_phase, np.where(inside, true_phase, np.nan), image.pixel_m)
     return {
         "pearson_r": round(quality.pearson_r, 4),
         "ssim": round(quality.ssim, 4),

@@ -1,4 +1,4 @@
-"""``charonctl model``: the model bundles that there are, and published weights made into one."""
+"""``charonctl model``: list, show and import model bundles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def model() -> None:
 
 @model.command("list")
 def list_bundles() -> None:
-    """List the bundles that come with Charon."""
+    """List the bundles that are included in Charon."""
     from charon.adapters.inference.bundle import load_bundle, shipped_bundles  # noqa: PLC0415 - imports pydantic
 
     for name in shipped_bundles():
@@ -34,7 +34,7 @@ def list_bundles() -> None:
 @model.command()
 @click.argument("bundle")
 def show(bundle: str) -> None:
-    """Show a bundle's card: a name from the list, or a folder."""
+    """Print the card of BUNDLE, a name from the list or a folder."""
     from charon.cli.assembly import load  # noqa: PLC0415 - imports NumPy
 
     click.echo(load(bundle).card.to_json(), nl=False)
@@ -43,16 +43,22 @@ def show(bundle: str) -> None:
 @model.command("import")
 @click.argument("weights", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--form", type=click.Choice(_FORMS), default="ptychonn2", show_default=True, help="Form of the network.")
-@click.option("--detector-shape", default="512x512", show_default=True, help="Rows x columns of the frames.")
+@click.option(
+    "--form",
+    type=click.Choice(_FORMS),
+    default="ptychonn2",
+    show_default=True,
+    help="Published architecture and pre-processing.",
+)
+@click.option("--detector-shape", default="512x512", show_default=True, help="Shape of the frames, ROWSxCOLUMNS.")
 @click.option("--pixel", "pixel_m", default=10e-9, show_default=True, help="Side of a reconstructed pixel in m.")
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For ptychonn2-norm: frames that mean and standard deviation are taken over.",
+    help="Reference frames (.npz) for mean and standard deviation; required by ptychonn2-norm.",
 )
 @click.option("--name", default="imported", show_default=True, help="Name of the bundle.")
-@click.option("--version", default="1", show_default=True, help="Its version.")
+@click.option("--version", default="1", show_default=True, help="Version of the bundle.")
 def import_(
     weights: Path,
     folder: Path,
@@ -63,7 +69,7 @@ def import_(
     name: str,
     version: str,
 ) -> None:
-    """Turn published PyTorch WEIGHTS (.pth) into a bundle in FOLDER; PyTorch is not needed."""
+    """Convert published PyTorch WEIGHTS (.pth) to a bundle in FOLDER, without PyTorch."""
     from charon.adapters.inference.bundle import BundleError  # noqa: PLC0415 - imports pydantic
     from charon.adapters.models import ImportOptions, import_weights  # noqa: PLC0415 - imports ONNX
 
@@ -83,15 +89,15 @@ def import_(
 
 
 def read_shape(text: str) -> tuple[int, int]:
-    """Read ROWSxCOLUMNS.
+    """Parse ROWSxCOLUMNS.
 
     Raises
     ------
     UsageError
-        If it is not written so.
+        If the text has another form.
     """
     try:
         rows, columns = (int(n) for n in text.lower().split("x"))
     except ValueError as error:
-        raise UsageError(f"{text!r} is not ROWSxCOLUMNS, such as 512x512") from error
+        raise UsageError(f"invalid shape {text!r}; use ROWSxCOLUMNS, for example 512x512") from error
     return rows, columns

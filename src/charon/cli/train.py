@@ -1,4 +1,4 @@
-"""``charonctl train``: a network for an instrument, from simulated pairs."""
+"""``charonctl train``: train a network for an instrument on simulated pairs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,27 @@ from charon.errors import UsageError
     type=click.Choice(["live", "ptychonn2", "two-headed", "two-headed-live"]),
     default="live",
     show_default=True,
-    help="Form of the network.",
+    help="Architecture of the network.",
 )
 @click.option("--name", default="trained", show_default=True, help="Name of the bundle.")
-@click.option("--version", default="1", show_default=True, help="Its version.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Time to train, instead of --steps.")
-@click.option("--steps", default=6000, show_default=True, type=click.IntRange(1), help="Batches to train on.")
-@click.option("--pairs", default=20_000, show_default=True, type=click.IntRange(1), help="Simulated pairs.")
-@click.option("--batch", default=32, show_default=True, type=click.IntRange(1), help="Pairs a step.")
-@click.option("--rate", default=3e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Learning rate.")
-@click.option("--seed", default=0, show_default=True, help="Of objects, noise and weights.")
-@click.option("--threads", default=0, help="0: one a core.")
-@click.option("--flux", default=1e6, type=click.FloatRange(0, min_open=True), help="Photons a frame.")
+@click.option("--version", default="1", show_default=True, help="Version of the bundle.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Duration of the training; overrides --steps.")
+@click.option("--steps", default=6000, show_default=True, type=click.IntRange(1), help="Number of batches to train on.")
+@click.option("--pairs", default=20_000, show_default=True, type=click.IntRange(1), help="Number of simulated pairs.")
+@click.option("--batch", default=32, show_default=True, type=click.IntRange(1), help="Pairs per step.")
+@click.option(
+    "--rate", default=3e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Maximum learning rate."
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed for objects, noise and initial weights.")
+@click.option("--threads", default=0, show_default=True, help="Number of threads; 0 for one per core.")
+@click.option(
+    "--flux", default=1e6, show_default=True, type=click.FloatRange(0, min_open=True), help="Photons per frame."
+)
 @click.option("--probe", "probe_file", type=click.Path(exists=True, path_type=Path), help="Measured probe (.npz).")
-@click.option("--probe-pixel", "probe_pixel_m", type=click.FloatRange(0, min_open=True), help="Its pixel in m.")
-@click.option("--free-offset", is_flag=True, help="Leave each patch's constant of phase open: for measured samples.")
+@click.option(
+    "--probe-pixel", "probe_pixel_m", type=click.FloatRange(0, min_open=True), help="Pixel of the measured probe in m."
+)
+@click.option("--free-offset", is_flag=True, help="Leave a free phase constant per patch; use it for measured samples.")
 def train(
     folder: Path,
     form: str,
@@ -48,14 +54,17 @@ def train(
     probe_pixel_m: float | None,
     free_offset: bool,
 ) -> None:
-    """Train a network on simulated pairs and write its bundle to FOLDER; needs PyTorch: pip install torch."""
+    """Train a network on simulated pairs and write its bundle to FOLDER.
+
+    Requires PyTorch: .venv/bin/pip install -r requirements/train.txt
+    """
     try:
         from charon.adapters.training import FORMS, TrainOptions  # noqa: PLC0415 - imports PyTorch
         from charon.adapters.training import train as run_training  # noqa: PLC0415 - imports PyTorch
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UsageError("training needs PyTorch: .venv/bin/pip install -r requirements/train.txt") from error
+        raise UsageError("training requires PyTorch; run: .venv/bin/pip install -r requirements/train.txt") from error
     options = TrainOptions(
         form=next(known for known in FORMS if known == form),
         out_dir=folder,
