@@ -1,4 +1,4 @@
-"""The cluster that these tests run on: one that `CHARON_TEST_KUBECONFIG` names, or one of their own."""
+"""Fixtures of the cluster tests: the cluster of `CHARON_TEST_KUBECONFIG`, or else a test cluster."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system/shell"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from onenode import parts
-from onenode.cluster import Cluster, started
+from onenode.cluster import Cluster, run_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def pytest_collection_modifyitems(items):
-    """Mark every test here: none of them runs without a cluster's parts."""
+    """Mark every test of this folder with `cluster`."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.cluster)
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def figures():
-    """Give a table for what tests measure by the way; it is written to out/cluster.json."""
+    """Yield a table for measurements, which is written to out/cluster.json."""
     measured = {}
     yield measured
     if measured:
@@ -40,37 +40,37 @@ def figures():
 
 @pytest.fixture(scope="session")
 def cluster(figures):
-    """Give a Kubernetes whose node has Charon's image."""
-    named = os.environ.get("CHARON_TEST_KUBECONFIG")
-    if named:
+    """Yield a Kubernetes cluster whose node has Charon's image."""
+    kubeconfig = os.environ.get("CHARON_TEST_KUBECONFIG")
+    if kubeconfig:
         kubectl = shutil.which("kubectl")
-        assert kubectl is not None, "CHARON_TEST_KUBECONFIG is set, and no kubectl is on the PATH"
-        yield Cluster(Path(named), kubectl)
+        assert kubectl is not None, "CHARON_TEST_KUBECONFIG is set, but no kubectl is on the PATH"
+        yield Cluster(Path(kubeconfig), kubectl)
         return
     if os.geteuid() != 0:
-        pytest.skip("a cluster of the tests' own needs root; or set CHARON_TEST_KUBECONFIG")
+        pytest.skip("the test cluster needs root; or set CHARON_TEST_KUBECONFIG")
     if not Path("/sys/fs/cgroup/memory").is_dir():
-        pytest.skip("a cluster of the tests' own needs control groups of version 1; or set CHARON_TEST_KUBECONFIG")
+        pytest.skip("the test cluster needs cgroups v1; or set CHARON_TEST_KUBECONFIG")
     missing = parts.missing_packages()
     if missing:
-        pytest.skip(f"a cluster of the tests' own needs the packages {', '.join(missing)}")
+        pytest.skip(f"the test cluster needs the packages {', '.join(missing)}")
     import images
 
     try:
         archives = [images.pause_archive(), images.image_archive()]
     except RuntimeError as error:
         pytest.skip(str(error))
-    began = time.monotonic()
-    with started(archives) as running:
-        figures["node ready, with images imported, s"] = round(time.monotonic() - began, 1)
+    start = time.monotonic()
+    with run_cluster(archives) as running:
+        figures["node ready, with images imported, s"] = round(time.monotonic() - start, 1)
         yield running
 
 
 @pytest.fixture
 def namespace(cluster, request):
-    """Give a namespace of the test's own, and take it away with all that is in it."""
+    """Create a namespace for the test, and delete it afterwards."""
     test = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:40].strip("-")
     name = f"t-{test}-{secrets.token_hex(3)}"
-    cluster.ask("create", "namespace", name)
+    cluster.call("create", "namespace", name)
     yield name
     cluster.run("delete", "namespace", name, "--wait=false", "--grace-period=0", "--force")

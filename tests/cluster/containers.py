@@ -1,7 +1,7 @@
-"""Containers of the project's image, run with runc as Kubernetes would run them.
+"""Run containers of the project's image with runc, restricted as in Kubernetes.
 
-They are the image's user, without any capability; their root file system is read-only, with places to write at /tmp and
-/data; their network is their own, with loopback and nothing else.
+A container runs as the image's user without capabilities. Its root file system is read-only, except for /tmp and /data.
+Its network namespace has only the loopback interface.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ LOOPBACK = {
 
 
 class Containers:
-    """Containers of one test."""
+    """Start the containers of one test."""
 
-    def __init__(self, root: Path, said: dict[str, Any], folder: Path) -> None:
+    def __init__(self, root: Path, image: dict[str, Any], folder: Path) -> None:
         self.data = folder / "data"
         self.data.mkdir()
         os.chown(self.data, USER, USER)
-        self._warnings, self._root, self._folder = said["config"], root, folder
+        self._image, self._root, self._folder = image["config"], root, folder
         self._runc = ["runc", "--root", str(folder / "runc")]
         self._started: list[str] = []
 
     def start(self, *arguments: str, entrypoint: str | None = None) -> tuple[str, subprocess.Popen[str]]:
-        """Start a program of the image; without an entry point the image's own."""
+        """Start a program of the image; the default is the image's entry point."""
         name = f"charon-test-{uuid.uuid4().hex[:12]}"
         bundle = self._folder / name
         bundle.mkdir()
-        program = [entrypoint] if entrypoint else self._warnings["Entrypoint"]
+        program = [entrypoint] if entrypoint else self._image["Entrypoint"]
         (bundle / "config.json").write_text(json.dumps(self._configuration([*program, *arguments], name)))
         self._started.append(name)
         command = [*self._runc, "run", "--bundle", str(bundle), name]
@@ -48,36 +48,36 @@ class Containers:
     def run(
         self, *arguments: str, entrypoint: str | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program of the image to its end."""
+        """Run a program of the image and wait until it exits."""
         name, process = self.start(*arguments, entrypoint=entrypoint)
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             self.kill(name, "KILL")
             out, err = process.communicate()
-            raise TimeoutError(f"{arguments} did not end within {timeout} s: {out[-2000:]} {err[-2000:]}") from None
+            raise TimeoutError(f"{arguments} did not exit within {timeout} s: {out[-2000:]} {err[-2000:]}") from None
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
-    def kill(self, name: str, which: str) -> None:
+    def kill(self, name: str, number: str) -> None:
         """Send a signal to a container's first process, as Kubernetes does."""
-        subprocess.run([*self._runc, "kill", name, which], check=True, capture_output=True)
+        subprocess.run([*self._runc, "kill", name, number], check=True, capture_output=True)
 
-    def end(self) -> None:
-        """Take away what is left of the containers."""
+    def clean_up(self) -> None:
+        """Delete all containers."""
         for name in self._started:
             subprocess.run([*self._runc, "delete", "--force", name], check=False, capture_output=True)
 
     def _configuration(self, arguments: list[str], name: str) -> dict[str, Any]:
-        environment = {**dict(pair.split("=", 1) for pair in self._warnings["Env"]), **LOOPBACK}
-        user, _, group = self._warnings["User"].partition(":")
-        nothing: dict[str, list[str]] = {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable")}
+        environment = {**dict(pair.split("=", 1) for pair in self._image["Env"]), **LOOPBACK}
+        user, _, group = self._image["User"].partition(":")
+        none: dict[str, list[str]] = {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable")}
         tmpfs = {"type": "tmpfs", "source": "tmpfs"}
-        plain = ["nosuid", "nodev", "noexec"]
-        # The places are those inside the container.
+        restricted = ["nosuid", "nodev", "noexec"]
+        # Paths inside the container.
         mounts = [
             {"destination": "/proc", "type": "proc", "source": "proc"},
             {"destination": "/dev", **tmpfs, "options": ["nosuid", "mode=755", "size=64k"]},
-            {"destination": "/dev/shm", **tmpfs, "options": [*plain, "mode=1777", "size=64m"]},  # noqa: S108
+            {"destination": "/dev/shm", **tmpfs, "options": [*restricted, "mode=1777", "size=64m"]},  # noqa: S108
             {"destination": "/tmp", **tmpfs, "options": ["nosuid", "nodev", "mode=1777", "size=256m"]},  # noqa: S108
             {"destination": "/data", "type": "bind", "source": str(self.data), "options": ["bind", "rw"]},
         ]
@@ -87,8 +87,8 @@ class Containers:
                 "user": {"uid": int(user), "gid": int(group)},
                 "args": arguments,
                 "env": [f"{key}={value}" for key, value in environment.items()],
-                "cwd": self._warnings["WorkingDir"],
-                "capabilities": nothing,
+                "cwd": self._image["WorkingDir"],
+                "capabilities": none,
                 "noNewPrivileges": True,
             },
             "root": {"path": str(self._root), "readonly": True},

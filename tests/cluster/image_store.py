@@ -1,4 +1,4 @@
-"""The store in which the tests' images are built: buildah's, in the user's cache, with a base to begin from."""
+"""Manage the buildah store of the tests' images, in the user's cache, and its base image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 BASE_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
-# The store holds layers of former builds; beyond this it is emptied.
-STORE_BYTES = 15e9
+# The store is emptied when layers of former builds exceed this size.
+_MAX_STORE_BYTES = 15e9
 
 _MMDEBSTRAP = (
     "mmdebstrap",
@@ -25,7 +25,7 @@ _MMDEBSTRAP = (
     '--aptopt=APT::Install-Recommends "false"',
     *(f"--dpkgopt=path-exclude=/usr/share/{path}" for path in ("man/*", "locale/*/LC_MESSAGES/*.mo", "doc/*")),
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-    # The names under which the official image has its Python.
+    # Python is called so in the official image.
     '--customize-hook=ln -s /usr/bin/python3.11 "$1/usr/local/bin/python3"',
     '--customize-hook=ln -s /usr/bin/python3.11 "$1/usr/local/bin/python"',
     "bookworm",
@@ -34,7 +34,7 @@ _BASE_PATH = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def cache() -> Path:
-    """Return the folder where images are kept."""
+    """Return the folder of cached images."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "charon" / "cluster" / "images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,18 +42,18 @@ def cache() -> Path:
 
 
 def make_base() -> None:
-    """Put the stand-in of the Dockerfile's base into the store, where it is not there yet."""
+    """Build a substitute for the Dockerfile's base image, unless the store has it."""
     key = hashlib.sha256("\0".join(_MMDEBSTRAP).encode()).hexdigest()[:16]
     name = f"localhost/charon-tests/base:{key}"
-    known = buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
-    if name in known and BASE_IMAGE in known:
+    present = buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
+    if name in present and BASE_IMAGE in present:
         return
     tree = cache() / f"base-{key}.tar"
     if not tree.exists():
-        forget("base-*.tar")
-        part = tree.with_suffix(".part")
-        run([*_MMDEBSTRAP, str(part)])
-        part.rename(tree)
+        remove_old("base-*.tar")
+        partial = tree.with_suffix(".part")
+        run([*_MMDEBSTRAP, str(partial)])
+        partial.rename(tree)
     container = buildah("from", "scratch").strip()
     buildah("add", "--quiet", container, str(tree), "/")
     buildah("config", "--env", _BASE_PATH, "--cmd", "python3", container)
@@ -62,7 +62,7 @@ def make_base() -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment in which buildah works in the store of these tests."""
+    """Return the environment that makes buildah use the store of the tests."""
     store = cache() / "store"
     store.mkdir(exist_ok=True)
     configuration = store / "storage.conf"
@@ -74,7 +74,7 @@ def environment() -> dict[str, str]:
 
 
 def buildah(*arguments: str) -> str:
-    """Run buildah in the store of these tests and return what it says.
+    """Run buildah in the store of the tests and return its output.
 
     Raises
     ------
@@ -84,44 +84,44 @@ def buildah(*arguments: str) -> str:
     return run(["buildah", *arguments], env=environment())
 
 
-def make_room() -> None:
-    """Empty the store when former builds have filled it."""
-    if (cache() / "store").exists() and _used(cache() / "store") > STORE_BYTES:
+def limit_store() -> None:
+    """Empty the store if it exceeds its maximum size."""
+    if (cache() / "store").exists() and _used(cache() / "store") > _MAX_STORE_BYTES:
         buildah("rmi", "--all", "--force")
 
 
-def forget(pattern: str, keep: int = 2) -> None:
-    """Take away old files of the cache; the newest stay, since another process may be reading them."""
-    found = sorted(cache().glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found[keep:]:
+def remove_old(pattern: str, keep: int = 2) -> None:
+    """Remove old files of the cache, except the newest ones, which another process may be reading."""
+    files = sorted(cache().glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in files[keep:]:
         path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def locked() -> Generator[None]:
-    """Let one process at a time make images."""
+    """Hold the lock that lets one process at a time build images."""
     with (cache() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def run(command: list[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a program and return what it says.
+    """Run a program and return its output.
 
     Raises
     ------
     RuntimeError
-        If it fails; the text ends with its last lines.
+        If it fails; the message ends with the last lines of its output.
     """
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=env, timeout=1800)
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise RuntimeError(f"{' '.join(command[:2])} ended with {done.returncode}:\n{last}")
+        raise RuntimeError(f"{' '.join(command[:2])} exited with status {done.returncode}:\n{last}")
     return done.stdout
 
 
 def _overlay_works(folder: Path) -> bool:
-    """Return whether the kernel takes the folder's file system for layers; one that is itself layered it does not."""
+    """Return whether the folder's file system supports overlay mounts; an overlay itself does not."""
     with tempfile.TemporaryDirectory(dir=folder) as trial:
         paths = {name: Path(trial, name) for name in ("lower", "upper", "work", "merged")}
         for path in paths.values():
@@ -135,6 +135,6 @@ def _overlay_works(folder: Path) -> bool:
 
 
 def _used(folder: Path) -> int:
-    # File names in a store with a layer under way come and go.
-    shown = subprocess.run(["du", "-sxB1", str(folder)], check=False, capture_output=True, text=True).stdout
-    return int(shown.split()[0]) if shown else 0
+    # `du` reports errors for files that a running build removes.
+    output = subprocess.run(["du", "-sxB1", str(folder)], check=False, capture_output=True, text=True).stdout
+    return int(output.split()[0]) if output else 0

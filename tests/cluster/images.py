@@ -1,8 +1,7 @@
-"""Container images for the tests of the cluster, on a machine without a container engine and without a registry.
+"""Build the container images of the cluster tests, without a container engine and without a registry.
 
-The project's own build (images/build.sh) runs with buildah in a store of its own. The base that the Dockerfile begins
-from is stood in for by the same Debian release with its Python, made with mmdebstrap. Everything is kept in the user's
-cache and made anew when what it is made from has changed.
+The project's build (images/build.sh) runs with buildah in a separate store. Its base image is the same Debian release
+with its Python, created by mmdebstrap. Results are cached for the user, and rebuilt when their sources change.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from image_store import BASE_IMAGE, buildah, cache, environment, forget, locked, make_base, make_room, run
+from image_store import BASE_IMAGE, buildah, cache, environment, limit_store, locked, make_base, remove_old, run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,40 +26,40 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "docker.io/library/charon:latest"
 PAUSE_IMAGE = "docker.io/charon-tests/pause:1"
-# What the image is made from, as .dockerignore lists it.
+# The sources of the image, as in .dockerignore.
 SOURCES = ("Dockerfile", ".dockerignore", "images", "requirements", "src", "workflows", "pyproject.toml", "README.md")
 _PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
 
 
 def missing_packages() -> list[str]:
-    """Return the Debian packages without which no image can be built here."""
+    """Return the missing Debian packages that building needs."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     return [name for name in ("buildah", "mmdebstrap") if shutil.which(name, path=path) is None]
 
 
 def image_archive() -> Path:
-    """Return the project's image as an archive that ``ctr images import`` takes, after building it where it changed.
+    """Return the project's image as an archive for ``ctr images import``; it is built if its sources changed.
 
     Raises
     ------
     RuntimeError
-        If a package is missing, this is not root, or the build fails; the text ends with the build's last lines.
+        If a package is missing, the user is not root, or the build fails; the message ends with the build's output.
     """
-    _check_possible()
+    _check_requirements()
     archive = cache() / f"charon-{content_key(*SOURCES)}.tar"
     with locked():
         if not archive.exists():
             build_image()
-            forget("charon-*.tar")
-            part = archive.with_suffix(".part")
-            part.unlink(missing_ok=True)
-            buildah("push", "--quiet", IMAGE, f"docker-archive:{part}:{IMAGE}")
-            part.rename(archive)
+            remove_old("charon-*.tar")
+            partial = archive.with_suffix(".part")
+            partial.unlink(missing_ok=True)
+            buildah("push", "--quiet", IMAGE, f"docker-archive:{partial}:{IMAGE}")
+            partial.rename(archive)
     return archive
 
 
 def pause_archive() -> Path:
-    """Return an image with one static program that sleeps, for the sandboxes of pods.
+    """Return the archive of the image for the sandboxes of pods: one static program that sleeps.
 
     Raises
     ------
@@ -68,24 +67,24 @@ def pause_archive() -> Path:
         If Go is missing or the program does not compile.
     """
     if shutil.which("go") is None:
-        raise RuntimeError("the image of pods' sandboxes needs Go: install the package golang-go")
+        raise RuntimeError("building the pause image needs Go: install the package golang-go")
     archive = cache() / f"pause-{content_key('tests/cluster/pause', 'tests/cluster/images.py')}.tar"
     with locked():
         if not archive.exists():
-            forget("pause-*.tar")
+            remove_old("pause-*.tar")
             with tempfile.TemporaryDirectory() as folder:
                 program = Path(folder) / "pause"
-                _go = {"CGO_ENABLED": "0", "GO111MODULE": "off"}
+                settings = {"CGO_ENABLED": "0", "GO111MODULE": "off"}
                 command = ["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(program), "main.go"]
-                run(command, cwd=ROOT / "tests/cluster/pause", env=os.environ | _go)
-                part = archive.with_suffix(".part")
-                write_archive(part, program, PAUSE_IMAGE)
-            part.rename(archive)
+                run(command, cwd=ROOT / "tests/cluster/pause", env=os.environ | settings)
+                partial = archive.with_suffix(".part")
+                write_archive(partial, program, PAUSE_IMAGE)
+            partial.rename(archive)
     return archive
 
 
 def content_key(*paths: str) -> str:
-    """Return a digest of files and folders of the project, by their names and contents."""
+    """Return a digest of the names and contents of files and folders of the project."""
     digest = hashlib.sha256()
     for path in paths:
         files = sorted((ROOT / path).rglob("*")) if (ROOT / path).is_dir() else [ROOT / path]
@@ -97,14 +96,14 @@ def content_key(*paths: str) -> str:
 
 
 def build_image() -> None:
-    """Build the project's image with the project's own script, from the stand-in of its base.
+    """Build the project's image with images/build.sh, from the substitute of its base image.
 
     Raises
     ------
     RuntimeError
-        If it cannot be built.
+        If the build fails.
     """
-    make_room()
+    limit_store()
     make_base()
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "pip.conf"
@@ -121,10 +120,10 @@ def build_image() -> None:
 
 
 def pip_settings() -> dict[str, str]:
-    """Return where this machine's pip gets packages, as far as a build needs it too."""
-    shown = run([sys.executable, "-m", "pip", "config", "list"])
+    """Return the settings of this machine's pip that a build needs: indexes, proxy, certificates."""
+    output = run([sys.executable, "-m", "pip", "config", "list"])
     settings: dict[str, str] = {}
-    for line in shown.splitlines():
+    for line in output.splitlines():
         name, _, value = line.partition("=")
         key = name.rpartition(".")[2]
         text = value.strip("'\"")
@@ -133,14 +132,14 @@ def pip_settings() -> dict[str, str]:
     return settings
 
 
-def inspected() -> dict[str, Any]:
-    """Return the configuration and history of the built image, in the form of the OCI."""
+def inspect_image() -> dict[str, Any]:
+    """Return the configuration and history of the built image, in OCI format."""
     return json.loads(buildah("inspect", "--type", "image", IMAGE))["OCIv1"]
 
 
 @contextlib.contextmanager
-def mounted() -> Generator[Path]:
-    """Mount the built image; writing below the folder would change a copy."""
+def mount_image() -> Generator[Path]:
+    """Mount the built image; a write changes only the mounted copy."""
     container = buildah("from", "--pull-never", IMAGE).strip()
     try:
         yield Path(buildah("mount", container).strip())
@@ -150,7 +149,7 @@ def mounted() -> Generator[Path]:
 
 
 def write_archive(archive: Path, program: Path, name: str) -> None:
-    """Write an image with one program in it, its entry point."""
+    """Write an image whose only file is a program, its entry point."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         entry = tar.gettarinfo(program, program.name)
@@ -180,9 +179,9 @@ def _go_architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
 
 
-def _check_possible() -> None:
+def _check_requirements() -> None:
     missing = missing_packages()
     if missing:
-        raise RuntimeError(f"images are built with the Debian packages {' and '.join(missing)}: install them")
+        raise RuntimeError(f"building images needs the Debian packages {' and '.join(missing)}: install them")
     if os.geteuid() != 0:
-        raise RuntimeError("images for the tests are built as root")
+        raise RuntimeError("building the images of the tests needs root")

@@ -1,7 +1,7 @@
-"""Stands in for Numaflow's controller: objects of its kinds, and pods with the labels that it gives.
+"""Replace Numaflow's controller: create objects of its kinds, and pods with its labels.
 
-None of this is Numaflow's. The definitions take any field, and nothing acts on their objects but the test itself.
-The names of labels, secrets and services are those of Numaflow 1.4.
+The definitions of the kinds accept any field, and only the test acts on the objects. The names of labels, secrets and
+services are those of Numaflow 1.4.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ IMAGE = "charon:latest"
 
 
 @contextlib.contextmanager
-def kinds_known(cluster: Cluster) -> Iterator[None]:
-    """Let the cluster know Numaflow's kinds: as they are where it is installed, else by definitions that take all."""
+def numaflow_kinds(cluster: Cluster) -> Iterator[None]:
+    """Define Numaflow's kinds on the cluster, with definitions that accept any field, unless Numaflow is installed."""
     missing = {
         kind: plural
         for kind, plural in KINDS.items()
@@ -33,7 +33,7 @@ def kinds_known(cluster: Cluster) -> Iterator[None]:
     names = [f"{plural}.{GROUP}" for plural in missing.values()]
     if missing:
         cluster.apply(*[_definition(kind, plural) for kind, plural in missing.items()])
-        cluster.ask("wait", "--for=condition=Established", "--timeout=30s", *[f"crd/{name}" for name in names])
+        cluster.call("wait", "--for=condition=Established", "--timeout=30s", *[f"crd/{name}" for name in names])
     try:
         yield
     finally:
@@ -63,7 +63,7 @@ def _definition(kind: str, plural: str) -> dict[str, Any]:
 
 
 def vertex_pod(pipeline: str, vertex: str, container: dict[str, Any], **spec: Any) -> dict[str, Any]:
-    """Return a pod as Numaflow makes it for a vertex; the daemon's for the name `daemon`."""
+    """Return a pod as Numaflow creates it for a vertex, or for the daemon if the vertex is `daemon`."""
     component = "daemon" if vertex == "daemon" else "vertex"
     labels = {
         "app.kubernetes.io/part-of": "numaflow",
@@ -85,12 +85,12 @@ def vertex_pod(pipeline: str, vertex: str, container: dict[str, Any], **spec: An
 
 
 def sleeping(seconds: int = 3600) -> dict[str, Any]:
-    """Return a container that does nothing."""
+    """Return a container that sleeps."""
     return {"command": ["sleep", str(seconds)]}
 
 
 def pipeline_of(name: str, vertices: list[str]) -> dict[str, Any]:
-    """Return a Pipeline that is a line: a source, maps, a sink."""
+    """Return a linear Pipeline: a source, maps, a sink."""
 
     def body(index: int) -> dict[str, Any]:
         container = {"container": {"image": IMAGE, "args": ["log-sink"]}}
@@ -110,14 +110,14 @@ def pipeline_of(name: str, vertices: list[str]) -> dict[str, Any]:
 
 
 def set_status(cluster: Cluster, namespace: str, name: str, **status: Any) -> None:
-    """Write a Pipeline's status, as its controller does."""
+    """Set the status of a Pipeline, as its controller does."""
     patch = json.dumps({"status": status})
     kind = f"pipelines.{GROUP}"
-    cluster.ask("patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge", f"--patch={patch}")
+    cluster.call("patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge", f"--patch={patch}")
 
 
-def nats_pod(opening: dict[str, str]) -> list[dict[str, Any]]:
-    """Return the inter-step buffer's NATS as its user sees it: a pod, its Service, and the secret that opens it."""
+def nats_pod(credentials: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the NATS server of the inter-step buffer: a pod, its Service, and the Secret with its credentials."""
     labels = {"app.kubernetes.io/component": "isbsvc", f"{GROUP}/isbsvc-name": "default"}
     env = [
         {
@@ -126,7 +126,7 @@ def nats_pod(opening: dict[str, str]) -> list[dict[str, Any]]:
         }
         for name, key in (("JS_USER", "user"), ("JS_PASSWORD", "password"))
     ]
-    arguments = ["-js", "-sd", "/tmp/js", "--user", "$(JS_USER)", "--pass", "$(JS_PASSWORD)"]  # noqa: S108 - the pod's own
+    arguments = ["-js", "-sd", "/tmp/js", "--user", "$(JS_USER)", "--pass", "$(JS_PASSWORD)"]  # noqa: S108 - a folder of the pod
     container = {
         "name": "main",
         "image": IMAGE,
@@ -141,7 +141,7 @@ def nats_pod(opening: dict[str, str]) -> list[dict[str, Any]]:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "isbsvc-default-js-client-auth"},
-            "stringData": {f"client-auth-{key}": value for key, value in opening.items()},
+            "stringData": {f"client-auth-{key}": value for key, value in credentials.items()},
         },
         {
             "apiVersion": "v1",

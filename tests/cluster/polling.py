@@ -1,4 +1,4 @@
-"""What several tests of the cluster do with pods."""
+"""Polling that several tests of the cluster share."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def until(holds: Callable[[], object], seconds: float, period_s: float = 0.5) -> None:
-    """Wait until something holds.
+def wait_until(condition: Callable[[], object], timeout_s: float, interval_s: float = 0.5) -> None:
+    """Wait until a condition is true.
 
     Raises
     ------
     AssertionError
-        If it does not in time.
+        If it is not true in time.
     """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
-        time.sleep(period_s)
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out after {timeout_s:.0f} s"
+        time.sleep(interval_s)

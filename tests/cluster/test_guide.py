@@ -1,6 +1,6 @@
-"""The guide's lines in the guide's order, typed into the shell of a checkout, on a real Kubernetes.
+"""Test of the guide: its commands in order, in the shell of a checkout, on a Kubernetes cluster.
 
-Numaflow's controller is stood in for by the test (`numaflow_objects`): pods with Charon's own programs in them.
+The test acts as Numaflow's controller (`numaflow_objects`): it creates pods with Charon's programs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from charon_pods import until
-from numaflow_objects import GROUP, kinds_known, set_status, sleeping, vertex_pod
+from numaflow_objects import GROUP, numaflow_kinds, set_status, sleeping, vertex_pod
+from polling import wait_until
 from shell_terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(400)
 
 @pytest.fixture
 def home(cluster, namespace, tmp_path):
-    """Give the environment of somebody whose cluster's namespace is the test's."""
+    """Return the environment of a user whose kubeconfig selects the test's namespace."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(cluster.kubeconfig.read_text())
     kubeconfig.chmod(0o600)
@@ -39,27 +39,27 @@ def home(cluster, namespace, tmp_path):
 
 @pytest.fixture
 def volumes(cluster):
-    """Let no volume of the guide's be there before or after."""
+    """Yield the file of the guide's volumes, and delete the volumes afterwards."""
     name = "workflows/aps/numaflow-storage-class.yaml"
     yield name
     cluster.run("delete", "-f", str(ROOT / name), "--ignore-not-found", "--wait=false")
 
 
 def act_as_controller(cluster, namespace):
-    """Make the pods of the pipeline when it comes, and pause it when it shall be paused."""
+    """Create the pods of the pipeline when it is applied, and pause it on request."""
 
     def act():
-        missing = ["get", f"pipelines.{GROUP}", "ptychography", "-n", namespace]
-        until(lambda: cluster.run(*missing).returncode == 0, 120)
+        get = ["get", f"pipelines.{GROUP}", "ptychography", "-n", namespace]
+        wait_until(lambda: cluster.run(*get).returncode == 0, 120)
         pods = [vertex_pod("ptychography", name, sleeping()) for name in ("in", "cat", "out", "daemon")]
         cluster.apply(*pods, namespace=namespace)
         set_status(cluster, namespace, "ptychography", phase="Running")
 
-        def paused():
-            asked = cluster.run(*missing, "-o", "jsonpath={.spec.lifecycle.desiredPhase}")
-            return asked.stdout == "Paused"
+        def pause_requested():
+            phase = cluster.run(*get, "-o", "jsonpath={.spec.lifecycle.desiredPhase}")
+            return phase.stdout == "Paused"
 
-        until(paused, 200)
+        wait_until(pause_requested, 200)
         set_status(cluster, namespace, "ptychography", phase="Paused", drainedOnPause=True)
 
     thread = threading.Thread(target=act, daemon=True)
@@ -67,8 +67,8 @@ def act_as_controller(cluster, namespace):
     return thread
 
 
-def test_the_guides_lines_in_the_guides_order(cluster, namespace, home, volumes):
-    with kinds_known(cluster):
+def test_guide_commands_in_order(cluster, namespace, home, volumes):
+    with numaflow_kinds(cluster):
         controller = act_as_controller(cluster, namespace)
         shell = Terminal(home, ROOT, [str(ROOT / "charonctl")])
         try:
@@ -106,13 +106,13 @@ def test_the_guides_lines_in_the_guides_order(cluster, namespace, home, volumes)
     assert "kubectl apply -f workflows/aps/jetstream.yaml" in history.read_text()
 
 
-def test_a_line_from_a_pipe(cluster, namespace, home):
+def test_shell_reads_commands_from_a_pipe(cluster, namespace, home):
     command = [str(ROOT / "charonctl")]
-    lines = "kubectl get namespace default -o name\nkubectl get pod nobody\nkubectl get node -o name\n"
+    lines = "kubectl get namespace default -o name\nkubectl get pod missing\nkubectl get node -o name\n"
     done = subprocess.run(
         command, input=lines, env=home, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
     )
     assert done.stdout.splitlines()[0] == "namespace/default"
-    assert "node/" in done.stdout, "it goes on after a line that failed"
+    assert "node/" in done.stdout, "continues after a failed line"
     assert done.returncode == 1
-    assert 'pods "nobody" not found' in done.stderr
+    assert 'pods "missing" not found' in done.stderr

@@ -1,4 +1,4 @@
-"""The container image: its size, what it says of itself, and that its programs run as Kubernetes will run them."""
+"""Tests of the container image: its size and metadata, and its programs, run as Kubernetes runs them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ import yaml
 from containers import USER, Containers
 
 ROOT = Path(__file__).resolve().parents[2]
-INSIDE = Path(__file__).resolve().parent / "inside"
-SIZE_LIMIT_BYTES = 600e6
-# Hosts and owners whose images anybody can pull.
+IN_POD = Path(__file__).resolve().parent / "in_pod"
+MAX_SIZE_BYTES = 600e6
+# Registries and owners with public images.
 PUBLIC = ("docker.io/library", "docker.io/nvidia", "docker.io/natsio", "quay.io/numaproj", "registry.k8s.io")
 pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="session")
 def archive():
-    """Build the image, or take it from the cache."""
+    """Return the archive of the image, built or from the cache."""
     if shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-        pytest.skip("the image's programs run with runc: install the package runc")
+        pytest.skip("running the image needs runc: install the package runc")
     try:
         return images.image_archive()
     except RuntimeError as error:
@@ -41,50 +41,50 @@ def archive():
 
 
 @pytest.fixture(scope="session")
-def said(archive):
-    """Give what the image says of itself."""
-    return images.inspected()
+def metadata(archive):
+    """Return the configuration and history of the image."""
+    return images.inspect_image()
 
 
 @pytest.fixture(scope="session")
 def root(archive):
     """Mount the image."""
-    with images.mounted() as folder:
+    with images.mount_image() as folder:
         yield folder
 
 
 @pytest.fixture
-def containers(root, said, tmp_path):
-    """Give containers, and leave none behind."""
-    made = Containers(root, said, tmp_path)
-    yield made
-    made.end()
+def containers(root, metadata, tmp_path):
+    """Yield an object that starts containers, and delete them afterwards."""
+    started = Containers(root, metadata, tmp_path)
+    yield started
+    started.clean_up()
 
 
-# What it is
+# Contents
 
 
-def test_the_image_is_small(root):
+def test_image_size_is_within_limits(root):
     size = sum(
         path.lstat().st_size
         for folder, _, files in os.walk(root)
         for path in (Path(folder, file) for file in files)
         if not path.is_symlink()
     )
-    assert 300e6 < size <= SIZE_LIMIT_BYTES, f"{size / 1e6:.0f} MB"
+    assert 300e6 < size <= MAX_SIZE_BYTES, f"{size / 1e6:.0f} MB"
 
 
-def test_the_user_is_a_number_other_than_root(said):
-    assert said["config"]["User"] == f"{USER}:{USER}"
+def test_user_is_numeric_and_not_root(metadata):
+    assert metadata["config"]["User"] == f"{USER}:{USER}"
 
 
-def test_the_entry_point_is_a_program_and_no_shell(said, root):
-    assert said["config"]["Entrypoint"] == ["charon-vertex"]
+def test_entry_point_is_charon_vertex(metadata, root):
+    assert metadata["config"]["Entrypoint"] == ["charon-vertex"]
     assert os.access(root / "opt/charon/bin/charon-vertex", os.X_OK)
 
 
-def test_the_labels_name_version_revision_and_licence(said):
-    labels = said["config"]["Labels"]
+def test_labels_contain_version_and_revision(metadata):
+    labels = metadata["config"]["Labels"]
     version = re.search(r'"(.+)"', (ROOT / "src/charon/__init__.py").read_text().rpartition("__version__")[2])
     assert version is not None
     assert labels["org.opencontainers.image.title"] == "Charon"
@@ -94,60 +94,60 @@ def test_the_labels_name_version_revision_and_licence(said):
     assert labels["org.opencontainers.image.source"]
 
 
-def test_nothing_of_the_builder_is_left(said, root):
+def test_image_contains_no_build_secrets(metadata, root):
     settings = images.pip_settings()
     proxies = [value for name, value in os.environ.items() if name.lower().endswith("_proxy") and value]
-    told = json.dumps(said)
+    text = json.dumps(metadata)
     for secret in [*settings.values(), *proxies]:
         if len(secret) > 4:
-            assert secret not in told
-    assert not re.search(r"index-url|PIP_|_PROXY|_proxy|https?://[^ \"]*@", told)
+            assert secret not in text
+    assert not re.search(r"index-url|PIP_|_PROXY|_proxy|https?://[^ \"]*@", text)
     for path in ("etc/pip.conf", "run/secrets/certificates.pem", "tools", "build", "root/.cache", "root/.config"):
         assert not (root / path).exists()
-    left = [str(path) for path in (root / "opt/charon").rglob("pip.conf")]
-    assert left == []
+    pip_files = [str(path) for path in (root / "opt/charon").rglob("pip.conf")]
+    assert pip_files == []
 
 
 def image_names():
-    """Find every image that a manifest or the build names."""
+    """Yield the file and name of every image in a manifest or the build."""
     for path in sorted((ROOT / "workflows").rglob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text()):
-            yield from ((path.name, name) for name in named_in(document))
+            yield from ((path.name, name) for name in images_in(document))
     for path in (ROOT / "Dockerfile", ROOT / "images/build.sh"):
         for name in re.findall(r"\b(?:FROM |BASE=|base=)([\w./:-]+)", path.read_text()):
             yield path.name, name
 
 
-def named_in(part):
-    if isinstance(part, dict):
-        for key, value in part.items():
+def images_in(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
             if key == "image" and isinstance(value, str):
                 yield value
             else:
-                yield from named_in(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from named_in(value)
+                yield from images_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from images_in(value)
 
 
-def test_manifests_and_build_name_no_private_registry():
+def test_all_images_are_public():
     names = list(image_names())
     assert ("Dockerfile", "docker.io/library/python:3.11-slim-bookworm") in names
     assert any(file == "numaflow-aps.yaml" for file, _ in names)
     stages = {"base", "installed", "packages", "project"}
-    ours = re.compile(r"charon(:[\w.-]+)?")
+    own = re.compile(r"charon(:[\w.-]+)?")
     foreign = [
         (file, name)
         for file, name in names
-        if not (ours.fullmatch(name) or name in stages or name.startswith(tuple(f"{owner}/" for owner in PUBLIC)))
+        if not (own.fullmatch(name) or name in stages or name.startswith(tuple(f"{owner}/" for owner in PUBLIC)))
     ]
     assert foreign == []
 
 
-# What it does
+# Programs
 
 
-def test_its_programs_answer_on_a_read_only_root(containers):
+def test_programs_run_on_a_read_only_root(containers):
     vertex = containers.run("--help")
     assert vertex.returncode == 0, vertex.stderr
     for role in ("source", "inference", "image-sink", "log-sink"):
@@ -156,23 +156,23 @@ def test_its_programs_answer_on_a_read_only_root(containers):
     assert shown.returncode == 0, shown.stderr
     assert "run" in shown.stdout
     for tool in ("pvapy-ad-sim-server", "pvapy-mirror-server", "pvapy-hpc-consumer", "pvapy-hpc-collector"):
-        told = containers.run("--help", entrypoint=tool)
-        assert told.returncode == 0, f"{tool}: {told.stderr}"
-        assert "usage" in told.stdout.lower()
+        usage = containers.run("--help", entrypoint=tool)
+        assert usage.returncode == 0, f"{tool}: {usage.stderr}"
+        assert "usage" in usage.stdout.lower()
 
 
-def test_the_root_is_read_only_and_the_user_has_no_rights(containers):
-    tried = containers.run("-c", (INSIDE / "writing.py").read_text(), entrypoint="python")
-    assert tried.returncode == 0, tried.stderr
+def test_only_tmp_and_data_are_writable(containers):
+    done = containers.run("-c", (IN_POD / "writing.py").read_text(), entrypoint="python")
+    assert done.returncode == 0, done.stderr
     assert (containers.data / "x").read_text() == "x"
 
 
-def test_everything_that_was_left_in_can_be_imported(containers):
-    tried = containers.run("-c", (INSIDE / "imports.py").read_text(), entrypoint="python")
-    assert tried.returncode == 0, tried.stderr[-3000:]
+def test_every_module_can_be_imported(containers):
+    done = containers.run("-c", (IN_POD / "imports.py").read_text(), entrypoint="python")
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_a_scan_is_reconstructed_inside(containers):
+def test_demo_reconstructs_a_scan(containers):
     shown = containers.run(
         *("demo", "--output", "/data/demo", "--shape", "14x14", "--frame-rate", "40"),
         entrypoint="charonctl",
@@ -188,14 +188,14 @@ def test_a_scan_is_reconstructed_inside(containers):
     assert (containers.data / "demo").stat().st_uid == USER
 
 
-def test_a_term_signal_reaches_the_process_and_is_obeyed(containers):
+def test_sigterm_drains_a_run(containers):
     manifest = "workflows/aps/numaflow-aps-live.yaml"
     name, process = containers.start(
         "run", manifest, "--local", "--output", "/data/run", "--quiet", entrypoint="charonctl"
     )
     try:
         await_condition(lambda: ready(containers.data / "run"), process, 120)
-        began = time.monotonic()
+        start = time.monotonic()
         containers.kill(name, "TERM")
         out, err = process.communicate(timeout=60)
     finally:
@@ -204,11 +204,11 @@ def test_a_term_signal_reaches_the_process_and_is_obeyed(containers):
                 containers.kill(name, "KILL")
             process.communicate()
     assert process.returncode == 0, out + err
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - start < 30
     assert (containers.data / "run/summary.json").exists()
 
 
-def test_the_simulator_of_pvapy_publishes(containers):
+def test_simulator_of_pvapy_publishes_frames(containers):
     ran = containers.run(
         *("-cn", "ad:image", "-nx", "64", "-ny", "64", "-dt", "int16", "-fps", "20", "-rt", "3", "-dc"),
         entrypoint="pvapy-ad-sim-server",
@@ -220,42 +220,42 @@ def test_the_simulator_of_pvapy_publishes(containers):
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    """Run a program of this machine in the project's folder."""
+    """Run a program of the host in the project's folder."""
     return subprocess.run(command, check=False, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
 
 
 def ready(folder: Path) -> bool:
-    """Return whether the last vertex of a run has begun: its patch log has its head."""
+    """Return whether the last vertex of a run has started: its patch log has a header."""
     return any(log.stat().st_size for log in folder.glob("log/*/00000000.log"))
 
 
 def await_condition(condition, process: subprocess.Popen, timeout_s: float) -> None:
-    """Wait until something holds; fail when the process ends before it."""
+    """Wait until a condition is true; fail if the process exits before."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if process.poll() is not None:
             out, err = process.communicate()
-            pytest.fail(f"it ended with {process.returncode}: {out[-2000:]} {err[-2000:]}")
+            pytest.fail(f"the process exited with status {process.returncode}: {out[-2000:]} {err[-2000:]}")
         if time.monotonic() > deadline:
-            pytest.fail("it did not begin in time")
+            pytest.fail(f"timed out after {timeout_s:.0f} s")
         time.sleep(0.1)
 
 
-# What the tests build it with
+# Build and import
 
 
-def test_the_archive_holds_the_image_under_the_name_of_the_manifests(archive):
+def test_archive_has_the_name_of_the_manifests(archive):
     shown = subprocess.run(["tar", "xOf", str(archive), "manifest.json"], capture_output=True, check=True)
     assert json.loads(shown.stdout)[0]["RepoTags"] == [images.IMAGE]
 
 
 @pytest.fixture
 def containerd(tmp_path):
-    """Start a containerd of the test's own; give the command that speaks to it."""
+    """Start a containerd for the test, and yield the command of its client."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     if shutil.which("containerd", path=path) is None:
         pytest.skip("importing needs containerd: install the package containerd")
-    # Paths of sockets are bounded.
+    # A short folder, because the length of a socket's path is limited.
     with tempfile.TemporaryDirectory(prefix="cd-") as short:
         socket = f"{short}/s"
         configuration = tmp_path / "containerd.toml"
@@ -273,9 +273,9 @@ def containerd(tmp_path):
             process.wait(30)
 
 
-def test_make_images_import_hands_the_image_to_containerd(archive, containerd):
-    given = {"CTR": " ".join(containerd), "BUILDER": "buildah", "IMAGE": "charon", "VARIANT": "cpu"}
-    ran = run("make", "--no-print-directory", "images-import", env=image_store.environment() | given)
+def test_make_images_import_imports_into_containerd(archive, containerd):
+    variables = {"CTR": " ".join(containerd), "BUILDER": "buildah", "IMAGE": "charon", "VARIANT": "cpu"}
+    ran = run("make", "--no-print-directory", "images-import", env=image_store.environment() | variables)
     assert ran.returncode == 0, ran.stderr
     shown = run(*containerd, "--namespace", "k8s.io", "images", "ls", "--quiet")
     repository = images.IMAGE.partition(":")[0]
@@ -287,30 +287,31 @@ def test_make_images_import_hands_the_image_to_containerd(archive, containerd):
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "words"),
+    ("variables", "status", "message"),
     [
         ({"VARIANT": "tpu"}, 2, "VARIANT=tpu"),
         ({"BUILDER": "kaniko"}, 2, "BUILDER=kaniko"),
-        ({"PATH": "only"}, 1, "neither docker (with its daemon running) nor buildah is here"),
+        ({"PATH": "only"}, 1, "neither docker (with a running daemon) nor buildah is installed"),
     ],
 )
 @pytest.mark.parametrize("target", ["images", "images-import"])
-def test_a_build_that_cannot_be_says_so_in_one_line(tmp_path, target, given, status, words):
+def test_impossible_build_is_a_one_line_error(tmp_path, target, variables, status, message):
     script = ROOT / "images" / {"images": "build.sh", "images-import": "import.sh"}[target]
     for name in ("bash", "dirname", "sed", "git"):
         program = shutil.which(name)
         assert program is not None
         (tmp_path / name).symlink_to(program)
-    given = given | ({"PATH": str(tmp_path)} if "PATH" in given else {})
-    kept = {name: value for name, value in os.environ.items() if name not in {"VARIANT", "BUILDER", "IMAGE", "CTR"}}
-    ran = run(str(script), env=kept | given)
+    variables = variables | ({"PATH": str(tmp_path)} if "PATH" in variables else {})
+    ignored = {"VARIANT", "BUILDER", "IMAGE", "CTR"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ignored}
+    ran = run(str(script), env=inherited | variables)
     assert ran.returncode == status
     assert ran.stderr.startswith("error: ")
     assert len(ran.stderr.splitlines()) == 1
-    assert words in ran.stderr
+    assert message in ran.stderr
 
 
-def test_the_pause_image_is_one_static_program_that_ends_when_told(tmp_path):
+def test_pause_image_runs_until_sigterm(tmp_path):
     try:
         archive = images.pause_archive()
     except RuntimeError as error:
@@ -331,9 +332,9 @@ def test_the_pause_image_is_one_static_program_that_ends_when_told(tmp_path):
             process.wait()
 
 
-def test_a_store_in_use_is_not_emptied(monkeypatch):
-    asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(image_store, "buildah", lambda *arguments: asked.append(arguments))
+def test_small_store_is_not_emptied(monkeypatch):
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(image_store, "buildah", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(image_store, "_used", lambda _folder: 1)
-    image_store.make_room()
-    assert asked == []
+    image_store.limit_store()
+    assert calls == []

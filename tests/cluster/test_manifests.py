@@ -1,4 +1,4 @@
-"""The manifests of workflows/ as the cluster takes them, and a detector that pods find in any order."""
+"""Tests of the manifests in workflows/ on a cluster: validation, overlays, the detector's Service, volumes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from charon_pods import until
-from numaflow_objects import IMAGE, kinds_known
+from numaflow_objects import IMAGE, numaflow_kinds
+from polling import wait_until
 
 pytestmark = pytest.mark.timeout(400)
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -22,7 +22,7 @@ FILES = sorted(
     path.name for path in APS.glob("*.yaml") if path.name not in {"kustomization.yaml", "kustomize-images.yaml"}
 )
 CHARONCTL = [sys.executable, "-m", "charon.cli.main"]
-# What the source's pod does to see frames, without a buffer behind it.
+# Receives frames as the source vertex does, without a buffer.
 READER = """
 import time
 from charon.adapters.pvaccess import FrameMonitor
@@ -36,8 +36,8 @@ time.sleep(3600)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _kinds(cluster):
-    with kinds_known(cluster):
+def _numaflow_kinds(cluster):
+    with numaflow_kinds(cluster):
         yield
 
 
@@ -46,7 +46,7 @@ def documents(name):
 
 
 def containers_in(node):
-    """Yield all that is described like a container."""
+    """Yield every container in a document."""
     if isinstance(node, dict):
         if "image" in node:
             yield node
@@ -58,7 +58,7 @@ def containers_in(node):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_is_taken_by_the_api_server_as_it_stands(cluster, namespace, name):
+def test_manifest_is_accepted_by_the_api_server(cluster, namespace, name):
     done = cluster.run("apply", "--dry-run=server", "-n", namespace, "-f", str(APS / name))
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(documents(name))
@@ -66,39 +66,39 @@ def test_each_file_is_taken_by_the_api_server_as_it_stands(cluster, namespace, n
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_container_has_more_rights_than_it_needs(name):
+def test_containers_are_restricted(name):
     for container in (c for d in documents(name) for c in containers_in(d)):
-        assert container["image"].startswith("charon:"), "no image of anybody's private registry"
+        assert container["image"].startswith("charon:"), "no private registry"
         assert container["imagePullPolicy"] == "IfNotPresent"
         assert container["resources"]["requests"].keys() == {"cpu", "memory"}
         assert "memory" in container["resources"]["limits"]
-        rights = container["securityContext"]
-        assert rights["readOnlyRootFilesystem"] is True
-        assert rights["allowPrivilegeEscalation"] is False
-        assert rights["capabilities"] == {"drop": ["ALL"]}
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
         assert "scratch" in [mount["name"] for mount in container["volumeMounts"]]
 
 
-def test_autoscaling_goes_up_in_time_and_down_again_while_frames_come():
+def test_autoscaling_scales_up_and_down_under_load():
     *_, pipeline = yaml.safe_load_all((APS / "numaflow-aps-autoscaling.yaml").read_text())
     cat = next(vertex for vertex in pipeline["spec"]["vertices"] if vertex["name"] == "cat")
     length = cat["limits"]["bufferMaxLength"]
     usable = length * pipeline["spec"]["limits"]["bufferUsageLimit"] / 100
     target = length * cat["scale"]["targetBufferAvailability"] / 100
 
-    def wanted(replicas: int, waiting: int) -> int:
-        # As Numaflow v1.4 computes it, whose rounding takes a half up.
+    def desired(replicas: int, waiting: int) -> int:
+        # The computation of Numaflow 1.4, which rounds a half up.
         return max(1, int(target / ((usable - waiting) / replicas) + 0.5))
 
-    assert [wanted(replicas, 16) for replicas in (4, 3, 2, 1)] == [3, 2, 1, 1]
-    assert [wanted(1, waiting) for waiting in (5100, 5200)] == [1, 2]
-    assert [wanted(2, waiting) for waiting in (700, 900)] == [1, 2]
-    assert wanted(3, 5200) >= 4
+    assert [desired(replicas, 16) for replicas in (4, 3, 2, 1)] == [3, 2, 1, 1]
+    assert [desired(1, waiting) for waiting in (5100, 5200)] == [1, 2]
+    assert [desired(2, waiting) for waiting in (700, 900)] == [1, 2]
+    assert desired(3, 5200) >= 4
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("numaflow-aps")])
-def test_vertices_are_accepted_as_pods_of_their_own(cluster, namespace, name):
-    """Numaflow would make such pods; the API server checks them as strictly as any."""
+def test_vertices_are_valid_pods(cluster, namespace, name):
+    """The API server validates pods as Numaflow creates them."""
     (pipeline,) = [d for d in documents(name) if d["kind"] == "Pipeline"]
     template = pipeline["spec"]["templates"]["vertex"]
     assert template["metadata"]["labels"] == {"role": "workload"}
@@ -120,14 +120,14 @@ def test_vertices_are_accepted_as_pods_of_their_own(cluster, namespace, name):
         assert done.returncode == 0, done.stderr
 
 
-def built(cluster, overlay):
-    return list(yaml.safe_load_all(cluster.ask("kustomize", str(WORKFLOWS / overlay))))
+def build(cluster, overlay):
+    return list(yaml.safe_load_all(cluster.call("kustomize", str(WORKFLOWS / overlay))))
 
 
-def test_overlays_change_what_they_say_and_nothing_else(cluster, namespace):
-    base = {(d["kind"], d["metadata"]["name"]): d for d in built(cluster, "aps")}
-    gpu = {(d["kind"], d["metadata"]["name"]): d for d in built(cluster, "overlays/gpu")}
-    three = {(d["kind"], d["metadata"]["name"]): d for d in built(cluster, "overlays/three-nodes")}
+def test_overlays_change_only_their_objects(cluster, namespace):
+    base = {(d["kind"], d["metadata"]["name"]): d for d in build(cluster, "aps")}
+    gpu = {(d["kind"], d["metadata"]["name"]): d for d in build(cluster, "overlays/gpu")}
+    three = {(d["kind"], d["metadata"]["name"]): d for d in build(cluster, "overlays/three-nodes")}
     pipeline, buffer = ("Pipeline", "ptychography"), ("InterStepBufferService", "default")
     assert {key for key in base if base[key] != gpu[key]} == {pipeline}
     assert {key for key in base if base[key] != three[key]} == {buffer}
@@ -141,10 +141,10 @@ def test_overlays_change_what_they_say_and_nothing_else(cluster, namespace):
     assert base[buffer]["spec"]["jetstream"]["replicas"] == 1
     assert three[buffer]["spec"]["jetstream"]["replicas"] == 3
     for overlay in ("overlays/gpu", "overlays/three-nodes"):
-        cluster.ask("apply", "--dry-run=server", "-n", namespace, "-k", str(WORKFLOWS / overlay))
+        cluster.call("apply", "--dry-run=server", "-n", namespace, "-k", str(WORKFLOWS / overlay))
 
 
-def test_the_image_is_named_in_one_place(cluster, tmp_path):
+def test_kustomization_sets_every_image(cluster, tmp_path):
     copy = tmp_path / "aps"
     copy.mkdir()
     for path in APS.glob("*.yaml"):
@@ -152,8 +152,8 @@ def test_the_image_is_named_in_one_place(cluster, tmp_path):
         if path.name == "kustomization.yaml":
             text = text.replace("newName: charon", "newName: registry.example.org/charon")
         (copy / path.name).write_text(text)
-    made = list(yaml.safe_load_all(cluster.ask("kustomize", str(copy))))
-    images = {container["image"] for container in containers_in(made)}
+    objects = list(yaml.safe_load_all(cluster.call("kustomize", str(copy))))
+    images = {container["image"] for container in containers_in(objects)}
     assert images == {"registry.example.org/charon:latest"}
 
 
@@ -162,7 +162,7 @@ def test_the_image_is_named_in_one_place(cluster, tmp_path):
 
 @pytest.fixture
 def detector(cluster, namespace):
-    """Return a function that starts the guide's detector, smaller and for less long, and one that ends it."""
+    """Return functions that start and stop the guide's detector, with smaller and fewer frames."""
     (pod,) = documents("baseline-pvapy-sim-server.yaml")
     container = pod["spec"]["containers"][0]
     container["args"] = [
@@ -175,14 +175,14 @@ def detector(cluster, namespace):
     def start():
         cluster.apply(pod, namespace=namespace)
 
-    def end():
-        cluster.ask("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--grace-period=3", timeout=90)
+    def stop():
+        cluster.call("delete", "pod", pod["metadata"]["name"], "-n", namespace, "--grace-period=3", timeout=90)
 
-    return start, end
+    return start, stop
 
 
 def reader(cluster, namespace):
-    """Start a pod that reads the detector's channel with what the pipeline's source is told; return its frames."""
+    """Start a pod that reads the channel with the source's settings; return a function to list its frames."""
     config, service = documents("numaflow-aps.yaml")[:2]
     cluster.apply(config, service, namespace=namespace)
     pod = {
@@ -203,7 +203,7 @@ def reader(cluster, namespace):
         },
     }
     cluster.apply(pod, namespace=namespace)
-    cluster.ask("wait", "pod/reader", "--for=condition=Ready", "--timeout=60s", "-n", namespace, timeout=90)
+    cluster.call("wait", "pod/reader", "--for=condition=Ready", "--timeout=60s", "-n", namespace, timeout=90)
 
     def frames():
         lines = cluster.run("logs", "reader", "-n", namespace).stdout.splitlines()
@@ -212,25 +212,25 @@ def reader(cluster, namespace):
     return frames
 
 
-def test_the_pipeline_first_the_detector_after_and_again(cluster, namespace, detector):
-    """The guide's order: nobody answers for the name at first, and its pod is another one after a restart."""
-    start, end = detector
+def test_source_finds_a_detector_started_later(cluster, namespace, detector):
+    """The detector's Service has no pod at first, and another pod after a restart of the detector."""
+    start, stop = detector
     frames = reader(cluster, namespace)
     start()
-    until(lambda: len(frames()) > 20, 90)
+    wait_until(lambda: len(frames()) > 20, 90)
     first = frames()
     assert first[:3] == list(range(first[0], first[0] + 3))
-    end()
+    stop()
     seen = len(frames())
     start()
-    until(lambda: len(frames()) > seen + 20, 90)
-    assert min(frames()[seen + 1 :]) <= 5, "the new detector counts from the beginning, and its first frames are seen"
+    wait_until(lambda: len(frames()) > seen + 20, 90)
+    assert min(frames()[seen + 1 :]) <= 5, "the first frames of the restarted detector arrive"
 
 
-def test_the_detector_first_the_pipeline_after(cluster, namespace, detector):
+def test_source_finds_a_running_detector(cluster, namespace, detector):
     start, _ = detector
     start()
-    cluster.ask(
+    cluster.call(
         "wait",
         "pod",
         "baseline-pvapy-sim-server",
@@ -241,8 +241,8 @@ def test_the_detector_first_the_pipeline_after(cluster, namespace, detector):
         timeout=90,
     )
     frames = reader(cluster, namespace)
-    until(lambda: len(frames()) > 20, 90)
-    assert frames()[0] <= 5, "it holds its first frame until a client is there"
+    wait_until(lambda: len(frames()) > 20, 90)
+    assert frames()[0] <= 5, "the detector holds its first frame until a client connects"
 
 
 # Volumes
@@ -250,11 +250,11 @@ def test_the_detector_first_the_pipeline_after(cluster, namespace, detector):
 
 @pytest.fixture
 def volumes(cluster, tmp_path):
-    """Give the storage class and volumes of the guide's file under names and paths of the test's own."""
+    """Create the guide's storage class and volumes with names and paths of the test."""
     mark = secrets.token_hex(3)
     text = (APS / "numaflow-storage-class.yaml").read_text()
     text = text.replace("charon-local", f"charon-{mark}").replace("/var/lib/charon", str(tmp_path / "node"))
-    cluster.ask("apply", "-f", "-", text=text)
+    cluster.call("apply", "-f", "-", text=text)
     yield f"charon-{mark}"
     cluster.run("delete", "-f", "-", "--wait=false", text=text)
 
@@ -298,29 +298,29 @@ def phases(cluster, storage_class):
     return sorted(i["status"]["phase"] for i in items if i["spec"].get("storageClassName") == storage_class)
 
 
-def reclaim(cluster, way, storage_class):
+def reclaim(cluster, tool, storage_class):
     command = [*CHARONCTL, "reclaim", "--storage-class", storage_class]
-    if way == "script":
+    if tool == "script":
         command = [str(APS / "reclaim-pv.sh"), storage_class]
     environment = cluster.environment | {"PATH": f"{Path(cluster.kubectl).parent}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(command, capture_output=True, text=True, timeout=90, env=environment, check=False)
 
 
-@pytest.mark.parametrize("way", ["command", "script"])
-def test_a_released_volume_is_made_available_again(cluster, namespace, volumes, way):
+@pytest.mark.parametrize("tool", ["command", "script"])
+def test_reclaim_makes_released_volume_available(cluster, namespace, volumes, tool):
     def use():
         cluster.apply(*claim_and_pod(volumes), namespace=namespace)
-        cluster.ask("wait", "pod/buffer", "--for=condition=Ready", "--timeout=60s", "-n", namespace, timeout=90)
+        cluster.call("wait", "pod/buffer", "--for=condition=Ready", "--timeout=60s", "-n", namespace, timeout=90)
 
     use()
     assert phases(cluster, volumes) == ["Available", "Available", "Bound"]
-    nothing = reclaim(cluster, way, volumes)
+    nothing = reclaim(cluster, tool, volumes)
     assert (nothing.returncode, "nothing to do" in nothing.stderr) == (0, True), nothing.stderr
     for name in ("pod/buffer", "pvc/buffer"):
-        cluster.ask("delete", name, "-n", namespace)
-    until(lambda: phases(cluster, volumes) == ["Available", "Available", "Released"], 60)
+        cluster.call("delete", name, "-n", namespace)
+    wait_until(lambda: phases(cluster, volumes) == ["Available", "Available", "Released"], 60)
 
-    done = reclaim(cluster, way, volumes)
+    done = reclaim(cluster, tool, volumes)
 
     assert done.returncode == 0, done.stderr
     before, after = done.stdout.split("after:")
@@ -328,14 +328,14 @@ def test_a_released_volume_is_made_available_again(cluster, namespace, volumes, 
     assert f"{namespace}/buffer" in before
     assert "Released" not in after
     assert len(re.findall("Available", after)) == 3
-    assert "still there" in done.stderr
+    assert "still exist" in done.stderr
     assert phases(cluster, volumes) == ["Available"] * 3
     use()
     assert phases(cluster, volumes) == ["Available", "Available", "Bound"]
 
 
-@pytest.mark.skipif(Path("/etc/rancher/k3s/k3s.yaml").exists(), reason="K3s is here, and its kubeconfig is found")
-def test_the_script_says_in_one_line_that_there_is_no_kubeconfig(tmp_path):
+@pytest.mark.skipif(Path("/etc/rancher/k3s/k3s.yaml").exists(), reason="the script would find the kubeconfig of K3s")
+def test_script_without_kubeconfig_is_one_line_error(tmp_path):
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [APS / "reclaim-pv.sh"], env=environment, capture_output=True, text=True, timeout=30, check=False
@@ -345,9 +345,9 @@ def test_the_script_says_in_one_line_that_there_is_no_kubeconfig(tmp_path):
     assert "no kubeconfig" in done.stderr
 
 
-@pytest.mark.parametrize("way", ["command", "script"])
-def test_a_storage_class_without_volumes_is_named(cluster, way):
-    done = reclaim(cluster, way, "no-such-class")
+@pytest.mark.parametrize("tool", ["command", "script"])
+def test_reclaim_names_class_without_volumes(cluster, tool):
+    done = reclaim(cluster, tool, "no-such-class")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "no-such-class" in done.stderr

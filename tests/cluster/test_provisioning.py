@@ -1,7 +1,7 @@
-"""The roles that work on a running cluster, run twice by ``charonctl provision``, with real Kubernetes and real Helm.
+"""Tests of the roles for a running cluster: ``charonctl provision`` twice, with Kubernetes and Helm.
 
-Numaflow and kube-prometheus-stack are stood in for by a manifest and a chart of the test's own, which hold what the
-roles reach for: names, the pull policy, the secret and the port that the role gives the chart.
+A manifest and a chart of the test replace Numaflow and kube-prometheus-stack. They contain what the roles refer to:
+names, the pull policy, and the secret and port that the role sets in the chart.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def helm() -> Path:
-    """Return Helm, built from its module where that was not done before."""
+    """Return the path of Helm, which is built once from its module."""
     program = CACHE / "helm"
     if not program.is_file():
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def helm() -> Path:
             ["go", "install", HELM_MODULE], cwd=CACHE, env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
-            pytest.skip(f"Helm could not be built: {done.stderr[-300:]}")
+            pytest.skip(f"building Helm failed: {done.stderr[-300:]}")
     return program
 
 
@@ -89,7 +89,7 @@ spec:
   selector: {{app: grafana}}
   ports: [{{port: 80, nodePort: {{{{ .Values.grafana.service.nodePort }}}}}}]
 """
-# The fields that the operator's own definitions require, and that these objects must therefore have.
+# Fields that the operator's definitions require.
 ENDPOINTS = {"ServiceMonitor": "endpoints", "PodMonitor": "podMetricsEndpoints"}
 
 
@@ -139,7 +139,7 @@ LABELS = {"matchLabels": "object", "matchExpressions": "array"}
 
 
 def artifacts(folder: Path) -> Path:
-    """Write the manifest and the chart that stand in, with their checksums."""
+    """Write the replacement manifest and chart, with their checksums."""
     files = folder / "files"
     files.mkdir()
     numaflow = "---\n".join(deployment(name) for name in ("numaflow-controller", "numaflow-server"))
@@ -160,7 +160,7 @@ def artifacts(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def provision(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory):
-    """Give a function that provisions what runs in the cluster; take it all away in the end."""
+    """Yield a function that provisions the cluster, and delete its objects afterwards."""
     folder = tmp_path_factory.mktemp("provision")
     settings = {
         "charon_artifacts": str(artifacts(folder)),
@@ -172,14 +172,14 @@ def provision(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory):
     (folder / "settings.json").write_text(json.dumps(settings))
     kinds = [monitor_kind(kind) for kind in ENDPOINTS]
     cluster.apply(*kinds)
-    cluster.ask(
+    cluster.call(
         "wait", "--for=condition=Established", "crd", *[kind["metadata"]["name"] for kind in kinds], "--timeout=30s"
     )
 
-    def run(tags: str, **more: str):
-        (folder / "more.json").write_text(json.dumps(more))
+    def run(tags: str, **overrides: str):
+        (folder / "overrides.json").write_text(json.dumps(overrides))
         call = ["provision", "--json", str(MASTER), "localhost", "--tags", tags]
-        call += ["-e", f"@{folder / 'settings.json'}", "-e", f"@{folder / 'more.json'}"]
+        call += ["-e", f"@{folder / 'settings.json'}", "-e", f"@{folder / 'overrides.json'}"]
         return subprocess.run(
             [sys.executable, "-m", "charon.cli.main", *call],
             env={name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
@@ -207,17 +207,17 @@ def password(cluster: Cluster) -> str:
     return base64.b64decode(data["admin-password"]).decode()
 
 
-def test_numaflow_is_installed_once(cluster, provision) -> None:
+def test_numaflow_role_is_idempotent(cluster, provision) -> None:
     first = changed(provision("numaflow"))
     assert "numaflow : Install Numaflow" in first
     server = cluster.get("deployment", "numaflow-server", "-n", "numaflow-system")
     assert server["status"]["readyReplicas"] == 1
-    # An image that is on the node is not asked for at a registry.
+    # The kubelet does not pull an image that is on the node.
     assert server["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
     assert changed(provision("numaflow")) == []
 
 
-def test_prometheus_is_told_what_to_read_once(cluster, provision) -> None:
+def test_monitors_role_is_idempotent(cluster, provision) -> None:
     cluster.run("create", "namespace", "monitoring")
     assert changed(provision("monitors")) == ["monitors : Say what Prometheus reads"]
     assert changed(provision("monitors")) == []
@@ -225,24 +225,24 @@ def test_prometheus_is_told_what_to_read_once(cluster, provision) -> None:
     assert len(monitors) == 6
     workload = next(item for item in monitors if item["metadata"]["name"] == "workload")
     assert workload["spec"]["selector"]["matchLabels"] == {"role": "workload"}
-    # What the operator's definitions do not know is dropped by the API server; nothing was.
+    # The API server drops fields that the operator's definitions do not have; it dropped none.
     assert workload["spec"]["podMetricsEndpoints"] == [{"port": "charon-metrics", "interval": "5s"}]
 
 
-def test_monitoring_is_installed_once_with_a_password_that_is_made_up(cluster, provision) -> None:
+def test_monitoring_role_generates_one_password(cluster, provision) -> None:
     done = provision("monitoring", charon_helm=str(helm()))
     first = changed(done)
     assert "chart : Install prometheus" in first
-    made_up = password(cluster)
-    assert len(made_up) == 24
-    assert made_up not in done.stdout + done.stderr
+    generated = password(cluster)
+    assert len(generated) == 24
+    assert generated not in done.stdout + done.stderr
     ports = cluster.get("service", "prometheus-grafana", "-n", "monitoring")["spec"]["ports"]
     assert ports[0]["nodePort"] == 30980
     assert changed(provision("monitoring", charon_helm=str(helm()))) == []
-    assert password(cluster) == made_up
+    assert password(cluster) == generated
 
 
-def test_a_password_of_ones_own_is_taken_and_grafana_started_again(cluster, provision) -> None:
+def test_changed_password_restarts_grafana(cluster, provision) -> None:
     settings = {"charon_grafana_password": "light-source-42", "charon_helm": str(helm())}
     done = provision("monitoring", **settings)
     assert "monitoring : Let Grafana take the new password" in changed(done)
@@ -251,10 +251,10 @@ def test_a_password_of_ones_own_is_taken_and_grafana_started_again(cluster, prov
     assert changed(provision("monitoring", **settings)) == []
 
 
-def test_the_summary_says_where_the_password_is(provision) -> None:
+def test_summary_shows_how_to_get_the_password(provision) -> None:
     done = provision("summary")
     assert changed(done) == []
-    said = json.loads(done.stdout)["messages"][0]
-    assert "kubectl get secret -n monitoring grafana-admin" in said
-    assert "http://localhost:30980" in said
+    message = json.loads(done.stdout)["messages"][0]
+    assert "kubectl get secret -n monitoring grafana-admin" in message
+    assert "http://localhost:30980" in message
     assert DEFAULTS.count("charon_grafana_password") == 1

@@ -1,8 +1,8 @@
-"""The containers of workflows/aps/numaflow-aps-live.yaml in pods of a real Kubernetes, asked as Numaflow asks them.
+"""Test of the containers of workflows/aps/numaflow-aps-live.yaml in pods, driven as Numaflow drives them.
 
-Each vertex's container is taken from the manifest as it stands and put into a pod with the labels and variables that
-Numaflow 1.4 gives. In place of Numaflow's own containers one client of its protocol asks all of them, over sockets
-in folders of the node: Numaflow itself is not part of this.
+Each vertex's container is copied from the manifest into a pod with the labels and variables of Numaflow 1.4. One client
+of Numaflow's protocol replaces the containers of Numaflow, and connects to the vertices over sockets in folders of the
+node. Numaflow itself is not involved.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from charon_pods import until
-from numaflow_objects import GROUP, kinds_known, nats_pod
+from numaflow_objects import GROUP, nats_pod, numaflow_kinds
+from polling import wait_until
 
 from charon.adapters.storage.nexus_reader import read_image
 
@@ -36,13 +36,13 @@ SCAN = ["--shape=16x15", "--frame-rate=40", "--report-period=0", "--prepare-all"
 
 @pytest.fixture(scope="module")
 def manifest():
-    """Give the manifest's documents."""
+    """Return the documents of the manifest."""
     return list(yaml.safe_load_all((APS / "numaflow-aps-live.yaml").read_text()))
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """Give the image that the embedded engine makes of the same frames on this machine."""
+    """Return the image that the embedded engine reconstructs from the same frames."""
     folder = tmp_path_factory.mktemp("embedded")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -73,7 +73,7 @@ def expected(tmp_path_factory):
 
 
 class Stage:
-    """A namespace with a pipeline's pods in it, and folders of the node for their sockets and results."""
+    """A namespace with the pods of a pipeline, and folders of the node for their sockets and results."""
 
     def __init__(self, cluster, namespace, manifest, folder):
         self.cluster, self.namespace, self.folder = cluster, namespace, folder
@@ -90,28 +90,27 @@ class Stage:
                 "claimRef": {"name": "ptychography-data", "namespace": namespace},
             },
         }
-        opening = {"user": secrets.token_hex(8), "password": secrets.token_hex(16)}
+        credentials = {"user": secrets.token_hex(8), "password": secrets.token_hex(16)}
         others = [document for document in manifest if document["kind"] != "Pipeline"]
-        cluster.apply(volume, *others, *nats_pod(opening), self.pipeline, namespace=namespace)
+        cluster.apply(volume, *others, *nats_pod(credentials), self.pipeline, namespace=namespace)
 
     def shared(self, name):
-        """Return a folder that pods of any user may write to."""
+        """Create a folder that is writable for pods of any user."""
         path = self.folder / name
         path.mkdir(parents=True)
         path.chmod(0o777)
         return path
 
-    def start(self, vertex, replica=0, *more):
-        """Start a vertex's pod with the manifest's own container."""
+    def start(self, vertex, replica=0):
+        """Start a pod with the container of a vertex in the manifest."""
         spec = next(v for v in self.pipeline["spec"]["vertices"] if v["name"] == vertex)
         part = spec.get("source") or spec.get("sink") or spec["udf"]
         container = json.loads(json.dumps((part.get("udsource") or part.get("udsink") or part)["container"]))
         container["name"] = "udf"
-        container["args"] += more
         name = f"ptychography-{vertex}-{replica}"
-        told = {"NAMESPACE": self.namespace, "POD": name, "REPLICA": str(replica)}
-        told |= {"PIPELINE_NAME": "ptychography", "VERTEX_NAME": vertex}
-        container["env"] += [{"name": f"NUMAFLOW_{key}", "value": value} for key, value in told.items()]
+        variables = {"NAMESPACE": self.namespace, "POD": name, "REPLICA": str(replica)}
+        variables |= {"PIPELINE_NAME": "ptychography", "VERTEX_NAME": vertex}
+        container["env"] += [{"name": f"NUMAFLOW_{key}", "value": value} for key, value in variables.items()]
         container["volumeMounts"].append({"name": "var-run-numaflow", "mountPath": "/var/run/numaflow"})
         sockets = {"name": "var-run-numaflow", "hostPath": {"path": str(self.shared(f"sockets/{vertex}-{replica}"))}}
         labels = {f"{GROUP}/pipeline-name": "ptychography", f"{GROUP}/vertex-name": vertex, "role": "workload"}
@@ -133,8 +132,8 @@ class Stage:
         )
 
     def drive(self):
-        """Start the client of the protocol."""
-        code = {path.name: path.read_text() for path in (CLIENT, Path(__file__).parent / "inside/drive.py")}
+        """Start the client of Numaflow's protocol."""
+        code = {path.name: path.read_text() for path in (CLIENT, Path(__file__).parent / "in_pod/drive.py")}
         self.cluster.apply(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "driver"}, "data": code},
             {
@@ -166,39 +165,39 @@ class Stage:
         )
 
     def detect(self):
-        """Start the guide's detector with a short scan of its own."""
+        """Start the guide's detector with a short scan."""
         pod = yaml.safe_load((APS / "baseline-pvapy-sim-server.yaml").read_text())
-        kept = [a for a in pod["spec"]["containers"][0]["args"] if not a.startswith(("--runtime", "--frame-rate"))]
-        pod["spec"]["containers"][0]["args"] = [*kept, *SCAN]
+        args = [a for a in pod["spec"]["containers"][0]["args"] if not a.startswith(("--runtime", "--frame-rate"))]
+        pod["spec"]["containers"][0]["args"] = [*args, *SCAN]
         self.cluster.apply(pod, namespace=self.namespace)
 
-    def said(self):
-        """Return what the driver has said."""
+    def states(self):
+        """Return the states that the client has printed."""
         lines = self.cluster.run("logs", "driver", "-n", self.namespace).stdout.splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
-    def reached(self, state, seconds):
-        """Wait until the driver says that it has come so far."""
+    def wait_for(self, state, timeout_s):
+        """Wait until the client prints a state, and return it."""
 
-        def there():
+        def printed():
             phase = self.cluster.get("pod", "driver", "-n", self.namespace)["status"]["phase"]
             assert phase != "Failed", self.cluster.run("logs", "driver", "-n", self.namespace).stdout
-            return any(line["state"] == state for line in self.said())
+            return any(line["state"] == state for line in self.states())
 
-        until(there, seconds)
-        return next(line for line in self.said() if line["state"] == state)
+        wait_until(printed, timeout_s)
+        return next(line for line in self.states() if line["state"] == state)
 
     def metrics(self, pod):
-        """Return what a pod tells Prometheus."""
-        return self.cluster.ask("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:9101/proxy/metrics")
+        """Return the metrics that a pod exposes."""
+        return self.cluster.call("get", "--raw", f"/api/v1/namespaces/{self.namespace}/pods/{pod}:9101/proxy/metrics")
 
 
 @pytest.fixture
 def stage(cluster, namespace, manifest):
-    """Give a stage; only on a node whose folders can be seen from here."""
+    """Yield a stage; skip if the folders of the node are not accessible."""
     if cluster.layout is None:
-        pytest.skip("the sockets' folders are on a node of the tests' own; CHARON_TEST_KUBECONFIG names another")
-    with kinds_known(cluster):
+        pytest.skip("needs the folders of the test cluster's node, but CHARON_TEST_KUBECONFIG names another cluster")
+    with numaflow_kinds(cluster):
         yield Stage(cluster, namespace, manifest, cluster.layout.folder("stage", namespace))
         cluster.run("delete", "pod", "--all", "-n", namespace, "--grace-period=0", "--force")
         cluster.run("delete", "pv", namespace, "--wait=false")
@@ -217,22 +216,22 @@ def status(stage, tmp_path):
     return json.loads(done.stdout)
 
 
-def test_the_manifests_containers_make_the_embedded_engines_image(stage, expected, tmp_path, figures):
-    # The guide's order: the pipeline first, the detector when it runs.
-    began = time.monotonic()
+def test_pods_reconstruct_the_embedded_image(stage, expected, tmp_path, figures):
+    # The order of the guide: the detector starts when the pipeline is running.
+    start = time.monotonic()
     for vertex in ("in", "cat", "image", "out"):
         stage.start(vertex)
     stage.start("cat", 1)
     stage.drive()
-    stage.reached("driving", 150)
-    figures["vertices applied to all ready, s"] = round(time.monotonic() - began, 1)
+    stage.wait_for("driving", 150)
+    figures["vertices applied to all ready, s"] = round(time.monotonic() - start, 1)
     stage.detect()
-    stage.reached("first", 90)
-    figures["vertices applied to first patch, detector started after them, s"] = round(time.monotonic() - began, 1)
-    # A replica of inference goes in mid-run, with too little time to be asked no more.
-    gone = ["delete", "pod", "ptychography-cat-1", "-n", stage.namespace, "--wait=false", "--grace-period=1"]
-    stage.cluster.ask(*gone)
-    done = stage.reached("done", 120)
+    stage.wait_for("first", 90)
+    figures["vertices applied to first patch, detector started after them, s"] = round(time.monotonic() - start, 1)
+    # Deletes a replica of inference during the run, with too little time to drain it.
+    delete = ["delete", "pod", "ptychography-cat-1", "-n", stage.namespace, "--wait=false", "--grace-period=1"]
+    stage.cluster.call(*delete)
+    done = stage.wait_for("done", 120)
     assert (done["dropped"], done["pending"], done["gone"]) == (0, 0, 1)
 
     exposed = stage.metrics("ptychography-image-0")
@@ -244,7 +243,7 @@ def test_the_manifests_containers_make_the_embedded_engines_image(stage, expecte
         lines = stage.metrics(f"ptychography-{pod}").splitlines()
         (resident,) = [line for line in lines if line.startswith("charon_resident_memory_bytes")]
         figures[f"memory of {pod}, MiB"] = round(float(resident.split()[-1]) / 2**20)
-    stage.cluster.ask("delete", "pod", "-n", stage.namespace, *[f"ptychography-{pod}" for pod in pods], timeout=90)
+    stage.cluster.call("delete", "pod", "-n", stage.namespace, *[f"ptychography-{pod}" for pod in pods], timeout=90)
     account = status(stage, tmp_path)["account"]
     assert (account["published"], account["accepted"], account["missed"]) == (FRAMES, FRAMES, 0)
     assert (account["reconstructed"], account["in_flight"], account["lost"], account["duplicates"]) == (FRAMES, 0, 0, 0)

@@ -1,6 +1,6 @@
-"""Runs in a pod: asks the vertices' containers what Numaflow's containers would ask, over the sockets they share.
+"""Drive the vertices' containers from a pod, over the sockets that Numaflow's containers would share with them.
 
-A client of the protocol, not Numaflow: its buffers are lists in memory.
+This is a client of Numaflow's protocol, not Numaflow: its buffers are lists in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SOCKETS = Path("/sockets")
 
 
 async def main(frames: int, timeout_s: float) -> None:
-    """Drive until every sink has had every frame, and say so in a line of JSON."""
+    """Drive until every sink has received every frame, and print each state as a line of JSON."""
     async with AsyncExitStack() as stack:
 
         async def client(kind: type, folder: str) -> object:
@@ -30,18 +30,18 @@ async def main(frames: int, timeout_s: float) -> None:
         print(json.dumps({"state": "driving"}), flush=True)
         pipeline = await stack.enter_async_context(Pipeline(sources, maps, sinks))
         await pipeline.until(lambda: pipeline.sunk >= 1, timeout_s)
-        began = time.monotonic()
+        start = time.monotonic()
         print(json.dumps({"state": "first"}), flush=True)
         await pipeline.until(lambda: pipeline.sunk == frames * len(sinks), timeout_s)
-        told = {
+        result = {
             "state": "done",
-            "seconds": time.monotonic() - began,
+            "seconds": time.monotonic() - start,
             "gone": pipeline.gone,
             "dropped": pipeline.dropped,
             "repeats": pipeline.frames.repeats,
             "pending": await sources[0].pending(),
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run inside the image: whatever was left in it can be imported, and decodes what detectors send."""
+"""Check inside the image that every module can be imported, and that codecs and HDF5 filters work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from charon.adapters.pvaccess.codecs import CODECS, compress, decompress
 
-# What the image does not have: training needs PyTorch, provisioning Ansible, PvaPy's encryption two more.
+# Not in the image: PyTorch (training), Ansible (provisioning), and two packages for PvaPy's encryption.
 ABSENT = {"torch", "ansible", "rsa", "Crypto"}
 
 
@@ -31,15 +31,15 @@ def check_imports() -> None:
 
 def check_codecs() -> None:
     frame = np.arange(64 * 64, dtype=np.int16)
-    done: set[str] = set()
+    tested: set[str] = set()
     for codec in CODECS:
         try:
             packed = compress(codec, frame)
         except ValueError:
             continue
         assert np.array_equal(decompress(codec, packed, frame.dtype, frame.size), frame), codec
-        done.add(codec)
-    assert done >= {"lz4", "bslz4", "blosc"}, done
+        tested.add(codec)
+    assert tested >= {"lz4", "bslz4", "blosc"}, tested
 
 
 def check_filters() -> None:

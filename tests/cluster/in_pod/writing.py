@@ -1,6 +1,6 @@
-"""Run inside the image: only the places for temporary files and for results can be written."""
+"""Check inside the image that only /tmp and /data are writable."""
 
-# ruff: noqa: S108 - the places are the image's
+# ruff: noqa: S108 - paths of the image
 import os
 from pathlib import Path
 

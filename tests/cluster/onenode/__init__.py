@@ -1,12 +1,12 @@
-"""A real Kubernetes of one node, from parts that package registries carry, for tests on a machine without one.
+"""A Kubernetes cluster of one node for tests, built from Debian packages and published Go modules.
 
-It lives in network, mount and process namespaces of its own: nothing of it is seen outside, and when its first
-process ends, all of it ends. Needs root.
+The cluster has its own network, mount and process namespaces: it is not visible outside, and it ends with its first
+process. It needs root.
 
-- `parts`: the programs: Debian's packages, and Kubernetes's own, built once and kept in the user's cache.
+- `parts`: the programs, from Debian packages, and those of Kubernetes, built once and cached for the user.
 - `layout`: folders, addresses and names.
-- `pki`: keys and certificates, made anew for each cluster.
-- `components`: each program's configuration and command line.
-- `supervisor`: the first process inside: sets up, starts, watches, ends.
-- `cluster`: what tests use.
+- `pki`: keys and certificates, created for each cluster.
+- `components`: configuration and command line of each program.
+- `supervisor`: the first process inside, which sets up, starts, watches and stops the programs.
+- `cluster`: the interface for tests.
 """

@@ -1,6 +1,6 @@
-"""Start a cluster and keep it until Ctrl-C: `cd tests/cluster && python -m onenode`.
+"""Start a cluster and keep it running until Ctrl-C: `cd tests/cluster && python -m onenode`.
 
-Tests then run on it, one after the other, with CHARON_TEST_KUBECONFIG set as it says.
+It prints the value of CHARON_TEST_KUBECONFIG with which tests run on this cluster.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import time
 
 import images
 
-from onenode.cluster import started
+from onenode.cluster import run_cluster
 
 
 def main() -> None:
-    """Start, say how to use it, wait."""
+    """Start a cluster, print how to use it, and wait for a signal."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    began = time.monotonic()
-    with started([images.pause_archive(), images.image_archive()]) as cluster:
-        print(f"ready after {time.monotonic() - began:.1f} s; in another terminal:")
+    start = time.monotonic()
+    with run_cluster([images.pause_archive(), images.image_archive()]) as cluster:
+        print(f"ready after {time.monotonic() - start:.1f} s; in another terminal:")
         print(f"export CHARON_TEST_KUBECONFIG={cluster.kubeconfig} PATH={cluster.layout.programs}:$PATH", flush=True)
         try:
             signal.pause()
         except KeyboardInterrupt:
-            print("ending")
+            print("stopping")
 
 
 if __name__ == "__main__":

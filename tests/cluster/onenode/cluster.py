@@ -1,4 +1,4 @@
-"""A cluster as tests use it: started, asked, ended."""
+"""The interface of a cluster for tests: start it, call kubectl, stop it."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from typing import TYPE_CHECKING, Any
 
 from onenode import parts, pki
 from onenode.layout import Layout
-from onenode.supervisor import CONTROLLERS, remove_groups
+from onenode.supervisor import CGROUP_CONTROLLERS, remove_cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-START_S = 240.0
+_START_TIMEOUT_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster that runs.
+    """A running cluster.
 
     Parameters
     ----------
     kubeconfig
-        Of an administrator.
+        Kubeconfig of an administrator.
     kubectl
-        The program.
+        Path of kubectl.
     layout
-        Where it keeps its files; None for a cluster of the user's.
+        Paths of its files; None for a cluster of the user.
     pid
-        Its first process, as this machine counts; 0 for a cluster of the user's.
+        Its first process, numbered as outside its namespace; 0 for a cluster of the user.
     """
 
     kubeconfig: Path
@@ -53,7 +53,7 @@ class Cluster:
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": path}
 
     def run(self, *arguments: str, text: str | None = None, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run kubectl; its exit status is the caller's to look at."""
+        """Run kubectl; the caller checks its exit status."""
         return subprocess.run(
             [self.kubectl, *arguments],
             input=text,
@@ -64,8 +64,8 @@ class Cluster:
             check=False,
         )
 
-    def ask(self, *arguments: str, text: str | None = None, timeout: float = 60.0) -> str:
-        """Run kubectl and return what it printed.
+    def call(self, *arguments: str, text: str | None = None, timeout: float = 60.0) -> str:
+        """Run kubectl and return its output.
 
         Raises
         ------
@@ -77,42 +77,30 @@ class Cluster:
         return done.stdout
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """Return an object or a list of them."""
-        return json.loads(self.ask("get", *arguments, "-o", "json"))
+        """Return an object or a list of objects."""
+        return json.loads(self.call("get", *arguments, "-o", "json"))
 
     def apply(self, *documents: dict[str, Any], namespace: str = "default") -> None:
         """Apply objects."""
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(documents)})
-        self.ask("apply", "-n", namespace, "-f", "-", text=text)
-
-    def inside(self, command: Sequence[str]) -> list[str]:
-        """Return the command that runs another in the network of the node; only where the tests made the cluster."""
-        assert self.pid, "only in a cluster of the tests' own"
-        return ["nsenter", f"--net=/proc/{self.pid}/ns/net", "--", *command]
-
-    def load(self, archive: Path) -> None:
-        """Bring an archive of images to the node."""
-        assert self.layout is not None, "only in a cluster of the tests' own"
-        address = str(self.layout.runtime_socket)
-        command = ["ctr", "--address", address, "--namespace", "k8s.io", "images", "import", str(archive)]
-        subprocess.run(command, check=True, capture_output=True)
+        self.call("apply", "-n", namespace, "-f", "-", text=text)
 
 
 @contextlib.contextmanager
-def started(images: Sequence[Path]) -> Iterator[Cluster]:
-    """Start a cluster with images on its node, and end it.
+def run_cluster(images: Sequence[Path]) -> Iterator[Cluster]:
+    """Run a cluster with images on its node, and stop it at the end of the context.
 
     Raises
     ------
     RuntimeError
-        If it does not come up; what its programs wrote is kept then.
+        If it does not start; its folder with the logs is kept then.
     """
     programs = parts.programs()
     root = Path(tempfile.mkdtemp(prefix="charon-k8s-"))
     layout = Layout(root, programs, root.name)
     listener = socket.create_server(("127.0.0.1", 0))
-    pki.make(layout, listener.getsockname()[1])
-    told = {
+    pki.create(layout, listener.getsockname()[1])
+    settings = {
         "root": str(root),
         "programs": str(programs),
         "name": layout.name,
@@ -122,7 +110,7 @@ def started(images: Sequence[Path]) -> Iterator[Cluster]:
     namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--uts", "--ipc"]
     with (layout.logs / "supervisor.log").open("wb") as log:
         process = subprocess.Popen(
-            ["unshare", *namespaces, sys.executable, "-m", "onenode.supervisor", json.dumps(told)],
+            ["unshare", *namespaces, sys.executable, "-m", "onenode.supervisor", json.dumps(settings)],
             cwd=Path(__file__).resolve().parent.parent,
             stdin=subprocess.PIPE,
             stdout=log,
@@ -132,32 +120,32 @@ def started(images: Sequence[Path]) -> Iterator[Cluster]:
         )
     listener.close()
     try:
-        _await(layout, process)
+        _wait_until_ready(layout, process)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         yield Cluster(layout.kubeconfig, str(programs / "kubectl"), layout, int(children[0]))
     finally:
-        _end(process, layout)
+        _stop(process, layout)
     shutil.rmtree(root, ignore_errors=True)
 
 
-def _await(layout: Layout, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_S
+def _wait_until_ready(layout: Layout, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
     while not layout.ready.exists():
         failed = layout.root / "failed"
         if failed.exists() or process.poll() is not None or time.monotonic() > deadline:
-            why = failed.read_text() if failed.exists() else (layout.logs / "supervisor.log").read_text()[-1500:]
-            raise RuntimeError(f"the cluster did not start: {why}")
+            cause = failed.read_text() if failed.exists() else (layout.logs / "supervisor.log").read_text()[-1500:]
+            raise RuntimeError(f"the cluster did not start: {cause}")
         time.sleep(0.1)
 
 
-def _end(process: subprocess.Popen[bytes], layout: Layout) -> None:
+def _stop(process: subprocess.Popen[bytes], layout: Layout) -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
         process.wait(30)
     except subprocess.TimeoutExpired:
-        # --kill-child ends the first process inside with it, and the kernel all the others.
+        # --kill-child kills the first process inside too, and the kernel then kills all others.
         process.kill()
         process.wait(10)
-    for controller in CONTROLLERS.iterdir():
-        remove_groups(controller / layout.name)
+    for controller in CGROUP_CONTROLLERS.iterdir():
+        remove_cgroups(controller / layout.name)

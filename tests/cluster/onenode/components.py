@@ -1,4 +1,4 @@
-"""Each program of the cluster: its configuration and its command line."""
+"""Configuration and command line of each program of the cluster."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Component:
     Parameters
     ----------
     name
-        For its log.
+        Name of its log.
     command
         Program and arguments.
     probe
-        URL that answers with 200 when it is ready, or the path of a socket that is there then; empty: none.
+        URL that returns status 200 when the program is ready, or path of its socket; empty if there is no check.
     environment
-        Added to the supervisor's own.
+        Added to the environment of the supervisor.
     """
 
     name: str
@@ -59,7 +59,7 @@ def _json(path: Path, document: object) -> str:
 
 
 def control_plane(layout: Layout) -> list[Component]:
-    """Return etcd and what makes decisions, in the order in which they start."""
+    """Return the components of the control plane, in the order in which they start."""
     pki = layout.pki
     program = layout.programs
     etcd = Component(
@@ -71,7 +71,7 @@ def control_plane(layout: Layout) -> list[Component]:
             f"--advertise-client-urls={ETCD}",
             "--listen-peer-urls=http://127.0.0.1:2380",
             "--log-level=warn",
-            # What a cluster of tests holds need not survive a power cut.
+            # The data of a test cluster need not survive a power cut.
             "--unsafe-no-fsync",
         ],
         probe=f"{ETCD}/health",
@@ -137,7 +137,7 @@ def control_plane(layout: Layout) -> list[Component]:
 
 
 def node(layout: Layout) -> list[Component]:
-    """Return what runs pods and connects them."""
+    """Return the components that run and connect pods."""
     containerd = Component(
         "containerd",
         ["containerd", "--config", _write(layout.root / "containerd.toml", _containerd(layout))],
@@ -168,18 +168,18 @@ def node(layout: Layout) -> list[Component]:
 
 
 def _containerd(layout: Layout) -> str:
-    refused = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in ("aufs", "btrfs", "devmapper", "zfs"))
+    disabled = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in ("aufs", "btrfs", "devmapper", "zfs"))
     return f"""version = 2
 root = "{layout.folder("containerd", "root")}"
 state = "{layout.folder("containerd", "state")}"
-disabled_plugins = [{refused}]
+disabled_plugins = [{disabled}]
 
 [grpc]
   address = "{layout.runtime_socket}"
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_IMAGE}"
-  # A root without CAP_SYS_RESOURCE may not lower a process's oom_score_adj.
+  # Without CAP_SYS_RESOURCE, root may not lower the oom_score_adj of a process.
   restrict_oom_score_adj = true
   stream_server_address = "127.0.0.1"
 
@@ -197,8 +197,8 @@ disabled_plugins = [{refused}]
 
 
 def _pod_network(layout: Layout) -> object:
-    # Point to point: every packet between pods is routed, so that a service's answers find their way back
-    # through the address translation that its requests took.
+    # Point to point: packets between pods are routed, so that replies of a Service pass the same address translation
+    # as its requests.
     return {
         "cniVersion": "0.4.0",
         "name": "pods",
@@ -238,7 +238,7 @@ def _kubelet(layout: Layout) -> object:
         "failSwapOn": False,
         "clusterDNS": [NODE_ADDRESS],
         "clusterDomain": DOMAIN,
-        # The machine's own name servers are of no use in here.
+        # The name servers of the machine are not reachable inside.
         "resolvConf": "",
         "podLogsDir": str(layout.folder("pods")),
         "volumePluginDir": str(layout.folder("plugins")),
@@ -261,7 +261,7 @@ def _proxy(layout: Layout) -> object:
         "bindAddress": NODE_ADDRESS,
         "healthzBindAddress": "127.0.0.1:10256",
         "metricsBindAddress": "127.0.0.1:10249",
-        # These limits belong to the whole machine: they are left as they are.
+        # Zero keeps the values of the machine, which apply to all its namespaces.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the dataclass reads its annotations
 
 NODE = "node-1"
-# RFC 2544's range for tests of network devices: no machine of anybody's network has such an address.
+# RFC 2544 reserves this range for tests of network devices, so that it is in no one's network.
 NODE_ADDRESS = "198.18.0.1"
 NODE_NETWORK = f"{NODE_ADDRESS}/24"
 POD_NETWORK = "10.244.0.0/16"
@@ -20,16 +20,16 @@ PAUSE_IMAGE = "docker.io/charon-tests/pause:1"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a cluster keeps its files.
+    """Paths of the files of a cluster.
 
     Parameters
     ----------
     root
-        Folder of the cluster's own; short, because the paths of sockets are bounded.
+        Folder of the cluster; short, because the length of a socket's path is limited.
     programs
         Folder with the programs of Kubernetes.
     name
-        Name of its folder in every hierarchy of control groups.
+        Name of its cgroup in every hierarchy.
     """
 
     root: Path
@@ -37,32 +37,32 @@ class Layout:
     name: str
 
     def folder(self, *parts: str) -> Path:
-        """Return a folder, made where it is not there yet."""
+        """Return a folder; create it if it does not exist."""
         path = self.root.joinpath(*parts)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     @property
     def pki(self) -> Path:
-        """Keys, certificates and kubeconfigs."""
+        """Folder of keys, certificates and kubeconfigs."""
         return self.folder("pki")
 
     @property
     def logs(self) -> Path:
-        """A log a component."""
+        """Folder with the log of each component."""
         return self.folder("logs")
 
     @property
     def runtime_socket(self) -> Path:
-        """Where containerd listens."""
+        """Socket of containerd."""
         return self.root / "containerd.sock"
 
     @property
     def kubeconfig(self) -> Path:
-        """For tests: speaks to the forwarded port on loopback."""
+        """Kubeconfig for tests, with the address of the forwarded port on loopback."""
         return self.root / "kubeconfig"
 
     @property
     def ready(self) -> Path:
-        """Written when the node is ready."""
+        """File that is written when the node is ready."""
         return self.root / "ready"

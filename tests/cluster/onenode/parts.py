@@ -1,4 +1,4 @@
-"""The programs of a cluster: Debian's packages, and Kubernetes's own, built once and kept in the user's cache."""
+"""The programs of a cluster: from Debian packages, and those of Kubernetes, built once and cached for the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUILT = {
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
     "kubectl": "k8s.io/kubernetes/cmd/kubectl",
 }
-# Its dependencies and Kubernetes's do not agree: it is built by itself.
+# Built separately, because its dependencies conflict with those of Kubernetes.
 DNS = "github.com/coredns/coredns@v1.12.0"
 SYSTEM = {
     "etcd": "etcd-server",
@@ -36,13 +36,13 @@ CNI = Path("/usr/lib/cni")
 
 
 def cache() -> Path:
-    """Return the folder for what is built once."""
+    """Return the cache folder."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "charon" / "cluster"
 
 
 def missing_packages() -> list[str]:
-    """Return the Debian packages without which no cluster can be started here."""
+    """Return the missing Debian packages that a cluster needs."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = {package for program, package in SYSTEM.items() if shutil.which(program, path=path) is None}
     if not (CNI / "ptp").exists():
@@ -51,47 +51,47 @@ def missing_packages() -> list[str]:
 
 
 def programs() -> Path:
-    """Return the folder with Kubernetes's programs, after building those that are not there.
+    """Return the folder with the programs of Kubernetes; missing ones are built first.
 
     A first build takes about 12 minutes of processor time and 2 GB of memory.
 
     Raises
     ------
     RuntimeError
-        If there is no Go, or a program cannot be built.
+        If Go is missing, or a build fails.
     """
-    described = b"".join((MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
-    folder = cache() / hashlib.sha256(described + DNS.encode()).hexdigest()[:16]
-    wanted = [name for name in BUILT if not (folder / name).exists()]
-    if not wanted and (folder / "coredns").exists():
+    module = b"".join((MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
+    folder = cache() / hashlib.sha256(module + DNS.encode()).hexdigest()[:16]
+    missing = [name for name in BUILT if not (folder / name).exists()]
+    if not missing and (folder / "coredns").exists():
         return folder
     go = shutil.which("go")
     if go is None:
-        raise RuntimeError("Kubernetes's programs are built with Go, which is not on the PATH")
-    found = re.search(rb"k8s\.io/kubernetes (v1\.(\d+)\.\d+)", described)
-    if found is None:
-        raise RuntimeError(f"{MODULE}/go.mod names no version of k8s.io/kubernetes")
+        raise RuntimeError("building Kubernetes needs Go, which is not on the PATH: install the package golang-go")
+    match = re.search(rb"k8s\.io/kubernetes (v1\.(\d+)\.\d+)", module)
+    if match is None:
+        raise RuntimeError(f"{MODULE}/go.mod does not require k8s.io/kubernetes")
     base = "k8s.io/component-base/version"
-    version = f"-X {base}.gitVersion={found[1].decode()} -X {base}.gitMajor=1 -X {base}.gitMinor={found[2].decode()}"
-    print(f"building Kubernetes {found[1].decode()} and {DNS} into {folder} (once)", file=sys.stderr, flush=True)
-    part = folder.with_name(f"{folder.name}.{os.getpid()}")
-    part.mkdir(parents=True, exist_ok=True)
+    version = f"-X {base}.gitVersion={match[1].decode()} -X {base}.gitMajor=1 -X {base}.gitMinor={match[2].decode()}"
+    print(f"building Kubernetes {match[1].decode()} and {DNS} into {folder} (once)", file=sys.stderr, flush=True)
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}")
+    partial.mkdir(parents=True, exist_ok=True)
     common = ["-trimpath", f"-ldflags=-s -w {version}"]
-    if wanted:
-        _go(go, ["build", *common, "-o", f"{part}/", *(BUILT[name] for name in wanted)], MODULE, part)
-    _go(go, ["install", *common, DNS], part, part)
+    if missing:
+        _go(go, ["build", *common, "-o", f"{partial}/", *(BUILT[name] for name in missing)], MODULE, partial)
+    _go(go, ["install", *common, DNS], partial, partial)
     folder.mkdir(exist_ok=True)
-    for program in part.iterdir():
-        # Whole or not at all: another run may be looking.
+    for program in partial.iterdir():
+        # Atomic, because another run may use the folder.
         program.replace(folder / program.name)
-    part.rmdir()
+    partial.rmdir()
     return folder
 
 
-def _go(go: str, arguments: list[str], where: Path, target: Path) -> None:
+def _go(go: str, arguments: list[str], cwd: Path, target: Path) -> None:
     done = subprocess.run(
         [go, *arguments],
-        cwd=where,
+        cwd=cwd,
         env={**os.environ, "CGO_ENABLED": "0", "GOBIN": str(target)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -99,4 +99,4 @@ def _go(go: str, arguments: list[str], where: Path, target: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"a program of the cluster's cannot be built: {done.stdout[-2000:]}")
+        raise RuntimeError(f"go {arguments[0]} failed: {done.stdout[-2000:]}")

@@ -1,4 +1,4 @@
-"""Keys, certificates and kubeconfigs, made anew for each cluster and thrown away with it."""
+"""Create the keys, certificates and kubeconfigs of a cluster, which are deleted with it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ CLIENTS = {
     "proxy": ("system:kube-proxy", None),
     "dns": ("charon-tests-dns", "system:masters"),
 }
-"""Common name and organization of each client: to Kubernetes they are its user and its group."""
+"""Common name and organization of each client, which Kubernetes reads as user and group."""
 
 
-def _private(path: Path, content: bytes) -> None:
+def _write_private(path: Path, content: bytes) -> None:
     path.touch(mode=0o600)
     path.write_bytes(content)
 
@@ -43,7 +43,7 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 
 class Authority:
-    """A certificate authority that lives as long as a cluster."""
+    """The certificate authority of one cluster."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -79,7 +79,7 @@ class Authority:
         )
 
     def issue(self, folder: Path, file: str, name: str, group: str | None = None, hosts: tuple[str, ...] = ()) -> None:
-        """Write FILE.crt and FILE.key: for a client, or, where hosts are given, for a server."""
+        """Write FILE.crt and FILE.key, for a server if hosts are given, else for a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         if group:
@@ -93,7 +93,7 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         (folder / f"{file}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        _private(folder / f"{file}.key", _pem(key))
+        _write_private(folder / f"{file}.key", _pem(key))
 
 
 def _general_name(host: str) -> x509.GeneralName:
@@ -103,8 +103,8 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def make(layout: Layout, forwarded_port: int) -> None:
-    """Write everything that the cluster's programs and its users need to trust each other."""
+def create(layout: Layout, forwarded_port: int) -> None:
+    """Write the keys, certificates and kubeconfigs of the cluster's programs and users."""
     folder = layout.pki
     authority = Authority()
     (folder / "ca.crt").write_bytes(authority.certificate.public_bytes(serialization.Encoding.PEM))
@@ -115,10 +115,10 @@ def make(layout: Layout, forwarded_port: int) -> None:
     authority.issue(folder, "kubelet-server", NODE, hosts=(NODE, NODE_ADDRESS))
     for file, (name, group) in CLIENTS.items():
         authority.issue(folder, file, name, group)
-        _private(folder / f"{file}.kubeconfig", _kubeconfig(folder, file, f"https://{NODE_ADDRESS}:{API_PORT}"))
-    _private(layout.kubeconfig, _kubeconfig(folder, "admin", f"https://127.0.0.1:{forwarded_port}"))
+        _write_private(folder / f"{file}.kubeconfig", _kubeconfig(folder, file, f"https://{NODE_ADDRESS}:{API_PORT}"))
+    _write_private(layout.kubeconfig, _kubeconfig(folder, "admin", f"https://127.0.0.1:{forwarded_port}"))
     accounts = rsa.generate_private_key(65537, 2048)
-    _private(folder / "accounts.key", _pem(accounts))
+    _write_private(folder / "accounts.key", _pem(accounts))
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
     (folder / "accounts.pub").write_bytes(accounts.public_key().public_bytes(serialization.Encoding.PEM, spki))
 

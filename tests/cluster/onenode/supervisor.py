@@ -1,7 +1,7 @@
-"""The first process inside a cluster's namespaces: sets up, starts, watches, ends.
+"""The first process inside a cluster's namespaces: it sets up, starts, watches and stops the programs.
 
-As process 1 of its namespace it takes over every orphan, and when it ends, the kernel ends all the others. It ends
-when its standard input does: nothing outlives whoever started it.
+As process 1 of its namespace it adopts every orphan, and when it exits, the kernel kills all other processes. It exits
+when its standard input is closed, so that no process outlives the one that started the cluster.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from onenode.layout import API_PORT, NODE, NODE_ADDRESS, NODE_NETWORK, Layout
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What the kubelet sets for the whole machine.
-MACHINE_WIDE = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
-CONTROLLERS = Path("/sys/fs/cgroup")
-START_S = 180.0
+# Settings of the whole machine that the kubelet changes.
+_MACHINE_SETTINGS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
+CGROUP_CONTROLLERS = Path("/sys/fs/cgroup")
+_START_TIMEOUT_S = 180.0
 
 
 def _run(*command: str) -> None:
@@ -41,14 +41,14 @@ def _run(*command: str) -> None:
 
 
 class Supervisor:
-    """Runs one cluster.
+    """Supervise one cluster.
 
     Parameters
     ----------
     layout
-        Where it keeps its files.
+        Paths of its files.
     listener
-        A listening socket of the namespace outside; what connects to it is led to the API server.
+        A listening socket of the outer network namespace; its connections are forwarded to the API server.
     images
         Archives to import before pods start.
     """
@@ -58,43 +58,43 @@ class Supervisor:
         self._listener = listener
         self._images = images
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
-        self._ends = False
+        self._stopping = False
 
     def run(self) -> None:
-        """Start everything, say so, and wait for the end of the standard input."""
-        threading.Thread(target=self._await_end, daemon=True).start()
+        """Start everything, write the ready file, and run until the standard input is closed."""
+        threading.Thread(target=self._watch_stdin, daemon=True).start()
         self._mounts()
         self._network()
-        self._control_groups()
+        self._cgroups()
         threading.Thread(target=self._forward, daemon=True).start()
         layout = self._layout
         node = components.node(layout)
-        # The images are read in while the control plane starts.
+        # The images are imported while the control plane starts.
         self._start(node[0])
-        self._await(node[0])
-        reading = [self._import(image) for image in self._images]
+        self._wait_for(node[0])
+        imports = [self._import(image) for image in self._images]
         for component in components.control_plane(layout):
             self._start(component)
-            self._await(component)
-        for process in reading:
+            self._wait_for(component)
+        for process in imports:
             if process.wait() != 0:
-                raise RuntimeError(f"an image cannot be imported, see {layout.logs}/images.log")
+                raise RuntimeError(f"importing an image failed, see {layout.logs}/images.log")
         for component in node[1:]:
             self._start(component)
-        self._await_node()
-        self._await(node[-1])
-        part = layout.ready.with_suffix(".part")
-        part.write_text(json.dumps({"pid": os.getpid()}))
-        part.replace(layout.ready)
-        while not self._ends:
+        self._wait_for_node()
+        self._wait_for(node[-1])
+        partial = layout.ready.with_suffix(".part")
+        partial.write_text(json.dumps({"pid": os.getpid()}))
+        partial.replace(layout.ready)
+        while not self._stopping:
             for name, process in self._running:
                 if process.poll() is not None:
-                    raise RuntimeError(f"{name} ended with {process.returncode}, see {layout.logs}/{name}.log")
+                    raise RuntimeError(f"{name} exited with status {process.returncode}, see {layout.logs}/{name}.log")
             self._reap()
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End the programs in reverse order."""
+        """Stop the programs in reverse order."""
         for _, process in reversed(self._running):
             if process.poll() is None:
                 process.terminate()
@@ -103,39 +103,39 @@ class Supervisor:
                 except subprocess.TimeoutExpired:
                     process.kill()
         self._running.clear()
-        self._clear()
+        self._clean_up()
 
-    def _clear(self) -> None:
-        """Leave nothing behind, also where nobody outside is left to see to it."""
+    def _clean_up(self) -> None:
+        """Remove processes, mounts, cgroups and files, even if the process that started the cluster was killed."""
         with contextlib.suppress(ProcessLookupError):
-            # To process 1 this is everybody else in here: shims, and what runs in pods.
+            # From process 1, this kills all others in its namespace: shims and the processes of pods.
             os.kill(-1, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        own = [mount for mount in mounts if mount.startswith(f"{self._layout.root}/")]
-        for mount in [*reversed(own), "/var/lib", "/var/log"]:
+        own_mounts = [mount for mount in mounts if mount.startswith(f"{self._layout.root}/")]
+        for mount in [*reversed(own_mounts), "/var/lib", "/var/log"]:
             subprocess.run(["umount", "--lazy", mount], stderr=subprocess.DEVNULL, check=False)
-        for controller in CONTROLLERS.iterdir():
-            remove_groups(controller / self._layout.name)
+        for controller in CGROUP_CONTROLLERS.iterdir():
+            remove_cgroups(controller / self._layout.name)
         if not (self._layout.root / "failed").exists():
             shutil.rmtree(self._layout.root, ignore_errors=True)
 
-    def _await_end(self) -> None:
+    def _watch_stdin(self) -> None:
         while sys.stdin.buffer.read(4096):
             pass
-        self._ends = True
+        self._stopping = True
 
     def _mounts(self) -> None:
         _run("mount", "--make-rshared", "/")
-        # Sockets, locks and network namespaces of the cluster's programs, apart from the machine's.
+        # Separates sockets, locks and network namespaces of the programs from those of the machine.
         _run("mount", "-t", "tmpfs", "tmpfs", "/run")
         _run("mount", "--bind", str(self._layout.folder("var-log")), "/var/log")
         upper, work = self._layout.folder("var-lib", "upper"), self._layout.folder("var-lib", "work")
         options = f"lowerdir=/var/lib,upperdir={upper},workdir={work}"
         _run("mount", "-t", "overlay", "overlay", "-o", options, "/var/lib")
-        # Shared afterwards too: volumes that the kubelet mounts have to be seen by containers.
+        # Repeated for the new mounts: containers have to see the volumes that the kubelet mounts.
         _run("mount", "--make-rshared", "/")
 
     def _network(self) -> None:
@@ -147,14 +147,14 @@ class Supervisor:
         _run("ip", "route", "add", "default", "dev", "node0")
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
-    def _control_groups(self) -> None:
-        for controller in CONTROLLERS.iterdir():
+    def _cgroups(self) -> None:
+        for controller in CGROUP_CONTROLLERS.iterdir():
             if not controller.is_dir():
                 continue
             group = controller / self._layout.name
             group.mkdir(exist_ok=True)
             for setting in ("cpuset.cpus", "cpuset.mems"):
-                # A new group of cpuset has neither processors nor memory, and takes no process then.
+                # A new cpuset has no processors and no memory, and accepts no process until it has.
                 if (group / setting).exists():
                     (group / setting).write_text((controller / setting).read_text())
 
@@ -176,11 +176,11 @@ class Supervisor:
             command = ["ctr", "--address", address, "--namespace", "k8s.io", "images", "import", str(image)]
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def _await(self, component: components.Component) -> None:
+    def _wait_for(self, component: components.Component) -> None:
         if component.probe:
-            self._until(lambda: self._answers(component.probe), component.name)
+            self._wait_until(lambda: self._is_ready(component.probe), component.name)
 
-    def _await_node(self) -> None:
+    def _wait_for_node(self) -> None:
         kubectl = [f"{self._layout.programs}/kubectl", f"--kubeconfig={self._layout.pki}/admin.kubeconfig"]
         query = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
@@ -189,50 +189,52 @@ class Supervisor:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             return done.stdout.strip() == "True"
 
-        self._until(ready, "kubelet")
+        self._wait_until(ready, "kubelet")
 
-    def _until(self, holds: Callable[[], bool], name: str) -> None:
-        deadline = time.monotonic() + START_S
-        while not holds():
+    def _wait_until(self, condition: Callable[[], bool], name: str) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not condition():
             for running, process in self._running:
                 if process.poll() is not None:
                     raise RuntimeError(
-                        f"{running} ended with {process.returncode}, see {self._layout.logs}/{running}.log"
+                        f"{running} exited with status {process.returncode}, see {self._layout.logs}/{running}.log"
                     )
-            if self._ends or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} is not ready after {START_S:.0f} s, see {self._layout.logs}/{name}.log")
+            if self._stopping or time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{name} is not ready after {_START_TIMEOUT_S:.0f} s, see {self._layout.logs}/{name}.log"
+                )
             time.sleep(0.1)
 
-    def _answers(self, probe: str) -> bool:
+    def _is_ready(self, probe: str) -> bool:
         if probe.startswith("/"):
             with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
                 return client.connect_ex(probe) == 0
-        trust = ssl.create_default_context(cafile=f"{self._layout.pki}/ca.crt") if probe.startswith("https") else None
+        context = ssl.create_default_context(cafile=f"{self._layout.pki}/ca.crt") if probe.startswith("https") else None
         try:
-            with urllib.request.urlopen(probe, timeout=2, context=trust) as answer:
-                return answer.status == 200
+            with urllib.request.urlopen(probe, timeout=2, context=context) as response:
+                return response.status == 200
         except OSError:
             return False
 
     def _reap(self) -> None:
-        """Take leave of orphans: shims and what ran in containers."""
+        """Reap orphans: shims and processes of containers."""
         known = {process.pid for _, process in self._running}
         with contextlib.suppress(ChildProcessError):
             while True:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is None or ended.si_pid in known:
+                exited = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if exited is None or exited.si_pid in known:
                     return
-                os.waitpid(ended.si_pid, os.WNOHANG)
+                os.waitpid(exited.si_pid, os.WNOHANG)
 
     def _forward(self) -> None:
-        """Lead what connects outside to the API server inside."""
+        """Forward connections from outside to the API server."""
         while True:
             outside, _ = self._listener.accept()
-            threading.Thread(target=_join, args=(outside,), daemon=True).start()
+            threading.Thread(target=_relay, args=(outside,), daemon=True).start()
 
 
-def remove_groups(group: Path) -> None:
-    """Remove a folder of control groups from its leaves up; the kernel takes a moment after the last process."""
+def remove_cgroups(group: Path) -> None:
+    """Remove a cgroup and its children; the kernel frees them some time after the last process exits."""
     deadline = time.monotonic() + 5
     for folder, _, _ in os.walk(group, topdown=False):
         while True:
@@ -248,7 +250,7 @@ def remove_groups(group: Path) -> None:
                 break
 
 
-def _join(outside: socket.socket) -> None:
+def _relay(outside: socket.socket) -> None:
     with outside:
         try:
             inside = socket.create_connection((NODE_ADDRESS, API_PORT), timeout=10)
@@ -268,13 +270,13 @@ def _join(outside: socket.socket) -> None:
 
 
 def main() -> None:
-    """Run a cluster as its description on the command line says."""
-    told = json.loads(sys.argv[1])
-    layout = Layout(Path(told["root"]), Path(told["programs"]), told["name"])
+    """Run the cluster that the JSON settings on the command line describe."""
+    settings = json.loads(sys.argv[1])
+    layout = Layout(Path(settings["root"]), Path(settings["programs"]), settings["name"])
     os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    listener = socket.socket(fileno=told["listener"])
-    before = {name: (Path("/proc/sys") / name).read_text() for name in MACHINE_WIDE}
-    supervisor = Supervisor(layout, listener, [Path(image) for image in told["images"]])
+    listener = socket.socket(fileno=settings["listener"])
+    machine_settings = {name: (Path("/proc/sys") / name).read_text() for name in _MACHINE_SETTINGS}
+    supervisor = Supervisor(layout, listener, [Path(image) for image in settings["images"]])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         supervisor.run()
@@ -283,7 +285,7 @@ def main() -> None:
         raise
     finally:
         supervisor.stop()
-        for name, value in before.items():
+        for name, value in machine_settings.items():
             (Path("/proc/sys") / name).write_text(value)
 
 

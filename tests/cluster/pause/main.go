@@ -1,4 +1,4 @@
-// Command pause holds a pod's namespaces open: it sleeps, buries the dead, and ends when told to.
+// Command pause holds a pod's namespaces open: it sleeps, reaps orphans, and exits on SIGTERM or SIGINT.
 package main
 
 import (
