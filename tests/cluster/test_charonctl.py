@@ -27,9 +27,9 @@ from polling import wait_until
 
 from charon.adapters.kubernetes import Kubectl, PortForward
 from charon.adapters.nats import NatsConnection
-from charon.engines.numaflow.settings import bucket_of
 from charon.ledger.book import LedgerBook
 from charon.settings.nats import NatsAddress
+from charon.settings.vertex import ledger_bucket
 
 # A call lasts seconds on a node with two cores and other tests running.
 pytestmark = pytest.mark.timeout(400)
@@ -274,7 +274,7 @@ def test_status_reads_the_account_from_the_ledger(cluster, namespace, charonctl,
 
     async def fill(port):
         address = NatsAddress(port=port, user=credentials["user"], password=credentials["password"])
-        bus = await NatsConnection.connect(address, "test", reconnect=False, bucket=bucket_of(namespace, "p"))
+        bus = await NatsConnection.connect(address, "test", reconnect=False, bucket=ledger_bucket(namespace, "p"))
         await bus.ledger.create("memory")
         await bus.ledger.save("in.0", page("source", "in", seen=100, accepted=98))
         await bus.ledger.save("out.0", page("sink", "out", reconstructed=90))

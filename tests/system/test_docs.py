@@ -25,10 +25,12 @@ from charon.cli.main import cli
 from charon.cli.registry import COMMANDS
 from charon.cli.vertex import vertex
 from charon.engines.manifest import Pipeline
+from charon.settings.vertex import settings_schema
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMAND_LINE = ROOT / "docs/reference/command-line.md"
+SETTINGS_SCHEMA = ROOT / "docs/reference/settings.schema.json"
 CARD_SCHEMA = ROOT / "docs/reference/model-card.schema.json"
 WRITE_ANEW = "write it anew with: .venv/bin/python tests/system/test_docs.py"
 
@@ -238,6 +240,11 @@ def test_the_schema_of_cards_has_not_drifted() -> None:
     assert CARD_SCHEMA.read_text() == card_schema(), WRITE_ANEW
 
 
+def test_settings_schema_is_up_to_date() -> None:
+    assert json.loads(SETTINGS_SCHEMA.read_text()) == settings_schema(), WRITE_ANEW
+
+
 if __name__ == "__main__":
     COMMAND_LINE.write_text(command_line_page())
     CARD_SCHEMA.write_text(card_schema())
+    SETTINGS_SCHEMA.write_text(json.dumps(settings_schema(), indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Puts vertices together with the adapters they work with: the one place that knows both."""
+"""Assemble vertices with their adapters: the only module that imports both."""
 
 from __future__ import annotations
 
@@ -26,46 +26,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charon.adapters.inference.bundle import Bundle
-    from charon.adapters.pvaccess import PositionMonitor
+    from charon.adapters.pvaccess import AttributeNames, PositionMonitor, RawUpdate
     from charon.frames import Frame, FrameId, Position, Scalar
+    from charon.settings.roles import ImageSinkSettings, InferenceSettings, SourceSettings
+    from charon.settings.vertex import VertexSettings
     from charon.vertices.sinks.sink import Sink
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """Options of the source; see ``charon-vertex source --help``."""
+class _NamedUpdate:
+    """An update of the detector's channel, decoded with the configured attribute names."""
 
-    channel: str
-    model: str | None
-    ring_bytes: int
-    positions: Path | None
-    position_channel: str | None
-    attributes: tuple[str, str, str]
+    raw: RawUpdate
+    names: AttributeNames
+
+    @property
+    def received_ns(self) -> int:
+        return self.raw.received_ns
+
+    def identify(self) -> FrameId:
+        return self.raw.identify()
+
+    def frame(self) -> Frame:
+        return self.raw.frame(self.names)
 
 
-def make_source(options: SourceOptions) -> SourceRole:
+def make_source(options: SourceSettings) -> SourceRole:
     """Return a source that reads a pvAccess channel."""
-    from charon.adapters.pvaccess import AttributeNames, FrameMonitor, RawUpdate  # noqa: PLC0415 - imports PvaPy
+    from charon.adapters.pvaccess import AttributeNames, FrameMonitor  # noqa: PLC0415 - imports PvaPy
 
-    # A detector that binds to loopback, as ours does by default, does not hear a broadcast.
-    os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
-    x, y, scan = options.attributes
-    names = AttributeNames(x=x, y=y, scan=scan)
-
-    @dataclass(frozen=True, slots=True)
-    class Named:
-        raw: RawUpdate
-
-        @property
-        def received_ns(self) -> int:
-            return self.raw.received_ns
-
-        def identify(self) -> FrameId:
-            return self.raw.identify()
-
-        def frame(self) -> Frame:
-            return self.raw.frame(names)
-
+    names = AttributeNames(x=options.x_attribute, y=options.y_attribute, scan=options.scan_attribute)
     vertex = SourceVertex(
         options.channel,
         geometry=None if options.model is None else geometry_of(load(options.model)),
@@ -76,13 +68,15 @@ def make_source(options: SourceOptions) -> SourceRole:
     @contextmanager
     def monitoring() -> Generator[None]:
         with ExitStack() as stack:
-            monitor = FrameMonitor(options.channel, lambda raw: vertex.on_update(Named(raw)), vertex.on_state)
+            monitor = FrameMonitor(
+                options.channel, lambda raw: vertex.on_update(_NamedUpdate(raw, names)), vertex.on_state
+            )
             monitor.start()
             stack.callback(monitor.stop)
             if options.position_channel:
-                late = _position_monitor(options.position_channel, vertex)
-                late.start()
-                stack.callback(late.stop)
+                positions = _position_monitor(options.position_channel, vertex)
+                positions.start()
+                stack.callback(positions.stop)
             yield
 
     return SourceRole(vertex, [monitoring()])
@@ -91,21 +85,21 @@ def make_source(options: SourceOptions) -> SourceRole:
 def _position_monitor(channel: str, vertex: SourceVertex) -> PositionMonitor:
     from charon.adapters.pvaccess import PositionMonitor, RawPosition  # noqa: PLC0415 - imports PvaPy
 
-    def take(raw: RawPosition) -> None:
+    def on_update(raw: RawPosition) -> None:
         try:
             vertex.on_position(raw.position())
         except BadFrameError as error:
-            vertex.stats.warn(f"passed over: {error.detail}")
+            vertex.stats.warn(f"ignored a position: {error.detail}")
 
-    def tell(connected: bool) -> None:
-        logging.getLogger(__name__).info("channel %s %s", channel, "is connected" if connected else "is not there")
+    def on_state(connected: bool) -> None:
+        _log.info("channel %s is %s", channel, "connected" if connected else "disconnected")
 
-    return PositionMonitor(channel, vertex.channel, take, tell)
+    return PositionMonitor(channel, vertex.channel, on_update, on_state)
 
 
-def make_inference(model: str, backend: str, threads: int, *, linger_s: float, slow_s: float) -> InferenceRole:
-    """Return inference with a model bundle's network."""
-    bundle = load(model)
+def make_inference(options: InferenceSettings, settings: VertexSettings) -> InferenceRole:
+    """Return inference with the network of a model bundle."""
+    bundle = load(options.model)
     card = bundle.card
     amplitude = next((output.name for output in card.outputs if output.kind == "amplitude"), None)
     info = ModelInfo(
@@ -115,38 +109,51 @@ def make_inference(model: str, backend: str, threads: int, *, linger_s: float, s
         phase=next(output.name for output in card.outputs if output.kind == "phase"),
         amplitude=amplitude,
     )
+    # The other half of the cores is for the detector's frames, the buffers and the sinks.
+    threads = options.threads or max(1, (os.cpu_count() or 1) // 2)
     vertex = InferenceVertex(
-        # The other half is for the detector's frames, the buffers and the sinks.
-        open_backend(backend, bundle.model_path, threads=threads or max(1, (os.cpu_count() or 1) // 2)),
+        open_backend(options.backend, bundle.model_path, threads=threads),
         info,
-        run=os.environ.get("CHARON_RUN", "run"),
-        max_batch=int(os.environ.get("CHARON_READ_BATCH_SIZE", "8")),
-        linger_s=linger_s,
-        slow_s=slow_s,
+        run=settings.run,
+        max_batch=settings.read_batch_size,
+        linger_s=options.linger_s,
+        slow_s=options.delay_s,
     )
     return InferenceRole(vertex)
 
 
-def make_image_sink(
-    output: Path, model: str | None, viewer_channel: str | None, viewer_period_s: float, *, fsync: bool
-) -> SinkRole:
-    """Return the sink that stitches, stores and shows."""
+def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, resources: ExitStack) -> SinkRole:
+    """Return the sink that stitches and stores patches and publishes the image.
+
+    Parameters
+    ----------
+    options, settings
+        Settings of the sink and of the vertex's process.
+    resources
+        Closes the viewer channel; the caller exits it when the role has ended.
+
+    Raises
+    ------
+    UsageError
+        If the vertex has more than one replica.
+    """
     from charon.vertices.sinks.image_sink import ImageSink  # noqa: PLC0415 - imports HDF5
 
-    manifest = os.environ.get("CHARON_MANIFEST")
-    provenance = {"manifest": manifest} if manifest else {}
+    if settings.replica > 0:
+        raise UsageError(
+            f"vertex {settings.vertex!r}: an image sink stitches one image and cannot have several replicas;"
+            " set its scale.min to 1"
+        )
+    provenance = {"manifest": settings.manifest} if settings.manifest else {}
 
     def open_sink() -> Sink:
-        patch = None if model is None else load(model).card.patch
-        publish = None
-        if viewer_channel:
-            publish = viewer(viewer_channel)
+        patch = None if options.model is None else load(options.model).card.patch
         return ImageSink(
-            output,
-            run=os.environ.get("CHARON_RUN", "run"),
-            publish=publish,
-            viewer_period_s=viewer_period_s,
-            fsync="batch" if fsync else "off",
+            options.output,
+            run=settings.run,
+            publish=resources.enter_context(viewer(options.viewer_channel)) if options.viewer_channel else None,
+            viewer_period_s=options.viewer_period_s,
+            fsync="batch" if options.fsync else "off",
             weight_radius_m=None if patch is None else patch.weight_radius_m,
             weight_profile=None if patch is None else patch.weight_profile,
             provenance=provenance,
@@ -156,7 +163,7 @@ def make_image_sink(
 
 
 def make_log_sink(*, quiet: bool) -> SinkRole:
-    """Return the sink that writes a line for each patch."""
+    """Return the sink that logs a line for each patch."""
     if quiet:
         logging.getLogger("charon.vertices.sinks.log_sink").setLevel(logging.WARNING)
     return SinkRole(SinkVertex(LogSink, forgets=True, linger_s=0.1))
@@ -168,7 +175,7 @@ def load(model: str) -> Bundle:
     Raises
     ------
     UsageError
-        If it is not there, damaged or of another form.
+        If the bundle is missing, damaged or invalid.
     """
     try:
         return load_bundle(model)
@@ -177,41 +184,41 @@ def load(model: str) -> Bundle:
 
 
 def geometry_of(bundle: Bundle) -> Geometry:
-    """Return the crop and binning that a bundle's network needs."""
+    """Return the crop and binning of a bundle's network."""
     card = bundle.card.input
     return Geometry(card.detector_shape, card.crop, card.binning)
 
 
 def positions_from(path: Path) -> Callable[[FrameId], Position | None]:
-    """Return a look-up of positions by frame from a scan file.
+    """Return a function that looks up a frame's position in a scan file.
 
     Raises
     ------
     UsageError
-        If the file cannot be read or holds no positions.
+        If the file is unreadable or contains no positions.
     """
     from charon.adapters.recordings import read_positions  # noqa: PLC0415 - imports HDF5
 
     positions = read_positions(path)
 
-    def look_up(frame_id: FrameId) -> Position | None:
-        # Area detectors number frames from 1 within an acquisition; pvapy's simulator from 0.
+    def position(frame_id: FrameId) -> Position | None:
+        # areaDetector numbers the frames of an acquisition from 1.
         index = frame_id.unique_id - 1
         if not 0 <= index < len(positions):
             return None
         return float(positions[index, 0]), float(positions[index, 1])
 
-    return look_up
+    return position
 
 
-def viewer(channel: str) -> Callable[..., None]:
-    """Return a function that publishes images on a pvAccess channel of this process."""
+@contextmanager
+def viewer(channel: str) -> Generator[Callable[..., None]]:
+    """Serve a pvAccess channel and yield the function that publishes an image on it."""
     from charon.adapters.pvaccess import ImageServer  # noqa: PLC0415 - imports PvaPy
 
-    server = ImageServer([channel])
-    server.__enter__()
+    with ImageServer([channel]) as server:
 
-    def publish(image: NDArray[np.float32], unique_id: int, time_ns: int, attributes: Mapping[str, Scalar]) -> None:
-        server.post(channel, image, unique_id=unique_id, time_ns=time_ns, attributes=attributes)
+        def publish(image: NDArray[np.float32], unique_id: int, time_ns: int, attributes: Mapping[str, Scalar]) -> None:
+            server.post(channel, image, unique_id=unique_id, time_ns=time_ns, attributes=attributes)
 
-    return publish
+        yield publish

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from charon.adapters.ansible import (
 )
 from charon.cli.signals import ended_by_signals
 from charon.errors import UsageError
+from charon.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +78,7 @@ def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
     find_tool("ansible-playbook")
     host, rest = _split(arguments)
     target, local = _target(host, rest)
-    run = Playbook(playbook, [*target, *rest], os.environ)
+    run = Playbook(playbook, [*target, *rest], environment.copy())
     _install_collections(playbook, run)
     only_shows = bool(_ONLY_SHOWS & set(rest))
     password = _password(run, local=local) if become and not only_shows else None
@@ -119,7 +119,7 @@ def _target(host: str | None, rest: Sequence[str]) -> tuple[list[str], bool]:
             "-e",
             f"ansible_python_interpreter={sys.executable}",
         ], True
-    user = user or os.environ.get("ANSIBLE_USER", "")
+    user = user or environment.get("ANSIBLE_USER")
     if not user and not {"-u", "--user"} & set(rest):
         user = _ask_user(name)
     return ["--inventory", f"{name},", *(["--user", user] if user else [])], False
@@ -152,7 +152,7 @@ def _password(run: Playbook, *, local: bool) -> str | None:
     """Return sudo's password where it is needed: from the environment, else asked for."""
     if {"-K", "--ask-become-pass"} & set(run.arguments) or any("-password-file" in part for part in run.arguments):
         return None
-    given = os.environ.get("ANSIBLE_BECOME_PASS")
+    given = environment.copy().get("ANSIBLE_BECOME_PASS")
     if not needs_sudo_password(_connection(run.arguments), run.environment, local=local):
         return None
     if given is not None:

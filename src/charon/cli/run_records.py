@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 import time
@@ -17,6 +16,7 @@ import click
 from charon.adapters.addresses import without_credentials
 from charon.adapters.timestamps import parse_time, rfc3339
 from charon.errors import UnavailableError, UsageError
+from charon.settings.paths import runs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -138,7 +138,7 @@ def records(name: str | None = None) -> list[RunRecord]:
     if name is not None and not _NAME.fullmatch(name):
         return []
     valid: list[RunRecord] = []
-    for path in records_folder().glob(f"{name or '*'}/*.json"):
+    for path in runs_folder().glob(f"{name or '*'}/*.json"):
         try:
             record = RunRecord(**{k: v for k, v in json.loads(path.read_text()).items() if k not in {"start", "end"}})
         except (OSError, ValueError, TypeError, AttributeError):
@@ -146,18 +146,6 @@ def records(name: str | None = None) -> list[RunRecord]:
         if isinstance(record.started_ns, int) and isinstance(record.ended_ns, int | None):  # pyright: ignore[reportUnnecessaryIsInstance] - values from a file
             valid.append(record)
     return sorted(valid, key=lambda record: record.started_ns)
-
-
-def records_folder() -> Path:
-    """Return the folder of the records: ``$XDG_STATE_HOME/charon/runs`` or ``~/.local/state/charon/runs``.
-
-    It also contains the run files of active runs, next to the folders with the records.
-    """
-    base = os.environ.get("XDG_STATE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".local" / "state") / "charon" / "runs"
-    except RuntimeError as error:
-        raise UnavailableError("no home folder for the records of runs; set XDG_STATE_HOME") from error
 
 
 def _closed(record: RunRecord, runs: list[RunRecord]) -> RunRecord:
@@ -171,7 +159,7 @@ def _closed(record: RunRecord, runs: list[RunRecord]) -> RunRecord:
 def _write(record: RunRecord) -> None:
     if not _NAME.fullmatch(record.name):
         raise UsageError(f"invalid pipeline name {record.name!r}")
-    folder = records_folder() / record.name
+    folder = runs_folder() / record.name
     path = folder / f"{record.started_ns}.json"
     temporary: Path | None = None
     try:

@@ -1,11 +1,10 @@
-"""A pipeline and a detector together, on loopback: what the demo, the benchmarks and trials run."""
+"""A pipeline and a simulated detector together on loopback, for the demo and the benchmarks."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charon.cli.session import Session, Stillness
-from charon.engines.embedded.processes import die_with_parent
+from charon.engines.embedded.processes import last_log_line, spawn
+from charon.settings import epics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
     from charon.engines.embedded import Options, Snapshot
     from charon.engines.manifest import Pipeline
 
+_TERMINATE_TIMEOUT_S = 10
+
 
 @dataclass(slots=True)
 class DetectorProcess:
-    """``charonctl detector`` as a process of its own.
+    """``charonctl detector`` in a process of its own.
 
     Parameters
     ----------
     folder
-        Where its log and its report go.
+        Folder for its log and its report.
     options
-        Its options by name without dashes; True stands for an option without a value.
+        Its options by name without dashes; True means an option without a value.
     """
 
     folder: Path
@@ -43,60 +45,52 @@ class DetectorProcess:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Start it; it makes its first frames and waits for a client before it publishes them."""
+        """Start the detector, which prepares its first frames and publishes when a client is connected."""
         command = [sys.executable, "-m", "charon.cli.main", "detector", "--report", str(self._report)]
         for name, value in {"wait-for-client": True, "shutdown-delay": 1, **self.options}.items():
             command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "detector.log").open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - this program
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 - the child only ties its life to this one's
-            )
+        self._process = spawn(command, self._log)
 
     @property
     def pid(self) -> int | None:
-        """Process id, once started."""
+        """Process id, or None before the start."""
         return None if self._process is None else self._process.pid
 
     @property
     def ended(self) -> bool:
-        """Whether it has published everything."""
+        """Whether the process has exited."""
         return self._process is not None and self._process.poll() is not None
 
     def stop(self) -> None:
-        """End it."""
+        """Terminate the process; kill it after a timeout."""
         if self._process is None or self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(10)
+            self._process.wait(_TERMINATE_TIMEOUT_S)
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
     def report(self) -> dict[str, Any]:
-        """Return what it says that it published; empty where it wrote nothing."""
+        """Return the detector's report; empty if it wrote none."""
         try:
             return json.loads(self._report.read_text())
         except (OSError, ValueError):
             return {}
 
     def last_log_line(self) -> str:
-        """Return the last line that it wrote."""
-        try:
-            lines = (self.folder / "detector.log").read_text(errors="replace").strip().splitlines()
-        except OSError:
-            lines = []
-        return lines[-1] if lines else "it wrote nothing"
+        """Return the last line of its output."""
+        return last_log_line(self._log)
 
     @property
     def _report(self) -> Path:
         return self.folder / "detector.json"
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "detector.log"
 
 
 def run_trial(
@@ -108,12 +102,12 @@ def run_trial(
     expected: int | None = None,
     quiet: bool = False,
 ) -> Session:
-    """Run a pipeline until the detector has ended and every frame has; the detector is ended in any case.
+    """Run a pipeline until the detector has exited and no frame is in flight; stop the detector in any case.
 
     Raises
     ------
     EngineError, UnavailableError, UsageError
-        If the pipeline does not start or cannot go on.
+        If the pipeline does not start or fails.
     """
     still = Stillness()
 
@@ -122,7 +116,7 @@ def run_trial(
 
     session = Session(pipeline, manifest, options, finished=finished, expected=expected, quiet=quiet)
     try:
-        # Beside the pipeline, not after it: making the first frames takes as long as loading the network.
+        # Started before the pipeline, because simulating the first frames lasts as long as loading the network.
         detector.start()
         asyncio.run(session.run())
     finally:
@@ -131,21 +125,23 @@ def run_trial(
 
 
 def stay_on_loopback() -> None:
-    """Keep pvAccess on loopback, and off the usual port where somebody else uses it."""
-    os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
-    os.environ.setdefault("EPICS_PVA_AUTO_ADDR_LIST", "NO")
-    os.environ.setdefault("EPICS_PVAS_INTF_ADDR_LIST", "127.0.0.1")
-    if "EPICS_PVA_BROADCAST_PORT" in os.environ:
+    """Restrict pvAccess to loopback, and use a free UDP port if its default port is in use."""
+    epics.set_loopback_only()
+    if epics.has_broadcast_port():
         return
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as usual, contextlib.suppress(OSError):
-        usual.bind(("127.0.0.1", 5076))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.bind((epics.LOOPBACK, epics.DEFAULT_BROADCAST_PORT))
         return
-    port = str(_free_udp_port())
-    click.echo(f"UDP port 5076 is in use: find these channels with EPICS_PVA_BROADCAST_PORT={port}", err=True)
-    os.environ["EPICS_PVA_BROADCAST_PORT"] = os.environ["EPICS_PVAS_BROADCAST_PORT"] = port
+    port = _free_udp_port()
+    click.echo(
+        f"UDP port {epics.DEFAULT_BROADCAST_PORT} is in use; clients find these channels with"
+        f" EPICS_PVA_BROADCAST_PORT={port}",
+        err=True,
+    )
+    epics.set_broadcast_port(port)
 
 
 def _free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((epics.LOOPBACK, 0))
+        return int(probe.getsockname()[1])

@@ -22,9 +22,9 @@ def state_folder() -> Path:
     try:
         return Path.home() / ".local" / "state" / "charon"
     except RuntimeError as error:
-        raise UnavailableError("no home folder for Charon's state files: set XDG_STATE_HOME") from error
+        raise UnavailableError("no home folder for Charon's state files; set XDG_STATE_HOME") from error
 
 
 def runs_folder() -> Path:
-    """Return the folder of run files and run records."""
+    """Return the folder of run records; it also contains the run files of active runs."""
     return state_folder() / "runs"

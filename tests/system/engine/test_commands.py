@@ -79,7 +79,7 @@ def test_a_port_in_use_is_named(live, manifest):
         port = taken.getsockname()[1]
         run = live(manifest(), "--nats-port", str(port))
         assert run.process.wait(60) == 1
-    assert f"{port} of 127.0.0.1: Address already in use" in run.log()
+    assert f"port {port} on 127.0.0.1 is not available: Address already in use" in run.log()
 
 
 def test_a_folder_with_results_is_not_written_over(live, manifest, tmp_path):

@@ -15,10 +15,10 @@ from numaflow_client import MapClient, SinkClient
 
 from charon.adapters.nats import NatsAddress, NatsConnection
 from charon.adapters.nats.server import find_program
-from charon.engines.numaflow import bucket_of
 from charon.errors import UnavailableError
 from charon.frames import FrameId, Patch, encode
 from charon.ledger.account import settle
+from charon.settings.vertex import ledger_bucket
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 USER = "isbsvc"
@@ -82,7 +82,7 @@ class Server:
     async def bus(self):
         """Return a connection to the pipeline's ledger."""
         address = NatsAddress.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
-        return await NatsConnection.connect(address, "reader", reconnect=False, bucket=bucket_of("default", "aps"))
+        return await NatsConnection.connect(address, "reader", reconnect=False, bucket=ledger_bucket("default", "aps"))
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_a_page_that_nobody_can_read_keeps_no_vertex_from_its_work(pods, server,
     async def run():
         bus = await server.bus()
         await bus.ledger.create("file")
-        bucket = await bus.client.jetstream().key_value(bucket_of("default", "aps"))
+        bucket = await bus.client.jetstream().key_value(ledger_bucket("default", "aps"))
         await bucket.put("out.0", value)
         await bus.close()
         pod = pods("out", role, **server.environment())
@@ -314,14 +314,14 @@ def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"CHARON_METRICS_PORT": "70000"}, "CHARON_METRICS_PORT is '70000'"),
-        ({"CHARON_READ_BATCH_SIZE": "0"}, "CHARON_READ_BATCH_SIZE is '0'"),
-        ({"CHARON_REPLICA": "one"}, "CHARON_REPLICA is 'one'"),
-        ({"CHARON_LOG": "loud"}, "CHARON_LOG is 'loud'"),
+        ({"CHARON_METRICS_PORT": "70000"}, "CHARON_METRICS_PORT: invalid value '70000'"),
+        ({"CHARON_READ_BATCH_SIZE": "0"}, "CHARON_READ_BATCH_SIZE: invalid value '0'"),
+        ({"CHARON_REPLICA": "one"}, "CHARON_REPLICA: invalid value 'one'"),
+        ({"CHARON_LOG": "loud"}, "CHARON_LOG: invalid value 'loud'"),
         ({"CHARON_LEDGER": "http://somewhere:1"}, "invalid address of a nats-server"),
         ({"CHARON_LEDGER": "nats://me:secret-word@host:4222"}, "remove user and password"),
-        ({"CHARON_METRICS_PORT": "metrics"}, "CHARON_METRICS_PORT is 'metrics'"),
-        ({"NUMAFLOW_REPLICA": "one"}, "NUMAFLOW_REPLICA is 'one'"),
+        ({"CHARON_METRICS_PORT": "metrics"}, "CHARON_METRICS_PORT: invalid value 'metrics'"),
+        ({"NUMAFLOW_REPLICA": "one"}, "NUMAFLOW_REPLICA: invalid value 'one'"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_status_2(pods, variables, words):

@@ -157,4 +157,5 @@ def test_missing_home_names_the_variable(monkeypatch, capsys):
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setattr(run_records.Path, "home", no_home)
     assert run_command(cli, ["metrics", "--list-runs"]) == 1
-    assert capsys.readouterr().err.splitlines() == ["error: no home folder for the records of runs; set XDG_STATE_HOME"]
+    error = "error: no home folder for Charon's state files; set XDG_STATE_HOME"
+    assert capsys.readouterr().err.splitlines() == [error]

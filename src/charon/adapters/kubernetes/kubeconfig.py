@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charon.errors import UsageError
+from charon.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ class KubectlCommand:
 
     def environment(self) -> dict[str, str]:
         """Return the environment for kubectl."""
-        return dict(os.environ) if self.kubeconfig is None else {**os.environ, "KUBECONFIG": self.kubeconfig}
+        return environment.copy() if self.kubeconfig is None else {**environment.copy(), "KUBECONFIG": self.kubeconfig}
 
 
 def find_kubectl(arguments: Sequence[str]) -> KubectlCommand:
@@ -55,7 +56,7 @@ def find_kubectl(arguments: Sequence[str]) -> KubectlCommand:
         If there is no kubectl or no readable kubeconfig.
     """
     program = _find_program()
-    if "KUBERNETES_SERVICE_HOST" in os.environ:
+    if environment.get("KUBERNETES_SERVICE_HOST"):
         return KubectlCommand(program, None)  # inside a pod, kubectl uses the service account
     try:
         return KubectlCommand(program, _find_kubeconfig())
@@ -92,7 +93,7 @@ def _needs_no_kubeconfig(arguments: Sequence[str]) -> bool:
 
 
 def _find_kubeconfig() -> str:
-    variable = os.environ.get("KUBECONFIG", "")
+    variable = environment.get("KUBECONFIG")
     if variable:
         # A list of files like PATH; kubectl ignores missing ones.
         files = [Path(part) for part in variable.split(os.pathsep) if part]

@@ -187,8 +187,8 @@ class EdgeReader:
         self._subscription: Subscription | None = None
         self._extending: asyncio.Task[None] | None = None
 
-    async def batch(self, maximum: int, linger_s: float) -> Sequence[BufferedDelivery]:
-        """Return up to `maximum` messages: wait for the first, then at most `linger_s` for more.
+    async def batch(self, max_messages: int, linger_s: float) -> Sequence[BufferedDelivery]:
+        """Return up to `max_messages` messages: wait for the first, then at most `linger_s` for more.
 
         Returns an empty list if no message arrives within half a second.
         """
@@ -201,9 +201,9 @@ class EdgeReader:
         await self._request_more()
         if not await self._wait(_EMPTY_BATCH_TIMEOUT_S, 1):
             return []
-        if linger_s > 0 and len(self._waiting) < maximum:
-            await self._wait(linger_s, maximum)
-        batch = [self._waiting.popleft() for _ in range(min(maximum, len(self._waiting)))]
+        if linger_s > 0 and len(self._waiting) < max_messages:
+            await self._wait(linger_s, max_messages)
+        batch = [self._waiting.popleft() for _ in range(min(max_messages, len(self._waiting)))]
         await self._request_more()
         return batch
 

@@ -13,7 +13,6 @@ process may not get a processor. Each place keeps the last image that passed thr
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from charon.adapters.pvaccess.ntndarray import DEFAULT_NAMES, AttributeNames, frame_from, identify
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
+from charon.settings import epics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class Subscription:
     def start(self) -> None:
         """Begin to look for the channel; return at once."""
         # A client by itself asks the network and not this machine's loopback, where `ImageServer` listens.
-        os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
+        epics.set_client_defaults()
         self._search()
         self._thread.start()
         # A thread that waits in PvaPy while the interpreter ends aborts the process.

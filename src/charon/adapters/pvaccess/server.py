@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -10,6 +9,7 @@ import psutil
 from charon.adapters.pvaccess.publishing import ntndarray_from
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
 from charon.errors import UsageError
+from charon.settings import epics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charon.frames import Scalar
-
-LOOPBACK = "127.0.0.1"
 
 
 class ImageServer:
@@ -53,13 +51,13 @@ class ImageServer:
         """TCP ports that it listens on."""
 
     def __enter__(self) -> Self:
-        os.environ.setdefault("EPICS_PVAS_INTF_ADDR_LIST", LOOPBACK)
+        epics.set_server_defaults()
         _require_free_port()
         before = _listening_ports()
         try:
             self._server = pva.PvaServer()
         except RuntimeError as error:
-            where = os.environ["EPICS_PVAS_INTF_ADDR_LIST"]
+            where = epics.server_interfaces()
             raise UsageError(f"no pvAccess server can listen at EPICS_PVAS_INTF_ADDR_LIST={where}") from error
         for channel in self.channels:
             # The server shares this object with the record: it is never touched again.
@@ -113,7 +111,7 @@ def _listening_ports() -> set[int]:
 
 def _require_free_port() -> None:
     """Fail clearly where pvAccess would quietly take another port than the one that was asked for."""
-    named = os.environ.get("EPICS_PVAS_SERVER_PORT")
+    named = epics.server_port()
     if not named:
         return
     # By what listens, not by binding: connections of a server that has just ended keep its port from being

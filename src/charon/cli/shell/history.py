@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,9 +12,12 @@ from prompt_toolkit.history import History
 
 from charon.cli.shell.lines import KNOWN, words_of
 from charon.cli.shell.words import LineError, lines_of
+from charon.settings import environment
+from charon.settings.paths import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 KEPT = 2000
 _WORD = (
@@ -56,11 +58,9 @@ def keeps(line: str) -> bool:
 
 def history_path() -> Path | None:
     """Return the file: ``$XDG_STATE_HOME/charon/history`` or ``~/.local/state/charon/history``; None without a home."""
-    base = os.environ.get("XDG_STATE_HOME")
-    if base and Path(base).is_absolute():
-        return Path(base) / "charon" / "history"
-    home = os.environ.get("HOME")
-    return Path(home) / ".local/state/charon/history" if home else None
+    if not environment.get("XDG_STATE_HOME") and not environment.get("HOME"):
+        return None
+    return state_folder() / "history"
 
 
 class FileHistory(History):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from charon.cli.shell.history import FileHistory, history_path
 from charon.cli.shell.lines import LeaveError
 from charon.cli.shell.process import INTERRUPTED
 from charon.cli.shell.words import LineError, lines_of, without_prompt
+from charon.settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +78,7 @@ def _show_again(line: str) -> None:
 
 def _reader(history: FileHistory, completer: ShellCompleter) -> Callable[[], str]:
     """Return what asks for a line: with all comfort, or plainly where the terminal cannot move its cursor."""
-    if os.environ.get("TERM", "dumb").lower() in {"", "dumb", "unknown"}:
+    if environment.get("TERM", "dumb").lower() in {"", "dumb", "unknown"}:
         return lambda: _read_plainly(history)
     # Where the terminal is, or the screen would be drawn into a file.
     output = create_output(always_prefer_tty=True)

@@ -12,9 +12,9 @@ from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, PortForw
 from charon.adapters.nats import NatsConnection
 from charon.engines.cluster import names
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
-from charon.engines.numaflow.settings import bucket_of
 from charon.errors import UnavailableError
 from charon.settings.nats import NatsAddress
+from charon.settings.vertex import ledger_bucket
 
 if TYPE_CHECKING:
     from charon.adapters.nats import EdgeState
@@ -42,7 +42,7 @@ async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = Fal
     service = f"service/{names.nats_service(view.buffer_service)}"
     with PortForward(kubectl, view.namespace, service, names.NATS_PORT) as forward:
         address = NatsAddress(port=forward.port, user=user, password=password)
-        bucket = bucket_of(view.namespace, view.name)
+        bucket = ledger_bucket(view.namespace, view.name)
         bus = await NatsConnection.connect(address, "charonctl", reconnect=False, bucket=bucket)
         try:
             snapshot = await take_snapshot(bus, [], ended=ended)

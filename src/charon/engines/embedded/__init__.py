@@ -3,7 +3,6 @@
 from charon.engines.embedded.engine import EmbeddedEngine, EngineError
 from charon.engines.embedded.options import Options
 from charon.engines.embedded.run_file import RunInfo, find_run, find_runs
-from charon.engines.embedded.settings import VertexSettings
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.engines.embedded.worker import work
 
@@ -13,7 +12,6 @@ __all__ = [
     "Options",
     "RunInfo",
     "Snapshot",
-    "VertexSettings",
     "find_run",
     "find_runs",
     "take_snapshot",

@@ -12,7 +12,7 @@ import psutil
 
 from charon.adapters.nats import NatsConnection, NatsServer
 from charon.engines.embedded.processes import die_with_parent
-from charon.engines.embedded.settings import BEGIN
+from charon.engines.embedded.start_signal import publish_start
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Buffers:
     async def let_begin(self, signal: str) -> None:
         """Let sources begin that wait for this word."""
         self._signal = signal
-        await self.bus.ledger.save(BEGIN, {"signal": signal})
+        await publish_start(self.bus.ledger, signal)
 
     async def stop(self) -> None:
         """End the server."""

@@ -15,10 +15,11 @@ from charon.engines.embedded.buffers import Buffers
 from charon.engines.embedded.commands import vertex_command
 from charon.engines.embedded.processes import Process
 from charon.engines.embedded.run_file import RunFile, RunInfo
-from charon.engines.embedded.settings import VertexSettings
 from charon.engines.embedded.snapshot import Snapshot, take_snapshot
 from charon.engines.embedded.telemetry import metrics_text
 from charon.errors import UnavailableError
+from charon.settings import environment
+from charon.settings.vertex import EmbeddedSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,19 +165,19 @@ class EmbeddedEngine:
 
     def _process(self, vertex: Vertex, replica: int, command: list[str]) -> Process:
         limits = self.pipeline.limits_of(vertex)
-        settings = VertexSettings(
+        settings = EmbeddedSettings(
             run=self.run,
             vertex=vertex.name,
             replica=replica,
-            address=self._buffers.address,
+            nats=self._buffers.address,
             inlets=tuple(name for edge, name in self._buffers.edges.items() if edge.to == vertex.name),
             outlets=tuple(name for edge, name in self._buffers.edges.items() if edge.from_ == vertex.name),
             read_batch_size=limits.read_batch_size or 8,
-            signal=self._signal if vertex.source is not None else "",
+            start_signal=self._signal if vertex.source is not None else "",
         )
         given = vertex.container.environment() if vertex.container else {}
-        environment = {
-            **os.environ,
+        variables = {
+            **environment.copy(),
             "CHARON_OUTPUT": str(self.options.output),
             "CHARON_MANIFEST": self._manifest_text,
             **given,
@@ -184,7 +185,7 @@ class EmbeddedEngine:
             **settings.to_environment(),
         }
         log = self.folder / f"{vertex.name}-{replica}.log"
-        return Process(settings.page, command, environment, log)
+        return Process(settings.page, command, variables, log)
 
     async def _until_ready(self, vertices: list[str], timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
@@ -248,7 +249,7 @@ class EmbeddedEngine:
     async def _until_finished(self, process: Process, deadline: float | None) -> bool:
         """Wait for a process that was told to end, as long as its page in the ledger shows that it lives."""
         last, since = 0, time.monotonic()
-        while not await process.ends_within(_LOOK_S):
+        while not await process.exits_within(_LOOK_S):
             page: Mapping[str, Any] | None = None
             with suppress(UnavailableError):
                 page = await self._buffers.bus.ledger.load(process.name)

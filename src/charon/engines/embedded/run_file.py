@@ -6,19 +6,16 @@ import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import psutil
 
 from charon.errors import UsageError
 from charon.settings.nats import NatsAddress
+from charon.settings.paths import runs_folder
 
-
-def state_folder() -> Path:
-    """Return the folder that run files lie in: ``$XDG_STATE_HOME/charon`` or ``~/.local/state/charon``."""
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "charon" / "runs"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class RunFile:
     """
 
     def __init__(self, pipeline: str) -> None:
-        folder = state_folder()
+        folder = runs_folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / f"{pipeline}.json"
         while True:
@@ -117,7 +114,7 @@ class RunFile:
 def find_runs() -> list[RunInfo]:
     """Return the runs that are alive on this machine, for this user."""
     found: list[RunInfo] = []
-    for path in sorted(state_folder().glob("*.json")):
+    for path in sorted(runs_folder().glob("*.json")):
         try:
             info = RunInfo(**_read(path))
         except (OSError, ValueError, TypeError):

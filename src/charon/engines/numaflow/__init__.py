@@ -1,6 +1,5 @@
 """A pipeline on Numaflow: each vertex a server in a pod, asked by Numaflow's own container beside it."""
 
-from charon.engines.numaflow.settings import NumaflowSettings, bucket_of, started_by_numaflow
 from charon.engines.numaflow.worker import work
 
-__all__ = ["NumaflowSettings", "bucket_of", "started_by_numaflow", "work"]
+__all__ = ["work"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from charon.engines.numaflow.settings import NumaflowSettings
+    from charon.settings.vertex import NumaflowSettings
 
 _log = logging.getLogger(__name__)
 _RETRY_S = 3.0

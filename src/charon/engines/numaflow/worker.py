@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from charon.engines.numaflow.servers import Server
-    from charon.engines.numaflow.settings import NumaflowSettings
+    from charon.settings.vertex import NumaflowSettings
     from charon.vertices.roles import Role
 
 _log = logging.getLogger(__name__)
@@ -60,12 +60,12 @@ async def work(role: Role, settings: NumaflowSettings) -> None:
 async def _metrics(role: SourceRole | InferenceRole | SinkRole, settings: NumaflowSettings) -> AsyncGenerator[None]:
     """Serve the vertex's page for Prometheus while it runs, where a port is named for it."""
     async with AsyncExitStack() as stack:
-        if settings.metrics_port is not None:
+        if settings.metrics.port is not None:
             labels = {"pipeline": settings.pipeline, "vertex": settings.vertex, "replica": str(settings.replica)}
             try:
                 await stack.enter_async_context(
                     serve_metrics(
-                        role.vertex.document, host=settings.metrics_host, port=settings.metrics_port, labels=labels
+                        role.vertex.document, host=settings.metrics.host, port=settings.metrics.port, labels=labels
                     )
                 )
             except UnavailableError as error:
@@ -94,7 +94,7 @@ async def _drain_source(
 ) -> None:
     """Wait until the ring is read out, for as long as there is somebody who reads."""
     began = last_read = time.monotonic()
-    while not working.done() and time.monotonic() - began < settings.drain_s:
+    while not working.done() and time.monotonic() - began < settings.drain_timeout_s:
         await asyncio.wait({working}, timeout=_LOOK_S)
         if outbox.readers:
             last_read = time.monotonic()
@@ -131,7 +131,7 @@ async def _run_asked(
 async def _drain_asked(requests: RequestQueue, settings: NumaflowSettings, working: asyncio.Task[None]) -> None:
     """Answer until Numaflow's container is gone, or asks nothing for a while."""
     began = time.monotonic()
-    while not working.done() and time.monotonic() - began < settings.drain_s:
+    while not working.done() and time.monotonic() - began < settings.drain_timeout_s:
         if not requests.busy and (requests.streams == 0 or requests.idle_s() > _SILENT_S):
             return
         await asyncio.wait({working}, timeout=_LOOK_S)
