@@ -1,13 +1,13 @@
 # One image for every vertex, for charonctl and for PvaPy's tools. `make images` builds it (images/build.sh).
 #
 # BASE      Debian or Ubuntu with Python 3.11 or later, or a CUDA image with VARIANT=cuda
-# VARIANT   cpu: OpenVINO; cuda: ONNX Runtime with TensorRT and CUDA beside it
+# VARIANT   cpu: OpenVINO; cuda: in addition ONNX Runtime with TensorRT and CUDA
 # VERSION, REVISION, SOURCE  for the labels
 
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 
-# What every stage stands on: Python, the user, the folder for results; with CUDA also TensorRT.
+# The base of all stages: Python, the user, the folder for results, and with CUDA also TensorRT.
 FROM ${BASE} AS base
 ARG VARIANT=cpu
 ARG TENSORRT_PACKAGES="libnvinfer10 libnvonnxparsers10"
@@ -16,7 +16,7 @@ RUN VARIANT="$VARIANT" TENSORRT_PACKAGES="$TENSORRT_PACKAGES" sh /tmp/base.sh &&
 ENV PATH=/opt/charon/bin:$PATH
 
 
-# The locked packages, whole. The secret is a pip.conf for a builder that needs an index or certificates of its own.
+# All locked packages. The secrets are a pip.conf and certificates, for a build with its own package index.
 FROM base AS installed
 ARG VARIANT=cpu
 RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/charon
@@ -28,7 +28,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
       --quiet --require-hashes -r "/build/$lock"
 
 
-# The same without what no vertex runs, and compiled, since nothing can be written where it runs.
+# The packages without unused files, compiled in advance because the root file system may be read-only.
 FROM installed AS packages
 RUN apt-get -qq update && apt-get -qq install --yes --no-install-recommends binutils >/dev/null
 COPY images/prune.py /build/
@@ -36,7 +36,7 @@ RUN /opt/charon/bin/python /build/prune.py && /opt/charon/bin/python -m compilea
       "$(/opt/charon/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 
-# The project's wheel, installed into a folder of its own, so that a change of the source is a small layer.
+# The project's wheel, in a separate folder, so that a change of the source changes only a small layer.
 FROM installed AS project
 COPY pyproject.toml README.md LICENSE /build/charon/
 COPY src /build/charon/src
@@ -59,14 +59,14 @@ LABEL org.opencontainers.image.title="Charon" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="BSD-3-Clause"
-# The root file system may be read-only: /tmp for short-lived files, /data for results are what has to be writable.
+# The root file system may be read-only, except for /tmp (temporary files) and /data (results).
 ENV HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONNOUSERSITE=1 \
     PYTHONUNBUFFERED=1
-# charonctl's default manifests are named from here.
+# The default manifests of charonctl are relative to this folder.
 WORKDIR /opt/charon
 USER 10001:10001
-# A list, not a shell's line: SIGTERM reaches the vertex itself.
+# The exec form, without a shell, so that SIGTERM reaches the vertex.
 ENTRYPOINT ["charon-vertex"]
 CMD ["--help"]

@@ -1,4 +1,4 @@
-# Two commands do everything: make demo, make test. The first of either sets up .venv.
+# Main targets: make demo, make test. The first use sets up .venv.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .PHONY: demo test test-cluster check bench setup setup-dev lock test-train format clean images images-import
 
-## Simulate a scan and reconstruct it live; the image lands in out/demo.
+## Simulate a scan and reconstruct it live; writes the image to out/demo.
 demo: $(STAMP)
 	$(BIN)/charonctl demo
 
@@ -16,12 +16,12 @@ demo: $(STAMP)
 test: $(STAMP)-dev
 	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/train --ignore tests/cluster
 
-## Run the tests on a Kubernetes: their own, or the one that CHARON_TEST_KUBECONFIG names.
+## Run the tests on Kubernetes: on a test cluster, or on the cluster of CHARON_TEST_KUBECONFIG.
 test-cluster: $(STAMP)-dev
 	$(BIN)/python tests/cluster/prepare.py
 	$(BIN)/pytest -q tests/cluster
 
-## Lint, types and layers: exactly what CI runs first.
+## Check lint, formatting, types and layers; CI runs this first.
 check: $(STAMP)-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,16 +32,16 @@ check: $(STAMP)-dev
 bench: $(STAMP)-dev
 	$(BIN)/python benchmarks/run.py
 
-## Tests of training; brings PyTorch (5 GB).
+## Run the tests of training; installs PyTorch (5 GB).
 test-train: $(STAMP)-dev
 	$(BIN)/pip install --quiet --require-hashes -r requirements/train.txt
 	$(BIN)/pytest -q -m train tests
 
-## Build the container image with docker or buildah: charon:latest; with VARIANT=cuda charon:latest-cuda.
+## Build the container image with docker or buildah: charon:latest, or charon:latest-cuda with VARIANT=cuda.
 images:
 	images/build.sh
 
-## Hand the built image to K3s's containerd, or to that of another Kubernetes.
+## Import the built image into containerd, of K3s or another Kubernetes.
 images-import:
 	images/import.sh
 
@@ -61,7 +61,7 @@ $(STAMP)-dev: $(STAMP) requirements/dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-## Write the locks anew from pyproject.toml.
+## Regenerate the lock files from pyproject.toml.
 lock:
 	$(COMPILE) pyproject.toml requirements/build.in --extra numaflow --group test --group lint -o requirements/dev.txt
 	$(COMPILE) -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/run.txt

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once while an image is built: what its base lacks. CUDA's images bring no Python, and TensorRT lies in the
-# package source that they name.
+# Add to the base image what it lacks; runs during the build. The CUDA images have no Python, but configure the package
+# source of TensorRT.
 set -eu
 
 if [ "$VARIANT" = cuda ]; then
@@ -13,7 +13,7 @@ elif [ "$VARIANT" != cpu ]; then
   exit 2
 fi
 
-# Some libraries ask for the name of the user that runs them; Kubernetes wants a number.
+# Some libraries look up the name of the user; Kubernetes requires a number.
 echo 'charon:x:10001:' >>/etc/group
 echo 'charon:x:10001:10001:charon:/tmp:/usr/sbin/nologin' >>/etc/passwd
 install -d -o 10001 -g 10001 -m 0770 /data

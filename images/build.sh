@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the container image with docker or buildah. Names and tags are made here and nowhere else.
+# Build the container image with docker or buildah. images/names.sh defines its names and tags.
 #
-# IMAGE     name without tag (charon)
-# VARIANT   cpu or cuda (cpu)
-# BASE      image to begin from, instead of the variant's own
-# BUILDER   docker or buildah, instead of the first that works
-# SOURCE    address of the sources, for the image's label
-# PIP_CONF  a pip.conf, CERTIFICATES a bundle of certificates: used while building, not kept; pip.conf may name the
-#           latter as /run/secrets/certificates.pem
+# IMAGE     name without tag (default: charon)
+# VARIANT   cpu or cuda (default: cpu)
+# BASE      base image (default: that of the variant)
+# BUILDER   docker or buildah (default: the first that works)
+# SOURCE    URL of the sources, for the image's label
+# PIP_CONF, CERTIFICATES  a pip.conf and a bundle of certificates for the build, which are not kept in the image;
+#           pip.conf may refer to the bundle as /run/secrets/certificates.pem
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source images/names.sh
@@ -30,7 +30,7 @@ for tag in "${tags[@]}"; do arguments+=(--tag "$tag"); done
 [[ -z ${CERTIFICATES:-} ]] || arguments+=(--secret "id=certificates,src=$CERTIFICATES")
 
 if [[ $builder == docker ]]; then
-  # Build arguments with these names are known to docker and not kept in the image; buildah passes them on by itself.
+  # Docker predefines these build arguments and does not keep them in the image; buildah passes them by default.
   for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
     [[ -z ${!name:-} ]] || arguments+=(--build-arg "$name")
   done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Hands the built image to containerd: K3s's own, or that of Kubernetes. IMAGE, VARIANT, BUILDER as in build.sh.
+# Import the built image into containerd: that of K3s, or of another Kubernetes. IMAGE, VARIANT, BUILDER as in build.sh.
 #
-# CTR       command that speaks to containerd, instead of `k3s ctr` or `ctr`
+# CTR       command of containerd's client (default: `k3s ctr` or `ctr`)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source images/names.sh
@@ -13,7 +13,7 @@ elif command -v k3s >/dev/null; then
 elif command -v ctr >/dev/null; then
   ctr=(ctr)
 else
-  echo "error: neither k3s nor ctr is here; run this on the node that shall run the image" >&2
+  echo "error: neither k3s nor ctr is on the PATH; run this on the node that runs the pods" >&2
   exit 1
 fi
 ctr+=(--namespace k8s.io images)
@@ -21,7 +21,7 @@ ctr+=(--namespace k8s.io images)
 if [[ $builder == docker ]]; then
   docker save "${tags[@]}" | "${ctr[@]}" import -
 else
-  # containerd reads the archive from its beginning to its end, buildah needs a file to write it.
+  # buildah cannot write an archive to a pipe.
   archive=$(mktemp "${TMPDIR:-/var/tmp}/charon-image.XXXXXX")
   trap 'rm -f "$archive"' EXIT
   rm -f "$archive"

@@ -1,5 +1,5 @@
-# Read by build.sh and import.sh: which program builds, and what the image is called.
-# shellcheck shell=bash disable=SC2034 # used where this is read
+# Sourced by build.sh and import.sh: the builder, and the names of the image.
+# shellcheck shell=bash disable=SC2034 # used by the scripts that source this file
 
 IMAGE=${IMAGE:-charon}
 VARIANT=${VARIANT:-cpu}
@@ -15,7 +15,7 @@ if [[ -z $builder ]]; then
   elif command -v buildah >/dev/null; then
     builder=buildah
   else
-    echo "error: neither docker (with its daemon running) nor buildah is here; install one of them" >&2
+    echo "error: neither docker (with a running daemon) nor buildah is installed; install one of them" >&2
     exit 1
   fi
 elif [[ $builder != docker && $builder != buildah ]]; then
@@ -30,6 +30,6 @@ version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' src/charon/__init__.py)
 suffix=
 [[ $VARIANT == cpu ]] || suffix=-$VARIANT
 name=$IMAGE
-# The full form of a short name, as docker and Kubernetes understand it; buildah would say localhost.
+# Expand a short name as docker and Kubernetes do; buildah would expand it to localhost/.
 [[ $name == */* ]] || name=docker.io/library/$name
 tags=("$name:latest$suffix" "$name:$version$suffix")

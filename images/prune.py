@@ -1,7 +1,7 @@
-"""Take out of an environment what nothing here runs: build tools, other devices' plugins, tests, debugging symbols.
+"""Remove unused files from the image's environment: build tools, plugins for other devices, tests, debug symbols.
 
-Runs once while an image is built, with the environment's own interpreter. Every entry has to match something, so that
-the lists stay true when packages change.
+It runs during the build, with the interpreter of the environment. An entry that matches nothing is an error, which
+keeps the lists correct when packages change.
 """
 
 # ruff: noqa: INP001 - a script
@@ -14,8 +14,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# Whole packages. Those after the first line are needed by pynumaflow's metadata alone: by grpcio-tools, which compiles
-# protocols, and by google-api-core, which it does not import.
+# Packages. The first line has build tools. pynumaflow requires the others in its metadata, but does not import them:
+# grpcio-tools, google-api-core, and their requirements.
 DISTRIBUTIONS = (
     *("hatchling", "editables", "pathspec", "pluggy", "tomlkit", "trove-classifiers"),
     *("grpcio-tools", "setuptools"),
@@ -23,7 +23,7 @@ DISTRIBUTIONS = (
     *("cryptography", "cffi", "pycparser", "pyasn1", "pyasn1-modules"),
 )
 
-# OpenVINO's plugins for other devices and readers of other formats: networks are ONNX files and run on the CPU.
+# OpenVINO's plugins for other devices and other model formats: networks are ONNX files and run on the CPU.
 OPENVINO = (
     "openvino/include",
     "openvino/cmake",
@@ -33,7 +33,7 @@ OPENVINO = (
     *(f"openvino/libs/libopenvino_{name}_frontend.so.*" for name in ("tensorflow", "tensorflow_lite")),
 )
 
-# Documentation, the packages' own tests, and what compilers read.
+# Documentation, tests, and headers.
 FILES = (
     "pvaccess/doc",
     "onnx/backend/test",
@@ -46,22 +46,21 @@ FILES = (
     "**/*.pyi",
 )
 
-# Parts of SciPy that neither Charon nor a part that it uses imports.
+# Subpackages of SciPy that neither Charon nor the remaining subpackages import.
 SCIPY = (
     *("scipy/cluster", "scipy/datasets", "scipy/differentiate", "scipy/fftpack", "scipy/integrate"),
     *("scipy/interpolate", "scipy/io", "scipy/odr", "scipy/optimize", "scipy/signal", "scipy/stats"),
 )
 
-# Codecs that area detectors use; imagecodecs loads each when it is first asked for and says which are not there.
+# The codecs of area detectors, which are kept. imagecodecs loads codecs lazily and reports missing ones.
 CODECS = ("_shared", "_shared_cython", "_imcd", "_bitshuffle", "_blosc", "_blosc2", "_lz4", "_lz4f", "_zlib", "_zstd")
 
-# Packages whose libraries carry symbols that only a debugger reads. Others were rewritten after linking, which strip
-# does not always survive; they have little to give.
+# Packages whose libraries contain debug symbols. Others were patched after linking, and strip may break them.
 STRIPPED = ("hdf5plugin/plugins", "uvloop", "yaml")
 
 
 def main() -> None:
-    """Prune the environment of this interpreter and say how much it was."""
+    """Prune the environment of this interpreter and print its size before and after."""
     site = Path(sysconfig.get_path("purelib"))
     before = total(site)
     for name in DISTRIBUTIONS:
@@ -72,16 +71,16 @@ def main() -> None:
     link_copies(site / "pvaccess/lib")
     for folder in STRIPPED:
         libraries = sorted(map(str, (site / folder).rglob("*.so")))
-        subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)  # noqa: S603, S607 - paths of ours
-    print(f"{site}: {before / 1e6:.0f} MB, pruned to {total(site) / 1e6:.0f} MB")  # noqa: T201 - a builder's log
+        subprocess.run(["strip", "--strip-unneeded", *libraries], check=True)  # noqa: S603, S607 - own paths
+    print(f"{site}: {before / 1e6:.0f} MB, pruned to {total(site) / 1e6:.0f} MB")  # noqa: T201 - the log of the build
 
 
 def remove_distribution(name: str) -> None:
-    """Remove the files of an installed package, its entry among the installed ones included."""
+    """Remove the files of an installed package, including its metadata."""
     try:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
-        sys.exit(f"error: {name} is not installed; take it out of images/prune.py")
+        sys.exit(f"error: {name} is not installed; remove it from images/prune.py")
     for file in distribution.files or []:
         path = Path(str(distribution.locate_file(file)))
         path.unlink(missing_ok=True)
@@ -89,18 +88,18 @@ def remove_distribution(name: str) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a folder and those above it as long as they are empty."""
+    """Remove a folder and its parents if they are empty."""
     while folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
 
 
 def remove_files(site: Path, pattern: str) -> None:
-    """Remove the files and folders that a pattern names."""
-    found = sorted(site.glob(pattern))
-    if not found:
-        sys.exit(f"error: nothing is called {pattern}; take it out of images/prune.py")
-    for path in found:
+    """Remove the files and folders that match a pattern."""
+    paths = sorted(site.glob(pattern))
+    if not paths:
+        sys.exit(f"error: no file matches {pattern}; remove it from images/prune.py")
+    for path in paths:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -108,30 +107,30 @@ def remove_files(site: Path, pattern: str) -> None:
 
 
 def prune_codecs(site: Path) -> None:
-    """Keep the codecs of `CODECS` and the libraries that they are linked to."""
+    """Remove codecs that are not in `CODECS`, and libraries that none of these is linked to."""
     libraries = site / "imagecodecs.libs"
     kept = [path for path in (site / "imagecodecs").glob("*.so") if path.name.split(".")[0] in CODECS]
     if len(kept) != len(CODECS):
-        sys.exit(f"error: imagecodecs has only {sorted(path.name for path in kept)}; put images/prune.py right")
-    needed, unseen = set(kept), list(kept)
-    while unseen:
-        linked = {libraries / name for name in needed_by(unseen.pop())}
-        unseen += [path for path in linked - needed if path.exists()]
+        sys.exit(f"error: imagecodecs has only {sorted(path.name for path in kept)}; correct CODECS in images/prune.py")
+    needed, queue = set(kept), list(kept)
+    while queue:
+        linked = {libraries / name for name in linked_libraries(queue.pop())}
+        queue += [path for path in linked - needed if path.exists()]
         needed |= linked
     for path in [*(site / "imagecodecs").glob("*.so"), *libraries.iterdir()]:
         if path not in needed:
             path.unlink()
 
 
-def needed_by(library: Path) -> list[str]:
-    """Return the names of the libraries that one is linked to."""
+def linked_libraries(library: Path) -> list[str]:
+    """Return the names of the libraries that a library is linked to."""
     command = ["readelf", "--dynamic", "--wide", str(library)]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()  # noqa: S603
     return [line.split("[")[1].rstrip("]") for line in lines if "(NEEDED)" in line]
 
 
 def link_copies(folder: Path) -> None:
-    """Replace libraries that a wheel holds twice, as x.so and as x.so.1, by links."""
+    """Replace duplicate libraries of a wheel, x.so and x.so.1, by a symbolic link."""
     for path in folder.rglob("*.so.*"):
         short = path.with_name(path.name.split(".so.")[0] + ".so")
         if short.is_file() and not short.is_symlink() and short.read_bytes() == path.read_bytes():
@@ -140,7 +139,7 @@ def link_copies(folder: Path) -> None:
 
 
 def total(folder: Path) -> int:
-    """Return the bytes of the files below a folder."""
+    """Return the size of the files in a folder, in bytes."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
 
 

@@ -1,4 +1,4 @@
-"""What holds for all tests: no time limit an example, and in CI no test that only seems to have passed."""
+"""Settings of all tests: Hypothesis without a deadline, and no skipped tests in CI."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Who runs tests in the background ignores these signals, and every child would go on ignoring them.
-for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+# A shell starts background jobs with these signals ignored, and child processes would inherit that.
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _usual)
+        signal.signal(_number, _default)
 
 settings.register_profile("charon", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("charon")
@@ -19,7 +19,7 @@ settings.load_profile("charon")
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
-    """Turn a skip into a failure in CI: what was skipped has not been shown. A GPU may be absent there too."""
+    """Turn a skipped test into a failure in CI, unless it needs a GPU."""
     outcome = yield
     report = outcome.get_result()
     if os.environ.get("CHARON_CI") and report.skipped and not item.get_closest_marker("gpu"):

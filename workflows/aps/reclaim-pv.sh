@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes released volumes of the inter-step buffers available again, with nothing but kubectl.
+# Make released volumes of the inter-step buffers available again; needs only kubectl.
 # Run it after the inter-step buffer service was deleted: ./workflows/aps/reclaim-pv.sh [STORAGE-CLASS]
 set -euo pipefail
 
@@ -21,7 +21,7 @@ if command -v kubectl >/dev/null; then
 elif command -v k3s >/dev/null; then
   kubectl=(k3s kubectl)
 else
-  echo "error: no kubectl on the PATH (nor k3s)" >&2
+  echo "error: neither kubectl nor k3s is on the PATH" >&2
   exit 2
 fi
 
@@ -42,14 +42,14 @@ show() {
 
 before=$(list)
 if [[ -z $before ]]; then
-  echo "error: there are no volumes of the storage class $class" >&2
+  echo "error: no volume has the storage class $class" >&2
   exit 2
 fi
 show before "$before"
 
 released=$(awk '$2 == "Released" {print $1}' <<<"$before")
 if [[ -z $released ]]; then
-  echo "no volume is released: nothing to do" >&2
+  echo "no released volume: nothing to do" >&2
   exit 0
 fi
 for name in $released; do
@@ -65,6 +65,6 @@ show after "$after"
 
 folders=$(awk '$2 == "Released" && $4 {print $4}' <<<"$before" | paste -sd' ')
 if [[ -n $folders ]]; then
-  echo "The files of the former inter-step buffer are still there. A new one takes them up, with what was left in its" >&2
-  echo "streams. To begin with nothing, empty these folders on their nodes first: $folders" >&2
+  echo "The files of the former inter-step buffer still exist, and a new one restores its streams from them." >&2
+  echo "To start with empty streams, empty these folders on their nodes first: $folders" >&2
 fi
