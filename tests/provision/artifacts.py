@@ -1,4 +1,4 @@
-"""A folder of artifacts as fetch-artifacts.yaml leaves it, with programs that stand in for the real ones."""
+"""A folder of artifacts with the layout of fetch-artifacts.yaml, and fake programs."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def sha256(path: Path) -> str:
 
 
 def k3s(folder: Path, version: str = K3S) -> None:
-    """Write a stand-in K3s, its images and the checksums of its release."""
+    """Write a fake K3s, its images and the checksums of its release."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "k3s"
     program.write_text((HERE / "fake_k3s.py").read_text().replace("@VERSION@", version))
     images = folder / "k3s-airgap-images-amd64.tar.zst"
-    images.write_bytes(b"images of K3s itself")
+    images.write_bytes(b"images of K3s")
     (folder / "sha256sum-amd64.txt").write_text(
         f"{'0' * 64}  k3s-airgap-images-amd64.tar\n{sha256(program)}  k3s\n{sha256(images)}  {images.name}\n"
     )
 
 
 def helm(folder: Path, version: str = HELM) -> None:
-    """Write an archive in the layout of Helm's releases, and its checksum."""
+    """Write an archive with the layout of Helm's releases, and its checksum."""
     folder.mkdir(parents=True, exist_ok=True)
     archive = folder / f"helm-{version}-linux-amd64.tar.gz"
     program = f"#!/bin/sh\necho {version}\n".encode()
@@ -42,14 +42,14 @@ def helm(folder: Path, version: str = HELM) -> None:
 
 
 def toolkit(folder: Path) -> None:
-    """Build two Debian packages, of which the one that comes first by name needs the other."""
+    """Build two Debian packages; the first by name depends on the second."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, needs in (("libnvidia-container-tools", "libnvidia-container1"), ("libnvidia-container1", "")):
+    for name, depends in (("libnvidia-container-tools", "libnvidia-container1"), ("libnvidia-container1", "")):
         tree = folder.parent / f"deb-{name}"
         (tree / "DEBIAN").mkdir(parents=True)
         (tree / "DEBIAN/control").write_text(
             f"Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: tests <tests@example.org>\n"
-            f"Description: stands in\n{f'Depends: {needs}' + chr(10) if needs else ''}"
+            f"Description: fake package\n{f'Depends: {depends}' + chr(10) if depends else ''}"
         )
         built = folder / f"{name}_1.0_all.deb"
         subprocess.run(
@@ -59,10 +59,10 @@ def toolkit(folder: Path) -> None:
         )
 
 
-def folder(place: Path) -> Path:
-    """Write a whole folder of artifacts."""
-    k3s(place / "k3s")
-    helm(place / "helm")
-    (place / "images").mkdir()
-    (place / "images/charon.tar").write_bytes(b"an archive of images")
-    return place
+def folder(path: Path) -> Path:
+    """Write all artifacts to a folder."""
+    k3s(path / "k3s")
+    helm(path / "helm")
+    (path / "images").mkdir()
+    (path / "images/charon.tar").write_bytes(b"an archive of images")
+    return path

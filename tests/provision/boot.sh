@@ -1,5 +1,5 @@
 #!/bin/sh
-# boot.sh BASE WORK: boots the system in BASE with systemd, in namespaces of its own. What it changes goes to WORK.
+# boot.sh BASE WORK: boots the system in BASE with systemd in new namespaces, with an overlay in WORK.
 # Run by unshare, in new mount, process, network, host name, IPC and cgroup namespaces.
 set -eu
 base=$1 work=$2
@@ -25,7 +25,7 @@ else
   mkdir sys/fs/cgroup/systemd
   mount -t cgroup -o none,name=systemd cgroup sys/fs/cgroup/systemd
 fi
-# The kernel's settings are the whole machine's, but for those of the network, which is the node's own.
+# Kernel settings belong to the machine and are read-only here, except those of the node's own network.
 mount --bind proc/sys/net tmp
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys

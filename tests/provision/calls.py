@@ -1,4 +1,4 @@
-"""Calling ``charonctl provision`` as a user would, and inventories to call it with."""
+"""Calls of ``charonctl provision`` as a user makes them, and inventories for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSIBLE = ROOT / "ansible"
 
 
 class Done(NamedTuple):
-    """What a call of charonctl left."""
+    """Result of a call of charonctl."""
 
     status: int
     summary: dict[str, Any]
@@ -25,17 +25,17 @@ class Done(NamedTuple):
     stderr: str
 
     def changed(self, host: str) -> list[str]:
-        """Return the names of the tasks that changed something."""
+        """Return the names of the tasks that changed a host."""
         return self.summary["changed"].get(host, [])
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CHARON_"))}
-    return {**kept, **more}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "CHARON_"))}
+    return {**inherited, **more}
 
 
 def charonctl(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 550, **environment: str) -> Done:
-    """Run ``charonctl provision`` as a user would, in a pipe."""
+    """Run ``charonctl provision`` with its output in a pipe."""
     done = subprocess.run(
         [sys.executable, "-m", "charon.cli.main", "provision", *map(str, arguments)],
         cwd=cwd,
@@ -50,15 +50,15 @@ def charonctl(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 550, **
     return Done(done.returncode, summary, done.stdout, done.stderr)
 
 
-def inventory(place: Path, *nodes: Node, user: str = "trusted", **settings: Any) -> Path:
-    """Write an inventory of nodes: the first is the server, the rest are agents."""
+def inventory(path: Path, *nodes: Node, user: str = "trusted", **settings: Any) -> Path:
+    """Write an inventory: the first node is the server, the others are agents."""
     hosts = {node.name: node.host_vars(user) for node in nodes}
     names = list(hosts)
-    # JSON is YAML too.
+    # JSON is valid YAML.
     document = {
         "all": {"hosts": hosts, "vars": {"charon_min_disk_gb": 1, **settings}},
         "server": {"hosts": {names[0]: None}},
         "agents": {"hosts": dict.fromkeys(names[1:])},
     }
-    place.write_text(json.dumps(document))
-    return place
+    path.write_text(json.dumps(document))
+    return path

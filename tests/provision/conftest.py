@@ -1,4 +1,4 @@
-"""Nodes to provision, and artifacts to provision them with."""
+"""Nodes to provision, and artifacts for them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import artifacts as made
-from node import Node, needed
+import artifacts as fakes
+from node import Node, require_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of artifacts that stand in for the real ones."""
-    return made.folder(tmp_path_factory.mktemp("artifacts"))
+    """Return a folder of fake artifacts."""
+    return fakes.folder(tmp_path_factory.mktemp("artifacts"))
 
 
 @pytest.fixture(scope="module")
 def boot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Node]]:
-    """Give a function that boots a node; all end with the module."""
-    needed()
+    """Return a function that boots a node; all nodes stop after the module."""
+    require_nodes()
     nodes: list[Node] = []
 
     def start(name: str) -> Node:

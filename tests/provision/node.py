@@ -1,7 +1,7 @@
-"""A Debian that is booted with systemd in namespaces of its own, and reached by SSH: a node to provision.
+"""A node to provision: Debian, booted with systemd in its own namespaces and reached by SSH.
 
-The base system is made once by mmdebstrap and kept outside the tree. Each node is an overlay on it. Its network is
-its own, with loopback only; SSH gets in through the namespace, so nothing is put on this machine's network.
+mmdebstrap builds the base system once, outside the tree, and each node is an overlay on it. A node's network has only
+loopback; SSH enters through the network namespace, so this machine's network does not change.
 """
 
 from __future__ import annotations
@@ -26,47 +26,47 @@ SYSTEM = (
     "systemd,systemd-sysv,dbus,python3,python3-apt,python3-firewall,sudo,openssh-server,ufw,firewalld,nftables,iptables,"
     "iproute2,procps,kmod"
 )
-# What the role packages installs lies in apt's cache, so that apt needs no network for it.
-LATER = "ca-certificates conntrack curl ethtool iptables python3-yaml socat tar"
-PASSWORD = "sesame-of-the-tests"  # noqa: S105 - of a user of a node that lives as long as a test
+# Packages of the role packages; they are in apt's cache, so that apt needs no network.
+DOWNLOADED = "ca-certificates conntrack curl ethtool iptables python3-yaml socat tar"
+PASSWORD = "sesame-of-the-tests"  # noqa: S105 - of a user of a test's node
 PREPARE = f"""
 set -eu
-apt-get install --yes --download-only --no-install-recommends {LATER}
-useradd --create-home --shell /bin/bash --groups sudo asked
+apt-get install --yes --download-only --no-install-recommends {DOWNLOADED}
+useradd --create-home --shell /bin/bash --groups sudo prompted
 useradd --create-home --shell /bin/bash trusted
 echo 'trusted ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/trusted
-echo 'asked:{PASSWORD}' | chpasswd
+echo 'prompted:{PASSWORD}' | chpasswd
 systemctl mask getty.target console-getty.service systemd-udevd.service systemd-timesyncd.service
 systemctl mask apt-daily.timer apt-daily-upgrade.timer systemd-networkd.service systemd-resolved.service
 systemctl disable firewalld ufw ssh
-# One key pair is enough for all nodes of the tests, and making one takes a second.
+# All nodes share one host key; generating one takes a second.
 systemctl enable ssh
 """
 PROXY = """
 import os, socket, sys, threading
 connection = socket.create_connection(("127.0.0.1", 22))
-def inwards():
+def forward_input():
     while data := os.read(0, 65536):
         connection.sendall(data)
     connection.shutdown(socket.SHUT_WR)
-threading.Thread(target=inwards, daemon=True).start()
+threading.Thread(target=forward_input, daemon=True).start()
 while data := connection.recv(65536):
     os.write(1, data)
 """
 
 
-def needed() -> None:
-    """Skip with the reason where a node cannot be made here."""
+def require_nodes() -> None:
+    """Skip with the reason if this machine cannot boot nodes."""
     if os.geteuid() != 0:
         pytest.skip("booting a node in namespaces needs root")
     packages = {"mmdebstrap": "mmdebstrap", "ssh": "openssh-client", "nsenter": "util-linux", "ip": "iproute2"}
     missing = [package for program, package in packages.items() if shutil.which(program) is None]
     if missing:
-        pytest.skip(f"needs the packages {', '.join(missing)}: apt-get install {' '.join(missing)}")
+        pytest.skip(f"missing packages {', '.join(missing)}: apt-get install {' '.join(missing)}")
 
 
 def base_system() -> Path:
-    """Return the folder of the base system; made on the first call, which takes about half a minute."""
+    """Return the folder of the base system; the first call builds it, which takes about 30 s."""
     recipe = hashlib.sha256(f"{SYSTEM}\n{PREPARE}".encode()).hexdigest()[:12]
     base = CACHE / f"base-{recipe}"
     if base.is_dir():
@@ -74,7 +74,7 @@ def base_system() -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     part = CACHE / f"part-{os.getpid()}"
     command = ["mmdebstrap", "--variant=minbase", f"--include={SYSTEM}", "--skip=cleanup/apt", "--mode=root"]
-    command += [f'--customize-hook=chroot "$1" sh -c {quoted(PREPARE)}', "bookworm", str(part)]
+    command += [f'--customize-hook=chroot "$1" sh -c {quote(PREPARE)}', "bookworm", str(part)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         shutil.rmtree(part, ignore_errors=True)
@@ -85,19 +85,19 @@ def base_system() -> Path:
     return base
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 class Node:
-    """One booted node.
+    """A booted node.
 
     Parameters
     ----------
     name
-        Its host name, and the name that Ansible knows it by.
+        Host name, and name in the inventory.
     folder
-        An empty folder for what it changes.
+        Empty folder for the overlay.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -111,11 +111,11 @@ class Node:
 
     @property
     def root(self) -> Path:
-        """The node's root folder as seen from here."""
+        """The node's root folder as seen from this machine."""
         return Path(f"/proc/{self.pid}/root")
 
     def start(self) -> None:
-        """Boot, and wait until SSH answers."""
+        """Boot the node and wait until SSH is running."""
         self.group.mkdir()
         arguments = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child"]
         command = [*arguments, "sh", str(HERE / "boot.sh"), str(base_system()), str(self.work)]
@@ -131,10 +131,10 @@ class Node:
         deadline = time.monotonic() + 60
         while not self._booted():
             if time.monotonic() > deadline or self._outer.poll() is not None:
-                said = (self.work.parent / f"{self.name}.console").read_text(errors="replace")
-                raise RuntimeError(f"{self.name} did not boot: {said[-2000:]}")
+                console_text = (self.work.parent / f"{self.name}.console").read_text(errors="replace")
+                raise RuntimeError(f"{self.name} did not boot: {console_text[-2000:]}")
             time.sleep(0.1)
-        self._let_in()
+        self._install_key()
 
     def _booted(self) -> bool:
         children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
@@ -145,18 +145,18 @@ class Node:
             return False
         return self.run("systemctl is-active ssh", check=False).stdout.strip() == "active"
 
-    def _let_in(self) -> None:
+    def _install_key(self) -> None:
         subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
         public = Path(f"{self.key}.pub").read_text()
         self.run(
-            "for user in root trusted asked; do home=$(getent passwd $user | cut -d: -f6); "
+            "for user in root trusted prompted; do home=$(getent passwd $user | cut -d: -f6); "
             f"mkdir -p -m 700 $home/.ssh; echo '{public.strip()}' >$home/.ssh/authorized_keys; "
             "chown -R $user: $home/.ssh; done; "
             "mkdir -p /var/lib/apt/periodic; touch /var/lib/apt/periodic/update-success-stamp"
         )
 
     def inside(self, *command: str) -> list[str]:
-        """Return a command that runs another one inside the node."""
+        """Return a command that runs the given command inside the node."""
         return ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-u", "-i", "-C", "-r", "-w", *command]
 
     def run(self, script: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -174,7 +174,7 @@ class Node:
         return done
 
     def ssh_arguments(self) -> str:
-        """Return SSH's options to reach the node, through its network namespace."""
+        """Return the options for SSH to reach the node through its network namespace."""
         proxy = self.key.parent / "proxy.py"
         proxy.write_text(PROXY)
         known = self.key.parent / "known_hosts"
@@ -184,9 +184,9 @@ class Node:
         )
 
     def host_vars(self, user: str = "trusted") -> dict[str, str]:
-        """Return what an inventory says of the node."""
+        """Return the node's variables for an inventory."""
         return {
-            # SSH gets in by way of the proxy, whatever the name; connections are kept by it.
+            # The proxy ignores the name; Ansible reuses connections by name.
             "ansible_host": f"{self.name}-{self.pid}.test",
             "ansible_user": user,
             "ansible_ssh_private_key_file": str(self.key),
@@ -195,10 +195,10 @@ class Node:
         }
 
     def stop(self) -> None:
-        """End the node with everything in it."""
+        """Stop the node with all its processes."""
         if self._outer is not None:
             with contextlib.suppress(ProcessLookupError):
-                # Its first process takes the whole process namespace along.
+                # The end of its first process ends the PID namespace.
                 os.kill(self.pid or self._outer.pid, signal.SIGKILL)
             self._outer.wait(30)
         for folder in [*sorted(self.group.rglob("*"), reverse=True), self.group]:

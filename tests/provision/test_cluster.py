@@ -1,11 +1,11 @@
-"""A server and an agent on two booted nodes with a cable between them; programs come over HTTP with their checksums."""
+"""A server and an agent on two nodes connected by a cable; programs are downloaded over HTTP with their checksums."""
 
 from __future__ import annotations
 
 import subprocess
 from typing import TYPE_CHECKING
 
-import artifacts as made
+import artifacts as fakes
 import pytest
 from calls import ANSIBLE, charonctl, inventory
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CLUSTER = ANSIBLE / "provision-cluster.yaml"
-# Reserved for such use: these addresses are on no network.
+# Addresses reserved for tests of networks (RFC 2544).
 SERVER, AGENT = "198.18.7.1", "198.18.7.2"
 
 
 def serve(node: Node, folder: Path) -> subprocess.Popen[bytes]:
-    """Serve a folder of this machine on the node's own loopback, in place of the projects' download servers."""
+    """Serve a folder on the node's loopback instead of the projects' download servers."""
     copied = node.root / "srv/releases"
     subprocess.run(["/bin/cp", "-r", str(folder), str(copied)], check=True)
     return subprocess.Popen(
@@ -57,7 +57,7 @@ def hosts(nodes: tuple[Node, Node], tmp_path_factory: pytest.TempPathFactory) ->
     return inventory(tmp_path_factory.mktemp("inventory") / "cluster.yaml", *nodes, **settings)
 
 
-def test_an_agent_joins_the_server_with_the_token_that_was_made_up(nodes: tuple[Node, Node], hosts: Path) -> None:
+def test_agent_joins_with_generated_token(nodes: tuple[Node, Node], hosts: Path) -> None:
     server, agent = nodes
     call = ("--json", CLUSTER, "-i", hosts, "--tags", "k3s,helm")
     done = charonctl(*call, timeout=400)
@@ -72,16 +72,16 @@ def test_an_agent_joins_the_server_with_the_token_that_was_made_up(nodes: tuple[
     assert tokens[0][1] == "600"
     assert tokens[0][0] not in done.stderr + done.stdout
     assert "feature-gates=InPlacePodVerticalScaling=true" in agent.run("cat /etc/rancher/k3s/config.yaml").stdout
-    assert server.run("helm version").stdout.strip() == made.HELM
+    assert server.run("helm version").stdout.strip() == fakes.HELM
     assert not (agent.root / "usr/local/bin/helm").exists()
     again = charonctl(*call, timeout=400)
     assert (again.status, again.summary["changed"]) == (0, {})
 
 
-def test_what_was_fetched_with_a_wrong_checksum_is_refused(nodes: tuple[Node, Node], hosts: Path) -> None:
+def test_download_with_wrong_checksum_is_rejected(nodes: tuple[Node, Node], hosts: Path) -> None:
     server, _ = nodes
     before = server.run("sha256sum /usr/local/bin/k3s").stdout
-    server.run("echo '# changed on the way' >>/srv/releases/k3s/k3s")
+    server.run("echo '# changed' >>/srv/releases/k3s/k3s")
     settings = ["-e", "charon_k3s_version=v1.99.0+k3s1", "-e", "charon_k3s_url=http://127.0.0.1:8000/k3s"]
     done = charonctl("--json", CLUSTER, "node4", "-i", hosts, "--tags", "k3s", *settings, timeout=400)
     assert done.status == 2

@@ -1,4 +1,4 @@
-"""``charonctl provision`` itself, on playbooks of the test's own: status, summary, output, secrets, Ctrl-C."""
+"""``charonctl provision`` on small playbooks: exit status, summary, output, secrets, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from calls import ROOT, charonctl, clean_environment, inventory
 from node import PASSWORD
 
-from charon.adapters.ansible import wants_become
+from charon.adapters.ansible import uses_become
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-def playbook(place: Path, tasks: str, become: bool = False) -> Path:
+def playbook(path: Path, tasks: str, become: bool = False) -> Path:
     """Write a playbook with one play."""
     play = f"- name: A play\n  hosts: all\n  gather_facts: false\n  become: {str(become).lower()}\n  tasks:\n"
-    place.write_text(play + textwrap.indent(textwrap.dedent(tasks), "    "))
-    return place
+    path.write_text(play + textwrap.indent(textwrap.dedent(tasks), "    "))
+    return path
 
 
 GOOD = """
-- name: Say something
+- name: Print something
   ansible.builtin.debug:
     msg: where the password is
 - name: Write a file
   ansible.builtin.copy:
     content: hello
-    dest: "{{ place }}"
+    dest: "{{ path }}"
     mode: "0600"
-- name: Leave out
+- name: Skip this
   ansible.builtin.command: "false"
   when: false
 """
 
 
-def test_a_run_is_followed_and_summed_up(tmp_path: Path) -> None:
+def test_run_is_followed_and_summarised(tmp_path: Path) -> None:
     play = playbook(tmp_path / "play.yaml", GOOD)
-    done = charonctl(play, "-e", f"place={tmp_path / 'made'}")
+    done = charonctl(play, "-e", f"path={tmp_path / 'made'}")
     assert done.status == 0, done.stderr
     assert (tmp_path / "made").read_text() == "hello"
     lines = done.stdout.splitlines()
@@ -61,15 +61,15 @@ def test_a_run_is_followed_and_summed_up(tmp_path: Path) -> None:
         "  changed: Write a file",
         "where the password is",
     ]
-    assert re.fullmatch(r"took \d+ s", lines[3])
-    assert done.stderr.splitlines() == ["localhost: ok: Say something", "localhost: changed: Write a file"]
+    assert re.fullmatch(r"finished in \d+ s", lines[3])
+    assert done.stderr.splitlines() == ["localhost: ok: Print something", "localhost: changed: Write a file"]
     assert "\x1b" not in done.stdout + done.stderr
-    again = charonctl("--json", play, "localhost", "-e", f"place={tmp_path / 'made'}")
+    again = charonctl("--json", play, "localhost", "-e", f"path={tmp_path / 'made'}")
     assert again.summary["changed"] == {}
     assert again.summary["hosts"]["localhost"] == {"ok": 2, "changed": 0, "failed": 0, "unreachable": 0, "skipped": 1}
 
 
-def test_a_task_that_fails_gives_its_message_and_ansibles_status(tmp_path: Path) -> None:
+def test_failed_task_prints_message_and_status(tmp_path: Path) -> None:
     play = playbook(tmp_path / "play.yaml", "- name: Break\n  ansible.builtin.fail:\n    msg: the pump is off\n")
     done = charonctl(play)
     assert done.status == 2
@@ -77,34 +77,34 @@ def test_a_task_that_fails_gives_its_message_and_ansibles_status(tmp_path: Path)
     assert "  failed: Break" in done.stdout.splitlines()
 
 
-def test_a_host_that_cannot_be_reached_gives_ansibles_status(tmp_path: Path) -> None:
-    play = playbook(tmp_path / "play.yaml", "- name: Reach it\n  ansible.builtin.ping:\n", become=True)
-    # Port 1 of this machine: nothing listens there.
-    done = charonctl("--json", play, "nobody@127.0.0.2", "-e", "ansible_port=1")
+def test_unreachable_host_gives_status_4(tmp_path: Path) -> None:
+    play = playbook(tmp_path / "play.yaml", "- name: Ping\n  ansible.builtin.ping:\n", become=True)
+    # Nothing listens on port 1.
+    done = charonctl("--json", play, "user@127.0.0.2", "-e", "ansible_port=1")
     assert done.status == 4
     assert done.summary["hosts"]["127.0.0.2"]["unreachable"] == 1
-    assert "127.0.0.2: unreachable: Reach it" in done.stderr
+    assert "127.0.0.2: unreachable: Ping" in done.stderr
 
 
-def test_what_ansible_cannot_read_gives_its_own_status(tmp_path: Path) -> None:
+def test_invalid_playbook_gives_ansibles_status(tmp_path: Path) -> None:
     play = playbook(tmp_path / "play.yaml", "- name: No such thing\n  no_such_module:\n")
     done = charonctl(play)
     assert done.status not in {0, 2}
     assert "no_such_module" in done.stderr
-    assert done.stdout.startswith("nothing was done (Ansible's exit status ")
+    assert done.stdout.startswith("no task was run (Ansible's exit status ")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (None, "cannot be read: No such file"),
-        ("a: [", "is not YAML"),
-        ("a: b", "is no playbook"),
-        ("- a: 2025-13-45", "is not YAML"),
-        ("[" * 5000, "is not YAML"),
+        ("a: [", "is not valid YAML"),
+        ("a: b", "is not a playbook"),
+        ("- a: 2025-13-45", "is not valid YAML"),
+        ("[" * 5000, "is not valid YAML"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, content: str | None, said: str) -> None:
+def test_invalid_call_is_one_line_and_status_2(tmp_path: Path, content: str | None, reason: str) -> None:
     play = tmp_path / "play.yaml"
     if content is not None:
         play.write_text(content)
@@ -112,44 +112,44 @@ def test_a_wrong_call_is_one_line_and_status_2(tmp_path: Path, content: str | No
     assert (done.status, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"error: {play} ")
-    assert said in done.stderr
+    assert reason in done.stderr
 
 
 @pytest.mark.timeout(60)
-def test_who_becomes_another_is_found_among_aliases(tmp_path: Path) -> None:
+def test_become_is_found_among_aliases(tmp_path: Path) -> None:
     bomb = "".join(f"    a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
     play = tmp_path / "play.yaml"
     play.write_text(f"- hosts: all\n  vars: &self\n    a0: &a0 [x, x]\n{bomb}    again: *self\n")
-    assert not wants_become(play)
+    assert not uses_become(play)
     play.write_text(play.read_text() + "  tasks:\n    - become: true\n")
-    assert wants_become(play)
+    assert uses_become(play)
 
 
 @pytest.mark.parametrize(
     ("name", "content"), [("requirements.yml", "a:\n- [\n"), ("requirements.yml", "a: 2025-13-45")]
 )
-def test_requirements_that_cannot_be_read_are_one_line(tmp_path: Path, name: str, content: str) -> None:
+def test_invalid_requirements_are_one_line(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)
     done = charonctl(playbook(tmp_path / "play.yaml", GOOD))
     assert (done.status, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"error: {tmp_path / name} cannot be read")
+    assert done.stderr.startswith(f"error: {tmp_path / name} is not valid YAML")
 
 
 @pytest.mark.parametrize(
     "argument",
     ["ansible_become_pass=x", '{"ansible_password": "x"}', "ansible_become_password: x", "charon_grafana_password=x"],
 )
-def test_a_password_on_the_command_line_is_refused(tmp_path: Path, argument: str) -> None:
+def test_password_on_command_line_is_rejected(tmp_path: Path, argument: str) -> None:
     done = charonctl(playbook(tmp_path / "play.yaml", GOOD), "-e", argument)
     assert done.status == 2
-    assert "set ANSIBLE_BECOME_PASS; others go in a file: -e @FILE" in done.stderr
+    assert "set ANSIBLE_BECOME_PASS; for others, use a file: -e @FILE" in done.stderr
 
 
-def test_without_ansible_one_line_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_ansible_is_one_line(tmp_path: Path) -> None:
     play = playbook(tmp_path / "play.yaml", GOOD)
     (tmp_path / "bin").mkdir()
-    # A Python with everything but Ansible beside it.
+    # A Python without Ansible next to it.
     (tmp_path / "bin/python").symlink_to(sys.executable)
     code = "import sys; sys.executable = sys.argv[1]; sys.argv[1:2] = []; from charon.cli.main import main; main()"
     done = subprocess.run(
@@ -161,17 +161,17 @@ def test_without_ansible_one_line_says_what_to_install(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: ansible-playbook is missing: pip install ansible-core, or the package ansible of your system\n"
+        "error: ansible-playbook is missing; install it with pip install ansible-core or your package manager\n"
     )
 
 
-def test_collections_that_are_missing_are_installed_from_the_requirements(tmp_path: Path) -> None:
+def test_missing_collections_are_installed(tmp_path: Path) -> None:
     collection = tmp_path / "source"
     collection.mkdir()
     (collection / "galaxy.yml").write_text(
-        "namespace: charon_tests\nname: told\nversion: 1.2.3\nreadme: R.md\nauthors: [tests]\n"
+        "namespace: charon_tests\nname: doubling\nversion: 1.2.3\nreadme: R.md\nauthors: [tests]\n"
     )
-    (collection / "R.md").write_text("A collection of the tests.\n")
+    (collection / "R.md").write_text("A collection for the tests.\n")
     (collection / "plugins/filter").mkdir(parents=True)
     (collection / "plugins/filter/twice.py").write_text(
         "class FilterModule:\n    def filters(self):\n        return {'twice': lambda text: text * 2}\n"
@@ -181,20 +181,22 @@ def test_collections_that_are_missing_are_installed_from_the_requirements(tmp_pa
     subprocess.run(build, check=True, capture_output=True)
     (tmp_path / "book").mkdir()
     (tmp_path / "book/requirements.yml").write_text(
-        f"collections:\n  - name: {tmp_path}/charon_tests-told-1.2.3.tar.gz\n    type: file\n"
+        f"collections:\n  - name: {tmp_path}/charon_tests-doubling-1.2.3.tar.gz\n    type: file\n"
     )
-    told = "- name: Say it\n  ansible.builtin.debug:\n    msg: \"{{ 'tick' | charon_tests.told.twice }}\"\n"
-    play = playbook(tmp_path / "book/play.yaml", told)
-    place = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")}
-    done = charonctl(play, **place)
+    task = "- name: Print it\n  ansible.builtin.debug:\n    msg: \"{{ 'tick' | charon_tests.doubling.twice }}\"\n"
+    play = playbook(tmp_path / "book/play.yaml", task)
+    environment = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")}
+    done = charonctl(play, **environment)
     assert done.status == 0, done.stderr
     assert "installing collections" in done.stderr
     assert "ticktick" in done.stdout
-    (tmp_path / "book/requirements.yml").write_text('collections:\n  - {name: charon_tests.told, version: ">=1.2.0"}\n')
-    assert "installing collections" not in charonctl(play, **place).stderr
+    (tmp_path / "book/requirements.yml").write_text(
+        'collections:\n  - {name: charon_tests.doubling, version: ">=1.2.0"}\n'
+    )
+    assert "installing collections" not in charonctl(play, **environment).stderr
 
 
-def test_an_interrupt_goes_on_to_ansible_and_nothing_stays_behind(tmp_path: Path) -> None:
+def test_interrupt_is_forwarded_to_ansible(tmp_path: Path) -> None:
     seconds = "86399.25"
     play = playbook(tmp_path / "play.yaml", f"- name: Wait\n  ansible.builtin.command: sleep {seconds}\n")
     call = [sys.executable, "-m", "charon.cli.main", "provision", str(play)]
@@ -208,12 +210,12 @@ def test_an_interrupt_goes_on_to_ansible_and_nothing_stays_behind(tmp_path: Path
         text=True,
     )
     try:
-        until(lambda: sleeping(seconds))
-        # To charonctl alone, as a program would; a terminal tells Ansible too.
+        wait_until(lambda: sleeping(seconds))
+        # To charonctl alone, as a program would; a terminal would signal Ansible too.
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
         assert process.returncode not in {0, -signal.SIGINT}
-        until(lambda: not sleeping(seconds))
+        wait_until(lambda: not sleeping(seconds))
     finally:
         process.kill()
         process.wait()
@@ -221,7 +223,7 @@ def test_an_interrupt_goes_on_to_ansible_and_nothing_stays_behind(tmp_path: Path
             os.kill(pid, signal.SIGKILL)
 
 
-def test_on_a_terminal_a_live_line_shows_the_task_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+def test_terminal_shows_running_task_until_ctrl_c(tmp_path: Path) -> None:
     seconds = "86399.75"
     tasks = (
         f"- name: Change\n  ansible.builtin.command: 'true'\n- name: Wait\n  ansible.builtin.command: sleep {seconds}\n"
@@ -234,12 +236,12 @@ def test_on_a_terminal_a_live_line_shows_the_task_and_ctrl_c_ends_it(tmp_path: P
     try:
         child.expect("changed.*localhost  Change")
         child.expect("Wait")
-        until(lambda: sleeping(seconds))
+        wait_until(lambda: sleeping(seconds))
         child.sendintr()
         child.expect(pexpect.EOF)
         child.wait()
         assert child.exitstatus not in {0, None}
-        until(lambda: not sleeping(seconds))
+        wait_until(lambda: not sleeping(seconds))
     finally:
         child.close(force=True)
         for pid in sleeping(seconds):
@@ -247,31 +249,31 @@ def test_on_a_terminal_a_live_line_shows_the_task_and_ctrl_c_ends_it(tmp_path: P
 
 
 def sleeping(seconds: str) -> list[int]:
-    """Return the processes that sleep so long: a length that only one test uses."""
-    found = subprocess.run(
+    """Return the processes that sleep for this time, which only one test uses."""
+    done = subprocess.run(
         ["/usr/bin/pgrep", "-fx", f"sleep {re.escape(seconds)}"], capture_output=True, text=True, check=False
     )
-    return [int(pid) for pid in found.stdout.split()]
+    return [int(pid) for pid in done.stdout.split()]
 
 
-def until(holds: Callable[[], object], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to that"
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
 
 
-# Passwords. The node's user "asked" has to give one to sudo.
+# Passwords. Sudo prompts the node's user "prompted" for one.
 
 SLOW = """
-- name: Take a while as root
+- name: Run as root
   ansible.builtin.shell: id -u; sleep 2; tr '\\0' '\\n' </proc/self/environ
   register: seen
   changed_when: false
-- name: Look at it
+- name: Check it
   ansible.builtin.assert:
     that: seen.stdout_lines[0] == '0'
-- name: Say it
+- name: Print it
   ansible.builtin.debug:
     var: seen.stdout
 """
@@ -282,37 +284,37 @@ def node(boot: Callable[[str], Node]) -> Node:
     return boot("node3")
 
 
-def everywhere(pid: int) -> str:
-    """Return command lines and environments of all processes below one, as /proc shows them."""
-    pids, told = [pid], ""
+def command_lines_and_environments(pid: int) -> str:
+    """Return the command lines and environments in /proc of a process and its descendants."""
+    pids, text = [pid], ""
     own = Path(f"/proc/{pid}/cmdline").read_bytes()
     while pids:
-        one = Path(f"/proc/{pids.pop()}")
+        process = Path(f"/proc/{pids.pop()}")
         try:
             pids += [
-                int(child) for task in (one / "task").iterdir() for child in (task / "children").read_text().split()
+                int(child) for task in (process / "task").iterdir() for child in (task / "children").read_text().split()
             ]
-            command = (one / "cmdline").read_bytes()
-            # A child that has not begun its program is still charonctl itself, whose environment is the user's.
+            command = (process / "cmdline").read_bytes()
+            # Before exec, a child is a copy of charonctl, whose environment is the user's.
             if command != own:
-                told += (
-                    (command + b" " + (one / "environ").read_bytes() + b"\n")
+                text += (
+                    (command + b" " + (process / "environ").read_bytes() + b"\n")
                     .replace(b"\0", b" ")
                     .decode(errors="replace")
                 )
         except OSError:
-            # It has ended meanwhile.
+            # The process has exited.
             continue
-    return told
+    return text
 
 
-def test_sudos_password_reaches_sudo_and_nothing_else(node: Node, tmp_path: Path) -> None:
-    hosts = inventory(tmp_path / "hosts.yaml", node, user="asked")
+def test_sudo_password_reaches_only_sudo(node: Node, tmp_path: Path) -> None:
+    hosts = inventory(tmp_path / "hosts.yaml", node, user="prompted")
     play = playbook(tmp_path / "play.yaml", SLOW, become=True)
     log = tmp_path / "ansible.log"
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    looks, seen = 0, ""
+    polls, seen = 0, ""
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "charon.cli.main", "provision", "--json", str(play), "-i", str(hosts), "-vvv"],
@@ -323,17 +325,17 @@ def test_sudos_password_reaches_sudo_and_nothing_else(node: Node, tmp_path: Path
             stderr=err,
         )
         while process.poll() is None:
-            seen += everywhere(process.pid)
+            seen += command_lines_and_environments(process.pid)
             seen += node.run(
                 "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' ' '", check=False
             ).stdout
-            looks += 1
+            polls += 1
             time.sleep(0.05)
     assert process.returncode == 0, (tmp_path / "err").read_text()[-3000:]
-    assert looks > 10
+    assert polls > 10
     assert "become-password-file" in seen
     written = "".join((tmp_path / name).read_text() for name in ("out", "err", "ansible.log"))
-    assert "Take a while as root" in written
+    assert "Run as root" in written
     assert [line[:200] for line in seen.splitlines() if PASSWORD in line] == []
     assert PASSWORD not in written
     assert not [path for path in temporary.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
@@ -343,18 +345,18 @@ def test_sudos_password_reaches_sudo_and_nothing_else(node: Node, tmp_path: Path
     assert PASSWORD not in journal.stdout
 
 
-def test_sudos_password_is_asked_for_only_where_sudo_wants_one(node: Node, tmp_path: Path) -> None:
-    play = playbook(tmp_path / "play.yaml", "- name: Be root\n  ansible.builtin.command: id -u\n", become=True)
-    asked = inventory(tmp_path / "asked.yaml", node, user="asked")
+def test_sudo_password_is_prompted_for_if_needed(node: Node, tmp_path: Path) -> None:
+    play = playbook(tmp_path / "play.yaml", "- name: Run id\n  ansible.builtin.command: id -u\n", become=True)
+    prompted = inventory(tmp_path / "prompted.yaml", node, user="prompted")
     trusted = inventory(tmp_path / "trusted.yaml", node)
     done = charonctl(play, "-i", trusted)
     assert done.status == 0, done.stderr
-    done = charonctl(play, "-i", asked)
+    done = charonctl(play, "-i", prompted)
     assert done.status == 2
-    assert done.stderr == "error: sudo asks for a password, and nobody is there to type it: set ANSIBLE_BECOME_PASS\n"
+    assert done.stderr == "error: sudo requires a password and stdin is not a terminal; set ANSIBLE_BECOME_PASS\n"
     child = pexpect.spawn(
-        sys.executable, ["-m", "charon.cli.main", "provision", str(play), "-i", str(asked)], cwd=str(ROOT), timeout=60,
-        encoding="utf-8", env=clean_environment(TERM="xterm"), dimensions=(40, 120),
+        sys.executable, ["-m", "charon.cli.main", "provision", str(play), "-i", str(prompted)], cwd=str(ROOT),
+        timeout=60, encoding="utf-8", env=clean_environment(TERM="xterm"), dimensions=(40, 120),
     )  # fmt: skip
     try:
         child.expect("sudo password: ")
@@ -368,22 +370,22 @@ def test_sudos_password_is_asked_for_only_where_sudo_wants_one(node: Node, tmp_p
         child.close(force=True)
 
 
-def test_a_host_is_reached_by_ssh_as_the_user_that_is_named(node: Node, tmp_path: Path) -> None:
+def test_host_is_reached_as_the_given_user(node: Node, tmp_path: Path) -> None:
     settings = {name: value for name, value in node.host_vars().items() if name != "ansible_user"}
     (tmp_path / "ssh.json").write_text(json.dumps(settings))
-    say = playbook(
-        tmp_path / "say.yaml",
+    play = playbook(
+        tmp_path / "who.yaml",
         """
-        - name: Who
+        - name: Get the user
           ansible.builtin.command: id -un
           register: who
-        - name: Say
+        - name: Print the user
           ansible.builtin.debug:
             msg: "{{ who.stdout }} on {{ inventory_hostname }}"
         """,
     )
-    done = charonctl(say, "trusted@node3", "-e", f"@{tmp_path / 'ssh.json'}", ANSIBLE_USER="asked")
+    done = charonctl(play, "trusted@node3", "-e", f"@{tmp_path / 'ssh.json'}", ANSIBLE_USER="prompted")
     assert done.status == 0, done.stderr
     assert "trusted on node3" in done.stdout
-    done = charonctl(say, "node3", "-e", f"@{tmp_path / 'ssh.json'}", ANSIBLE_USER="asked")
-    assert "asked on node3" in done.stdout
+    done = charonctl(play, "node3", "-e", f"@{tmp_path / 'ssh.json'}", ANSIBLE_USER="prompted")
+    assert "prompted on node3" in done.stdout

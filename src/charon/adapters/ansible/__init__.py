@@ -1,11 +1,12 @@
-"""Ansible: finding it, running a playbook and following it task by task."""
+"""Ansible: run a playbook, follow it task by task, install missing collections."""
 
 from __future__ import annotations
 
-from charon.adapters.ansible.collections import install_missing, missing_collections
-from charon.adapters.ansible.events import HostCount, Note, Summary, Task, TaskResult
+from charon.adapters.ansible.become import needs_sudo_password, uses_become
+from charon.adapters.ansible.collections import install_collections, missing_collections
+from charon.adapters.ansible.events import HostCount, Note, Summary, Task, TaskResult, TaskStatus
 from charon.adapters.ansible.playbook import Playbook
-from charon.adapters.ansible.tools import find_tool, needs_sudo_password, wants_become
+from charon.adapters.ansible.tools import find_tool
 
 __all__ = [
     "HostCount",
@@ -14,9 +15,10 @@ __all__ = [
     "Summary",
     "Task",
     "TaskResult",
+    "TaskStatus",
     "find_tool",
-    "install_missing",
+    "install_collections",
     "missing_collections",
     "needs_sudo_password",
-    "wants_become",
+    "uses_become",
 ]

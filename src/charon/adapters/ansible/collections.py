@@ -1,4 +1,4 @@
-"""The collections that a playbook needs, and installing those that are missing."""
+"""Ansible collections: which of a playbook's requirements are missing, and their installation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
-from charon.adapters.ansible.tools import YAML_FAULTS, find_tool
+from charon.adapters.ansible.tools import find_tool, read_yaml
 from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -19,84 +17,85 @@ if TYPE_CHECKING:
 
 
 def missing_collections(requirements: Path, environment: Mapping[str, str]) -> list[str]:
-    """Return what a requirements file names and is not installed, or is older than it says.
+    """Return the collections of a requirements file that are not installed, or older than required.
 
     Raises
     ------
     UsageError
-        If the file cannot be read as a list of collections.
+        If the file is not a valid list of collections.
     """
-    wanted = _wanted(requirements)
-    if not wanted:
+    required = _required(requirements)
+    if not required:
         return []
-    here = {name: _installed(name, _folders(environment)) for name in wanted}
+    folders = _folders(environment)
+    installed = {name: _installed_version(name, folders) for name in required}
     return [
-        name for name, lowest in wanted.items() if here[name] is None or _numbers(here[name] or "") < _numbers(lowest)
+        name
+        for name, minimum in required.items()
+        if installed[name] is None or _numbers(installed[name] or "") < _numbers(minimum)
     ]
 
 
-def _folders(environment: Mapping[str, str]) -> list[Path]:
-    """Return where Ansible looks for collections; asking Ansible itself would take seconds."""
-    named = environment.get("ANSIBLE_COLLECTIONS_PATH") or environment.get("ANSIBLE_COLLECTIONS_PATHS")
-    default = f"{Path.home() / '.ansible/collections'}{os.pathsep}/usr/share/ansible/collections"
-    folders = [Path(folder).expanduser() for folder in (named or default).split(os.pathsep)]
-    # Then those that came with the package ansible.
-    program = find_tool("ansible-playbook")
-    roots = {program.parent.parent, program.resolve().parent.parent}
-    folders += [found for root in sorted(roots) for found in root.glob("lib/python3*/*-packages")]
-    return folders
-
-
-def _installed(name: str, folders: Sequence[Path]) -> str | None:
-    """Return the version of a collection that Ansible finds first, or None."""
-    for folder in folders:
-        manifest = folder / "ansible_collections" / name.replace(".", "/") / "MANIFEST.json"
-        if manifest.is_file():
-            try:
-                about = cast("dict[str, Any]", json.loads(manifest.read_text()))
-                return str(about.get("collection_info", {}).get("version", ""))
-            except (OSError, ValueError, AttributeError):
-                # Cut off while it was written: as good as not there.
-                return None
-    return None
-
-
-def install_missing(requirements: Path, environment: Mapping[str, str]) -> None:
-    """Install what a requirements file names.
+def install_collections(requirements: Path, environment: Mapping[str, str]) -> None:
+    """Install the collections of a requirements file.
 
     Raises
     ------
     UnavailableError
-        If that fails.
+        If the installation fails.
     """
     command = [str(find_tool("ansible-galaxy")), "collection", "install", "-r", str(requirements)]
     done = subprocess.run(  # noqa: S603
         command, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        output = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         raise UnavailableError(
-            f"the collections of {requirements} could not be installed ({said[-1].strip()}); "
-            "without internet: pip install ansible, which brings them"
+            f"cannot install the collections of {requirements} ({output[-1].strip()}); "
+            "without internet, pip install ansible, which includes them"
         )
 
 
-def _wanted(requirements: Path) -> dict[str, str]:
-    try:
-        document = yaml.safe_load(requirements.read_text())
-    except (OSError, yaml.YAMLError, *YAML_FAULTS) as error:
-        raise UsageError(f"{requirements} cannot be read: {' '.join(str(error).split())}") from error
+def _folders(environment: Mapping[str, str]) -> list[Path]:
+    """Return the folders that Ansible searches for collections; running Ansible to list them would take seconds."""
+    configured = environment.get("ANSIBLE_COLLECTIONS_PATH") or environment.get("ANSIBLE_COLLECTIONS_PATHS")
+    default = f"{Path.home() / '.ansible/collections'}{os.pathsep}/usr/share/ansible/collections"
+    folders = [Path(folder).expanduser() for folder in (configured or default).split(os.pathsep)]
+    # The package ansible has its collections in site-packages, which Ansible searches last.
+    program = find_tool("ansible-playbook")
+    prefixes = {program.parent.parent, program.resolve().parent.parent}
+    folders += [folder for prefix in sorted(prefixes) for folder in prefix.glob("lib/python3*/*-packages")]
+    return folders
+
+
+def _installed_version(name: str, folders: Sequence[Path]) -> str | None:
+    """Return the version of the first collection of a name in the folders, or None."""
+    for folder in folders:
+        manifest = folder / "ansible_collections" / name.replace(".", "/") / "MANIFEST.json"
+        if manifest.is_file():
+            try:
+                document = cast("dict[str, Any]", json.loads(manifest.read_text()))
+                return str(document.get("collection_info", {}).get("version", ""))
+            except (OSError, ValueError, AttributeError):
+                # An interrupted installation left an incomplete file.
+                return None
+    return None
+
+
+def _required(requirements: Path) -> dict[str, str]:
+    """Return the required version of each collection; empty if any version will do."""
+    document = read_yaml(requirements)
     listed = cast("dict[str, Any]", document).get("collections", []) if isinstance(document, dict) else None
     if not isinstance(listed, list):
-        raise UsageError(f"{requirements} names no collections")
-    wanted: dict[str, str] = {}
+        raise UsageError(f"{requirements} has no list of collections")
+    required: dict[str, str] = {}
     for entry in cast("list[Any]", listed):
         if isinstance(entry, dict):
-            about = cast("dict[str, Any]", entry)
-            wanted[str(about.get("name", ""))] = str(about.get("version", ""))
+            collection = cast("dict[str, Any]", entry)
+            required[str(collection.get("name", ""))] = str(collection.get("version", ""))
         else:
-            wanted[str(entry)] = ""
-    return wanted
+            required[str(entry)] = ""
+    return required
 
 
 def _numbers(version: str) -> tuple[int, ...]:

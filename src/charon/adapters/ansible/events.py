@@ -1,18 +1,30 @@
-"""What happens in a play, as Charon's callback in Ansible tells it, and the sum of it."""
+"""Events of a play, as written by Charon's callback plugin, and a summary of them."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class TaskStatus(StrEnum):
+    """Status of a task on a host."""
+
+    OK = "ok"
+    CHANGED = "changed"
+    SKIPPED = "skipped"
+    IGNORED = "ignored"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+
+
 @dataclass(frozen=True)
 class Task:
-    """A task begins, or is tried once more."""
+    """Start of a task, or of a retry."""
 
     name: str
     attempt: int = 0
@@ -20,27 +32,24 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A task has ended on a host.
-
-    ``status`` is one of ``ok``, ``changed``, ``skipped``, ``ignored``, ``failed``, ``unreachable``.
-    """
+    """Result of a task on a host."""
 
     host: str
     task: str
-    status: str
+    status: TaskStatus
     message: str = ""
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something to know that belongs to no task."""
+    """Message that does not belong to a task."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class HostCount:
-    """How many tasks ended how on a host."""
+    """Number of tasks on a host by status."""
 
     ok: int = 0
     changed: int = 0
@@ -49,9 +58,20 @@ class HostCount:
     skipped: int = 0
 
 
+class SummaryDocument(TypedDict):
+    """Summary as JSON values."""
+
+    status: int
+    seconds: float
+    hosts: dict[str, dict[str, int]]
+    changed: dict[str, list[str]]
+    failed: dict[str, list[str]]
+    messages: list[str]
+
+
 @dataclass
 class Summary:
-    """What a run of a playbook did: counts by host, and the names of tasks that changed or failed."""
+    """Summary of a playbook's run: counts by host, and the names of tasks that changed something or failed."""
 
     hosts: dict[str, HostCount] = field(default_factory=dict[str, HostCount])
     changed: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -60,16 +80,16 @@ class Summary:
     status: int = 0
     seconds: float = 0.0
 
-    def take(self, result: TaskResult) -> None:
-        """Take in how a task ended."""
-        if result.status == "changed":
+    def add(self, result: TaskResult) -> None:
+        """Add the result of a task."""
+        if result.status is TaskStatus.CHANGED:
             self.changed.setdefault(result.host, []).append(result.task)
-        elif result.status in {"failed", "unreachable"}:
+        elif result.status in {TaskStatus.FAILED, TaskStatus.UNREACHABLE}:
             self.failed.setdefault(result.host, []).append(result.task)
-        elif result.status == "ok" and result.message:
+        elif result.status is TaskStatus.OK and result.message:
             self.messages.append(result.message)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> SummaryDocument:
         """Return the summary as JSON values."""
         return {
             "status": self.status,
@@ -82,45 +102,45 @@ class Summary:
 
 
 Event = Task | TaskResult | Note | dict[str, HostCount]
-"""What a line may hold; the mapping is the count of each host at the end."""
+"""Content of a line; the mapping has the counts of each host at the end."""
 
 
 def read_event(line: str) -> Event | None:
-    """Return the event of a line; None for one that is of no interest."""
+    """Return the event in a line; None if the line contains none of these events."""
     try:
-        found = json.loads(line)
+        document: object = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         return None
-    event = cast("dict[str, Any]", found)
+    event = cast("dict[str, Any]", document)
     reader = _READERS.get(str(event.get("event")))
     return reader(event) if reader is not None else None
 
 
-def _summary(event: dict[str, Any]) -> dict[str, HostCount]:
+def _host_counts(event: dict[str, Any]) -> dict[str, HostCount]:
     hosts = cast("dict[str, dict[str, int]]", event["hosts"])
-    return {host: _count(numbers) for host, numbers in hosts.items()}
+    return {host: _host_count(stats) for host, stats in hosts.items()}
 
 
-def _count(numbers: dict[str, int]) -> HostCount:
+def _host_count(stats: dict[str, int]) -> HostCount:
     return HostCount(
-        ok=numbers.get("ok", 0),
-        changed=numbers.get("changed", 0),
-        failed=numbers.get("failures", 0),
-        unreachable=numbers.get("unreachable", 0),
-        skipped=numbers.get("skipped", 0),
+        ok=stats.get("ok", 0),
+        changed=stats.get("changed", 0),
+        failed=stats.get("failures", 0),
+        unreachable=stats.get("unreachable", 0),
+        skipped=stats.get("skipped", 0),
     )
 
 
-def _result(event: dict[str, Any]) -> TaskResult:
-    return TaskResult(str(event["host"]), str(event["task"]), str(event["status"]), str(event["message"]))
+def _task_result(event: dict[str, Any]) -> TaskResult:
+    return TaskResult(str(event["host"]), str(event["task"]), TaskStatus(event["status"]), str(event["message"]))
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "task": lambda event: Task(str(event["name"])),
     "retry": lambda event: Task(str(event["task"]), int(event.get("attempt") or 0)),
-    "result": _result,
-    "nobody": lambda _: Note("the playbook names no host that is there"),
-    "summary": _summary,
+    "result": _task_result,
+    "no_hosts_matched": lambda _: Note("no host in the inventory matches the playbook"),
+    "summary": _host_counts,
 }

@@ -1,4 +1,4 @@
-"""Handing a password to a program by a named pipe: it is on no command line, in no environment and on no disk."""
+"""A password for a program through a named pipe: not on a command line, in an environment, or on disk."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+_POLL_INTERVAL_S = 0.02
+
 
 @contextmanager
-def secret_pipe(secret: str) -> Generator[Path]:
-    """Give the path of a pipe from which the secret can be read once.
+def password_pipe(password: str) -> Generator[Path]:
+    """Create a pipe from which the password can be read once, and yield its path.
 
-    A pipe with a name, because Ansible resolves the path of a password file before it opens it, and ``/dev/fd/N``
-    resolves to nothing that can be opened. The pipe lies in a folder that only its owner may enter, and goes with it.
+    The pipe has a name because Ansible resolves the path of a password file before it opens the file, and
+    ``/dev/fd/N`` resolves to a path that cannot be opened. Only the user can enter the pipe's folder, which is deleted
+    with the pipe.
     """
     with tempfile.TemporaryDirectory(prefix="charon-") as folder:
         pipe = Path(folder) / "pipe"
         os.mkfifo(pipe, 0o600)
-        over = threading.Event()
-        writer = threading.Thread(target=_write_once, args=(pipe, secret, over), daemon=True)
+        stop = threading.Event()
+        writer = threading.Thread(target=_write_once, args=(pipe, password, stop), daemon=True)
         writer.start()
         try:
             yield pipe
         finally:
-            over.set()
+            stop.set()
             writer.join()
 
 
-def _write_once(pipe: Path, secret: str, over: threading.Event) -> None:
-    # Opened without blocking: whoever should read may end before it does.
-    while not over.wait(0.02):
+def _write_once(pipe: Path, password: str, stop: threading.Event) -> None:
+    # Opened without blocking, because the reader may exit before it opens the pipe.
+    while not stop.wait(_POLL_INTERVAL_S):
         try:
             descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
@@ -44,7 +47,7 @@ def _write_once(pipe: Path, secret: str, over: threading.Event) -> None:
                 continue
             return
         try:
-            os.write(descriptor, secret.encode() + b"\n")
+            os.write(descriptor, password.encode() + b"\n")
         except BrokenPipeError:
             continue
         finally:

@@ -1,1 +1,1 @@
-"""A folder that Ansible looks for plugins in. Charon imports nothing from it."""
+"""Folder that Ansible searches for callback plugins; Charon does not import it."""

@@ -1,16 +1,15 @@
-"""Loaded by Ansible, not by Charon: writes what happens in a play to an inherited file descriptor.
+"""Callback plugin, loaded by Ansible: writes the events of a play to an inherited file descriptor.
 
-Each event is a JSON object on a line of its own. Nothing of Charon is imported, so that this works in whatever
-Python Ansible runs in.
+Each event is a JSON object on one line. The module does not import Charon, because Ansible may run in another Python.
 """
 
-# ruff: noqa: ANN401, D102, SLF001 - Ansible calls these methods by name, and gives results no other way
+# ruff: noqa: ANN401, D102, SLF001 - Ansible calls these methods by name, and has no public access to results
 
 from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, cast
 
 from ansible.plugins.callback import CallbackBase
 
@@ -23,7 +22,7 @@ description: The number of the file descriptor is in the environment variable CH
 
 
 class CallbackModule(CallbackBase):
-    """Writes events. Results come here already censored where a task says no_log."""
+    """Writes events. Ansible has already censored the results of tasks with no_log."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
@@ -32,7 +31,7 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self._descriptor = int(os.environ["CHARON_ANSIBLE_EVENTS"])
-        # Nothing that Ansible starts needs it; a process that outlives the play would keep its reader waiting.
+        # Ansible's children must not inherit it: one that outlives the play would keep the pipe open.
         os.set_inheritable(self._descriptor, False)
 
     def _write(self, event: str, **fields: Any) -> None:
@@ -52,14 +51,14 @@ class CallbackModule(CallbackBase):
         self._write("task", name=task.get_name())
 
     def _result(self, status: str, result: Any) -> None:
-        found = result._result
-        message = ""
+        fields = cast("dict[str, Any]", result._result)
+        message: Any = ""
         if status in {"failed", "unreachable", "ignored"}:
-            message = self._message(found)
-        elif result._task.action in {"debug", "ansible.builtin.debug"} and not found.get("_ansible_no_log"):
-            message = found.get("msg", "")
+            message = self._message(fields)
+        elif result._task.action in {"debug", "ansible.builtin.debug"} and not fields.get("_ansible_no_log"):
+            message = fields.get("msg", "")
         if isinstance(message, list):
-            message = "\n".join(str(line) for line in message)
+            message = "\n".join(str(line) for line in cast("list[object]", message))
         self._write(
             "result",
             host=result._host.get_name(),
@@ -69,12 +68,12 @@ class CallbackModule(CallbackBase):
         )
 
     @staticmethod
-    def _message(found: dict[str, Any]) -> str:
-        if found.get("censored"):
-            return str(found["censored"])
-        items = [item for item in found.get("results", []) if item.get("failed")]
-        parts = [str(one.get("msg") or "") for one in items or [found]]
-        parts += [str(one.get("stderr") or one.get("module_stderr") or "").strip() for one in items or [found]]
+    def _message(fields: dict[str, Any]) -> str:
+        if fields.get("censored"):
+            return str(fields["censored"])
+        failed = [item for item in fields.get("results", []) if item.get("failed")] or [fields]
+        parts = [str(item.get("msg") or "") for item in failed]
+        parts += [str(item.get("stderr") or item.get("module_stderr") or "").strip() for item in failed]
         return "\n".join(dict.fromkeys(part for part in parts if part))
 
     def v2_runner_on_ok(self, result: Any) -> None:
@@ -99,7 +98,7 @@ class CallbackModule(CallbackBase):
         )
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
-        self._write("nobody")
+        self._write("no_hosts_matched")
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         self._write("summary", hosts={host: stats.summarize(host) for host in sorted(stats.processed)})

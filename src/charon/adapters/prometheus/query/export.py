@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypedDict
@@ -144,7 +145,7 @@ class Export:
         while at < end:
             self._file.seek(at)
             line = self._file.readline()
-            at = self._file.tell()
+            at += len(line)
             yield line[:-1]
 
     def counts(self) -> ExportCounts:
@@ -175,11 +176,11 @@ class Export:
         return sorted({warning for exported in self.queries for warning in exported.warnings})
 
     def _write(self, exported: ExportedQuery, result: QueryResult) -> None:
-        begin = self._file.seek(0, 2)
+        start = end = self._file.seek(0, os.SEEK_END)
         for series in result.series:
             self.labels.update(series.labels)
-            self._file.write(series.to_json() + b"\n")
-        exported.segment = (begin, self._file.tell())
+            end += self._file.write(series.to_json() + b"\n")
+        exported.segment = (start, end)
         exported.warnings = result.warnings
         exported.series = len(result.series)
         exported.samples = sum(series.samples for series in result.series)
