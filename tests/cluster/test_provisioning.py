@@ -219,7 +219,7 @@ def test_numaflow_role_is_idempotent(cluster, provision) -> None:
 
 def test_monitors_role_is_idempotent(cluster, provision) -> None:
     cluster.run("create", "namespace", "monitoring")
-    assert changed(provision("monitors")) == ["monitors : Say what Prometheus reads"]
+    assert changed(provision("monitors")) == ["monitors : Create the monitors of Prometheus"]
     assert changed(provision("monitors")) == []
     monitors = cluster.get("servicemonitors,podmonitors", "-n", "monitoring")["items"]
     assert len(monitors) == 6
@@ -245,7 +245,7 @@ def test_monitoring_role_generates_one_password(cluster, provision) -> None:
 def test_changed_password_restarts_grafana(cluster, provision) -> None:
     settings = {"charon_grafana_password": "light-source-42", "charon_helm": str(helm())}
     done = provision("monitoring", **settings)
-    assert "monitoring : Let Grafana take the new password" in changed(done)
+    assert "monitoring : Restart Grafana with the new password" in changed(done)
     assert password(cluster) == "light-source-42"
     assert "light-source-42" not in done.stdout + done.stderr
     assert changed(provision("monitoring", **settings)) == []

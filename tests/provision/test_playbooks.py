@@ -1,4 +1,4 @@
-"""What can be said of the playbooks without running them: lint, syntax, order, secrets, what Prometheus is told."""
+"""Static checks of the playbooks: lint, syntax, order of roles, secrets, scrape targets of Prometheus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from calls import ANSIBLE, ROOT, clean_environment
 BIN = Path(sys.executable).parent
 PLAYBOOKS = sorted(ANSIBLE.glob("*.yaml"))
 INVENTORY = ANSIBLE / "inventory/cluster.yaml"
-# What a task has in it that makes up, reads or writes a secret.
+# Matches tasks that generate, read or write a secret.
 _SECRET = re.compile(
     r"lookup\('ansible.builtin.password'|k3s_agent_token|/rancher/k3s/token|(charon_kubeconfig|kubeconfig_path) }}'?$",
     re.MULTILINE,
@@ -41,8 +41,8 @@ def ansible(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 110) -> s
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_ansible_lint_finds_nothing_at_the_production_profile() -> None:
-    # Offline: what it needs is installed, and nothing is fetched.
+def test_ansible_lint_passes_production_profile() -> None:
+    # Offline, because collections are installed already.
     done = ansible("ansible-lint", "--offline", "--profile", "production", "--strict", "ansible", timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"(\d+) failure\(s\), (\d+) warning\(s\) in (\d+) files", done.stdout + done.stderr)
@@ -52,26 +52,27 @@ def test_ansible_lint_finds_nothing_at_the_production_profile() -> None:
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
-def test_syntax_is_right(playbook: Path) -> None:
+def test_syntax_is_valid(playbook: Path) -> None:
     done = ansible("ansible-playbook", "--syntax-check", "-i", INVENTORY, playbook)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
 
 
-def test_the_masternodes_roles_come_in_an_order_that_works() -> None:
+def test_roles_of_masternode_are_in_order() -> None:
     done = ansible("ansible-playbook", "--list-tasks", "-i", "localhost,", ANSIBLE / "provision-masternode.yaml")
     assert done.returncode == 0, done.stderr
     order = dict.fromkeys(
         line.split("TAGS")[0].split(" : ")[0].strip() for line in done.stdout.splitlines() if "TAGS" in line
     )
-    wanted = [
+    expected = [
         "preflight", "packages", "firewall", "nvidia_toolkit", "k3s_server", "kubeconfig", "images", "helm", "numaflow",
-        "monitoring", "Install Prometheus and Grafana", "gpu_resources", "Watch the GPU", "monitors", "summary",
+        "monitoring", "Install Prometheus and Grafana", "gpu_resources", "Install the DCGM exporter", "monitors",
+        "summary",
     ]  # fmt: skip
-    assert [step for step in order if step in wanted] == wanted
+    assert [step for step in order if step in expected] == expected
 
 
-def test_a_cluster_opens_flannels_port_besides() -> None:
+def test_cluster_opens_port_of_flannel() -> None:
     plays = yaml.safe_load((ANSIBLE / "provision-cluster.yaml").read_text())
     firewall = next(role for role in plays[0]["roles"] if role["role"] == "firewall")
     assert firewall["firewall_ports"] == "{{ charon_ports + charon_cluster_ports }}"
@@ -82,19 +83,19 @@ def test_a_cluster_opens_flannels_port_besides() -> None:
 
 
 def tasks_of(path: Path):
-    """Return the tasks of a file, those in blocks too."""
-    waiting = list(yaml.safe_load(path.read_text()) or [])
-    while waiting:
-        task = waiting.pop()
-        waiting += [*task.get("block", []), *task.get("always", []), *task.get("rescue", [])]
+    """Return the tasks of a file, including those in blocks."""
+    pending = list(yaml.safe_load(path.read_text()) or [])
+    while pending:
+        task = pending.pop()
+        pending += [*task.get("block", []), *task.get("always", []), *task.get("rescue", [])]
         yield task
 
 
-def test_no_secret_is_written_down_and_none_is_logged() -> None:
-    told = "\n".join(path.read_text() for path in ANSIBLE.rglob("*") if path.is_file())
-    assert not re.search(r"admin123|K10[0-9a-f]{10}", told)
+def test_secrets_are_not_in_files_or_logs() -> None:
+    text = "\n".join(path.read_text() for path in ANSIBLE.rglob("*") if path.is_file())
+    assert not re.search(r"admin123|K10[0-9a-f]{10}", text)
     assert yaml.safe_load((ANSIBLE / "roles/charon/defaults/main.yml").read_text())["charon_grafana_password"] == ""
-    silent = [
+    logged = [
         f"{path.parent.parent.name}: {task['name']}"
         for path in sorted((ANSIBLE / "roles").glob("*/tasks/*.yml"))
         for task in tasks_of(path)
@@ -102,34 +103,34 @@ def test_no_secret_is_written_down_and_none_is_logged() -> None:
         and any(key.endswith((".slurp", ".copy", ".command")) for key in task)
         and not task.get("no_log")
     ]
-    assert silent == []
+    assert logged == []
 
 
-def test_k3s_is_called_where_it_is() -> None:
-    # The path that sudo sets on relatives of Red Hat has no /usr/local/bin.
+def test_k3s_is_called_by_absolute_path() -> None:
+    # The path that sudo sets on Red Hat and its derivatives does not include /usr/local/bin.
     calls = [
         f"{path.relative_to(ANSIBLE)}: {task['name']}"
         for path in sorted((ANSIBLE / "roles").glob("*/tasks/*.yml"))
         for task in tasks_of(path)
-        for told in [task.get("ansible.builtin.command") or ""]
-        if (told if isinstance(told, str) else told.get("cmd", "")).startswith(("k3s ", "helm ", "kubectl "))
+        for command in [task.get("ansible.builtin.command") or ""]
+        if (command if isinstance(command, str) else command.get("cmd", "")).startswith(("k3s ", "helm ", "kubectl "))
     ]
     assert calls == []
     settings = yaml.safe_load((ANSIBLE / "roles/charon/defaults/main.yml").read_text())
     assert settings["charon_kubectl"].startswith("/usr/local/bin/k3s kubectl ")
 
 
-@pytest.mark.parametrize(("said", "changed"), [("node/n labeled", True), ("node/n not labeled", False)])
-def test_a_node_that_has_its_label_is_not_changed(said: str, changed: bool) -> None:
+@pytest.mark.parametrize(("output", "changed"), [("node/n labeled", True), ("node/n not labeled", False)])
+def test_labeled_node_is_unchanged(output: str, changed: bool) -> None:
     tasks = tasks_of(ANSIBLE / "roles/gpu_resources/tasks/main.yml")
-    mark = next(task for task in tasks if task.get("register") == "gpu_resources_marked")
-    pattern = re.search(r"search\('(.*)'\)$", mark["changed_when"])
+    label = next(task for task in tasks if task.get("register") == "gpu_resources_labeled")
+    pattern = re.search(r"search\('(.*)'\)$", label["changed_when"])
     assert pattern is not None
-    assert bool(re.search(pattern[1], said)) is changed
+    assert bool(re.search(pattern[1], output)) is changed
 
 
 def monitors() -> dict[str, dict]:
-    """Return what the role monitors applies, rendered by Ansible."""
+    """Return the documents of the role monitors, rendered by Ansible."""
     template = ANSIBLE / "roles/monitors/templates/monitors.yaml.j2"
     render = f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}"
     done = ansible(
@@ -137,16 +138,16 @@ def monitors() -> dict[str, dict]:
         "-e", "monitors_namespace=monitoring", "-e", "monitors_interval=5s", "-o",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    told = yaml.safe_load(done.stdout.partition("=>")[2])["msg"]
-    return {document["metadata"]["name"]: document for document in yaml.safe_load_all(told)}
+    text = yaml.safe_load(done.stdout.partition("=>")[2])["msg"]
+    return {document["metadata"]["name"]: document for document in yaml.safe_load_all(text)}
 
 
-def test_prometheus_is_told_of_everything_that_the_pipeline_is_measured_by() -> None:
-    told = monitors()
-    assert {document["spec"]["namespaceSelector"]["any"] for document in told.values()} == {True}
+def test_monitors_cover_all_scrape_targets() -> None:
+    documents = monitors()
+    assert {document["spec"]["namespaceSelector"]["any"] for document in documents.values()} == {True}
     ports = {
         name: (document["spec"].get("endpoints") or document["spec"]["podMetricsEndpoints"])[0]
-        for name, document in told.items()
+        for name, document in documents.items()
     }
     assert {name: port.get("targetPort") or port["port"] for name, port in ports.items()} == {
         "numaflow-vertices": 2469, "numaflow-daemons": 4327, "numaflow-controller": "metrics",
@@ -156,8 +157,8 @@ def test_prometheus_is_told_of_everything_that_the_pipeline_is_measured_by() -> 
         "numaflow-vertices",
         "numaflow-daemons",
     }
-    assert told["workload"]["kind"] == "PodMonitor"
-    assert told["workload"]["spec"]["selector"] == {"matchLabels": {"role": "workload"}}
-    for document in told.values():
+    assert documents["workload"]["kind"] == "PodMonitor"
+    assert documents["workload"]["spec"]["selector"] == {"matchLabels": {"role": "workload"}}
+    for document in documents.values():
         field = "endpoints" if document["kind"] == "ServiceMonitor" else "podMetricsEndpoints"
-        assert field in document["spec"], "the operator reads no other field"
+        assert field in document["spec"], "the operator ignores other fields"

@@ -1,4 +1,4 @@
-"""The roles, really run on booted nodes by ``charonctl provision``: twice, the second time with nothing changed."""
+"""The roles on booted nodes: ``charonctl provision`` sets a node up, and a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import stat
 import subprocess
 from typing import TYPE_CHECKING
 
-import artifacts as made
+import artifacts as fakes
 import pytest
 import yaml
 from calls import ANSIBLE, charonctl, inventory
-from node import LATER
+from node import DOWNLOADED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MASTER = ANSIBLE / "provision-masternode.yaml"
-AWAY = ANSIBLE / "deprovision-masternode.yaml"
+REMOVE = ANSIBLE / "deprovision-masternode.yaml"
 FILES = "find /etc /usr/local /var/lib/rancher /var/lib/charon /home/trusted 2>/dev/null | grep -v '/\\.ansible' | sort"
 
 
@@ -42,8 +42,8 @@ def hosts(node: Node, artifacts: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def bare(node: Node) -> str:
-    """Return the node's files before anything was provisioned, but for what packages bring."""
-    node.run(f"apt-get install --yes --no-install-recommends {LATER}")
+    """Return the node's files before provisioning, with those of the packages."""
+    node.run(f"apt-get install --yes --no-install-recommends {DOWNLOADED}")
     files = node.run(FILES).stdout
     node.run("apt-get remove --yes conntrack socat")
     return files
@@ -51,27 +51,27 @@ def bare(node: Node) -> str:
 
 @pytest.fixture(scope="module")
 def first(bare: str, hosts: Path):
-    """Provision the node's own parts for the first time."""
+    """Provision everything outside the cluster for the first time."""
     return charonctl("--json", MASTER, "-i", hosts, "--tags", "node")
 
 
 @pytest.fixture(scope="module")
 def token(first, node: Node) -> str:
-    """Return the token that the first run made up."""
+    """Return the token that the first run generated."""
     return (node.root / "etc/rancher/k3s/token").read_text().strip()
 
 
-def test_the_first_run_sets_the_node_up(first, node: Node) -> None:
+def test_first_run_sets_up_the_node(first, node: Node) -> None:
     assert first.status == 0, first.stderr
     assert node.run("systemctl is-active k3s; systemctl is-enabled k3s").stdout.split() == ["active", "enabled"]
-    assert "(stand-in)" in node.run("kubectl --version").stdout
-    assert node.run("helm version").stdout.strip() == made.HELM
+    assert "(fake)" in node.run("kubectl --version").stdout
+    assert node.run("helm version").stdout.strip() == fakes.HELM
     installed = node.run("dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' conntrack socat").stdout.split("\n")
     assert installed[:2] == ["conntrack ii ", "socat ii "]
     assert node.run("cat /var/lib/rancher/k3s/imported").stdout == "charon.tar\n"
 
 
-def test_k3s_is_configured_as_the_pipeline_needs_it(first, node: Node) -> None:
+def test_k3s_is_configured_for_the_pipeline(first, node: Node) -> None:
     config = yaml.safe_load((node.root / "etc/rancher/k3s/config.yaml").read_text())
     assert config["cluster-cidr"] == "10.42.0.0/16"
     assert config["service-cidr"] == "10.43.0.0/16"
@@ -82,7 +82,7 @@ def test_k3s_is_configured_as_the_pipeline_needs_it(first, node: Node) -> None:
         assert config[f"{program}-arg"] == ["feature-gates=InPlacePodVerticalScaling=true"]
 
 
-def test_secrets_are_for_their_owners_eyes(first, token: str, node: Node) -> None:
+def test_only_owners_can_read_secrets(first, token: str, node: Node) -> None:
     secrets = ["etc/rancher/k3s/token", "etc/rancher/k3s/config.yaml", "etc/rancher/k3s/k3s.yaml"]
     assert [mode(node.root / path) for path in secrets] == [0o600, 0o600, 0o600]
     own = node.root / "home/trusted/.kube/config"
@@ -92,74 +92,72 @@ def test_secrets_are_for_their_owners_eyes(first, token: str, node: Node) -> Non
     assert (own.stat().st_uid, own.parent.stat().st_uid) == (owner, owner)
     assert len(token) == 48
     assert token not in first.stderr + first.stdout
-    assert "address-file-secret" not in first.stderr + first.stdout
+    assert "kubeconfig-secret" not in first.stderr + first.stdout
     logged = node.run("journalctl --no-pager; cat /var/log/auth.log 2>/dev/null", check=False).stdout
     assert token not in logged
 
 
-def test_the_second_run_changes_nothing(first, hosts: Path, node: Node) -> None:
-    began = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
+def test_second_run_changes_nothing(first, hosts: Path, node: Node) -> None:
+    started = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
     again = charonctl("--json", MASTER, "-i", hosts, "--tags", "node")
     assert again.status == 0, again.stderr
     assert again.changed("node1") == []
     assert again.summary["hosts"]["node1"]["changed"] == 0
-    assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout == began
+    assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout == started
 
 
-def test_another_version_is_started_and_another_clusters_address_file_is_left_alone(
-    first, hosts: Path, node: Node, tmp_path: Path
-) -> None:
+def test_new_version_keeps_foreign_kubeconfig(first, hosts: Path, node: Node, tmp_path: Path) -> None:
     version = "v1.33.6+k3s1"
-    made.k3s(tmp_path / "k3s", version)
+    fakes.k3s(tmp_path / "k3s", version)
     own = node.root / "home/trusted/.kube/config"
     kept = own.read_text()
     other = kept.replace("https://127.0.0.1:6443", "https://beamline.example.org:6443")
     own.write_text(other)
-    began = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
+    started = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
     settings = ["-e", f"charon_artifacts={tmp_path}", "-e", f"charon_k3s_version={version}", "-e", "charon_images="]
     done = charonctl("--json", MASTER, "-i", hosts, "--tags", "k3s", *settings)
     assert done.status == 0, done.stderr
-    assert "k3s_binary : Put the program in its place" in done.changed("node1")
+    assert "k3s_binary : Copy K3s to /usr/local/bin" in done.changed("node1")
     assert version in node.run("k3s --version").stdout
-    assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout != began
+    assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout != started
     assert own.read_text() == other
-    assert any("was left alone" in message for message in done.summary["messages"])
+    assert any("was kept" in message for message in done.summary["messages"])
     own.write_text(kept)
 
 
-def test_a_program_with_a_wrong_checksum_is_refused(first, hosts: Path, node: Node, tmp_path: Path) -> None:
+def test_program_with_wrong_checksum_is_rejected(first, hosts: Path, node: Node, tmp_path: Path) -> None:
     before = node.run("sha256sum /usr/local/bin/k3s").stdout
-    made.k3s(tmp_path / "k3s", "v1.99.0+k3s1")
+    fakes.k3s(tmp_path / "k3s", "v1.99.0+k3s1")
     with (tmp_path / "k3s/k3s").open("a") as program:
-        program.write("# and something that nobody asked for\n")
+        program.write("# changed\n")
     settings = ["-e", f"charon_artifacts={tmp_path}", "-e", "charon_k3s_version=v1.99.0+k3s1"]
     done = charonctl("--json", MASTER, "-i", hosts, "--tags", "k3s", *settings)
     assert done.status == 2
     assert "fetch it again with fetch-artifacts.yaml" in done.stderr
-    assert made.sha256(tmp_path / "k3s/k3s") in done.stderr
+    assert fakes.sha256(tmp_path / "k3s/k3s") in done.stderr
     assert node.run("sha256sum /usr/local/bin/k3s").stdout == before
 
 
-def test_an_archive_with_a_wrong_checksum_is_refused(first, hosts: Path, node: Node, tmp_path: Path) -> None:
-    made.helm(tmp_path / "helm", "v3.99.0")
+def test_archive_with_wrong_checksum_is_rejected(first, hosts: Path, node: Node, tmp_path: Path) -> None:
+    fakes.helm(tmp_path / "helm", "v3.99.0")
     sums = tmp_path / "helm/helm-v3.99.0-linux-amd64.tar.gz.sha256sum"
     sums.write_text(f"{'a' * 64}  {sums.stem}\n")
     settings = ["-e", f"charon_artifacts={tmp_path}", "-e", "charon_helm_version=v3.99.0"]
     done = charonctl("--json", MASTER, "-i", hosts, "--tags", "helm", *settings)
     assert done.status == 2
     assert "fetch it again with fetch-artifacts.yaml" in done.stderr
-    assert node.run("helm version").stdout.strip() == made.HELM
+    assert node.run("helm version").stdout.strip() == fakes.HELM
 
 
 @pytest.mark.parametrize("firewall", ["firewalld", "ufw"])
-def test_an_active_firewall_is_opened_and_closed_again(first, hosts: Path, node: Node, firewall: str) -> None:
+def test_active_firewall_is_configured(first, hosts: Path, node: Node, firewall: str) -> None:
     node.run("ufw --force enable" if firewall == "ufw" else "systemctl start firewalld")
     try:
         done = charonctl("--json", MASTER, "-i", hosts, "--tags", "firewall")
         assert done.status == 0, done.stderr
         assert done.changed("node1") == [
-            f"firewall : Trust pods and services ({firewall})",
-            f"firewall : Open the cluster's ports ({firewall})",
+            f"firewall : Set the rules for pods and services ({firewall})",
+            f"firewall : Set the rules for ports ({firewall})",
         ]
         if firewall == "ufw":
             rules = node.run("ufw status").stdout
@@ -181,45 +179,43 @@ def test_an_active_firewall_is_opened_and_closed_again(first, hosts: Path, node:
         node.run("ufw --force reset" if firewall == "ufw" else "systemctl stop firewalld")
 
 
-def test_a_gpu_brings_the_toolkit_and_restarts_k3s(
-    first, hosts: Path, node: Node, artifacts: Path, tmp_path: Path
-) -> None:
+def test_gpu_installs_toolkit_and_restarts_k3s(first, hosts: Path, node: Node, artifacts: Path, tmp_path: Path) -> None:
     shutil.copytree(artifacts, tmp_path / "all")
-    made.toolkit(tmp_path / "all/nvidia")
+    fakes.toolkit(tmp_path / "all/nvidia")
     node.run("mkdir -p /opt/driver/gpus/0000:01:00.0")
     settings = ["-e", "nvidia_toolkit_driver=/opt/driver/gpus", "-e", f"charon_artifacts={tmp_path / 'all'}"]
     call = ("--json", MASTER, "-i", hosts, "--tags", "nvidia", "--skip-tags", "cluster", *settings)
-    began = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
+    started = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
     done = charonctl(*call)
     assert done.status == 0, done.stderr
     assert "ii" in node.run("dpkg-query -W -f '${db:Status-Abbrev}' libnvidia-container-tools").stdout
-    assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout != began
+    assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout != started
     again = charonctl(*call)
     assert (again.status, again.changed("node1")) == (0, [])
 
 
-@pytest.mark.parametrize("held", [True, False])
-def test_nothing_is_deleted_behind_a_mount_that_stays(held: bool, node: Node) -> None:
+@pytest.mark.parametrize("busy", [True, False])
+def test_nothing_is_deleted_below_a_busy_mount(busy: bool, node: Node) -> None:
     shutil.copy(ANSIBLE / "roles/k3s_removal/files/release-mounts.sh", node.root / "root/release-mounts.sh")
-    stub = "mkdir -p /root/bin && ln -sf /bin/false /root/bin/umount && PATH=/root/bin:$PATH" if held else "true;"
-    volume = "/var/lib/kubelet/pods/with\\ blank"
+    stub = "mkdir -p /root/bin && ln -sf /bin/false /root/bin/umount && PATH=/root/bin:$PATH" if busy else "true;"
+    volume = "/var/lib/kubelet/pods/with\\ space"
     done = node.run(
         f"unshare --mount sh -c '"
         f"mount -t tmpfs none /var/lib && mkdir -p {volume} && mount -t tmpfs none {volume} && "
         f"{stub} sh /root/release-mounts.sh'",
         check=False,
     )
-    assert done.returncode == int(held), done.stderr
-    assert ("still mounted" in done.stderr) is held
-    assert ("unmounted /var/lib/kubelet/pods/with blank" in done.stdout) is not held
+    assert done.returncode == int(busy), done.stderr
+    assert ("still mounted" in done.stderr) is busy
+    assert ("unmounted /var/lib/kubelet/pods/with space" in done.stdout) is not busy
 
 
-def test_deprovisioning_leaves_the_node_as_it_was(first, bare: str, hosts: Path, node: Node) -> None:
-    done = charonctl("--json", AWAY, "-i", hosts)
+def test_deprovisioning_restores_the_node(first, bare: str, hosts: Path, node: Node) -> None:
+    done = charonctl("--json", REMOVE, "-i", hosts)
     assert done.status == 0, done.stderr
     assert node.run("systemctl is-active k3s", check=False).stdout.strip() == "inactive"
     left = set(node.run(FILES).stdout.split("\n")) - set(bare.split("\n"))
-    # The firewalls' own bookkeeping of rules that came and went, and folders that other clusters may use.
+    # Files in which firewalls record rules, and folders that another cluster may use.
     allowed = (
         "/etc/ufw",
         "/etc/firewalld",
@@ -232,32 +228,30 @@ def test_deprovisioning_leaves_the_node_as_it_was(first, bare: str, hosts: Path,
     assert not (node.root / "etc/rancher/k3s").exists()
     assert not (node.root / "var/lib/rancher/k3s").exists()
     assert not (node.root / "home/trusted/.kube/config").exists()
-    again = charonctl("--json", AWAY, "-i", hosts)
+    again = charonctl("--json", REMOVE, "-i", hosts)
     assert (again.status, again.changed("node1")) == (0, [])
 
 
-def test_a_taken_port_and_too_little_memory_are_said_before_anything_changes(
-    boot, artifacts: Path, tmp_path: Path
-) -> None:
+def test_preflight_fails_before_changes(boot, artifacts: Path, tmp_path: Path) -> None:
     node = boot("node2")
     listener = "import socket,time; s=socket.create_server((chr(49)+'27.0.0.1',30080)); time.sleep(300)"
-    taken = subprocess.Popen(node.inside("python3", "-c", listener))
+    program = subprocess.Popen(node.inside("python3", "-c", listener))
     hosts = inventory(tmp_path / "hosts.yaml", node, charon_artifacts=str(artifacts))
     try:
         done = charonctl("--json", MASTER, "-i", hosts)
         assert done.status == 2
-        assert "port 30080/tcp is taken" in done.stderr
+        assert "port 30080/tcp is in use" in done.stderr
         assert done.changed("node2") == []
         done = charonctl("--json", MASTER, "-i", hosts, "-e", "charon_min_memory_mb=99999999")
         assert done.status == 2
-        assert "of memory; the cluster with its monitoring wants 99999999" in done.stderr
+        assert "of memory; the cluster with its monitoring needs 99999999 MB" in done.stderr
     finally:
-        taken.kill()
-        taken.wait()
+        program.kill()
+        program.wait()
     assert not (node.root / "usr/local/bin/k3s").exists()
 
 
-def test_every_server_makes_up_a_token_of_its_own(token: str, boot, artifacts: Path, tmp_path: Path) -> None:
+def test_each_server_generates_its_own_token(token: str, boot, artifacts: Path, tmp_path: Path) -> None:
     node = boot("node6")
     hosts = inventory(tmp_path / "hosts.yaml", node, charon_artifacts=str(artifacts), charon_images="")
     done = charonctl("--json", MASTER, "-i", hosts, "--tags", "k3s")
