@@ -1,4 +1,4 @@
-"""The shell on a pseudo-terminal, in a home of its own, and a cluster that it can ask."""
+"""Fixtures: a shell on a pseudo-terminal with its own home folder, and a fake cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shell_terminal import READY, ROOT, Terminal
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
-    """Give an environment with a home of its own and pvAccess on loopback."""
+    """Return an environment with its own home folder and pvAccess on loopback."""
     for name in list(os.environ):
         if name.startswith(("EPICS_", "CHARON_", "KUBE", "XDG_", "PYTHONUNBUFFERED", "NO_COLOR", "PROMPT_TOOLKIT")):
             monkeypatch.delenv(name)
@@ -41,7 +41,7 @@ def _free_udp_port():
 
 @pytest.fixture
 def work(tmp_path):
-    """Give a folder to work in, with workflows like a checkout's."""
+    """Return a working folder that contains workflows, as a checkout does."""
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "workflows").symlink_to(ROOT / "workflows")
@@ -50,12 +50,12 @@ def work(tmp_path):
 
 @pytest.fixture
 def shell(environment, work):
-    """Return what starts a shell; its prompt is there when it returns."""
+    """Return a function that starts a shell and waits for its prompt."""
     started = []
 
     def start(more=None, *, without=(), command=None, ready=READY, first=True):
-        wanted = {name: value for name, value in {**environment, **(more or {})}.items() if name not in without}
-        terminal = Terminal(wanted, work, command, ready)
+        selected = {name: value for name, value in {**environment, **(more or {})}.items() if name not in without}
+        terminal = Terminal(selected, work, command, ready)
         started.append(terminal)
         terminal.greeting = terminal.prompt() if first else ""
         return terminal
@@ -67,7 +67,7 @@ def shell(environment, work):
 
 @pytest.fixture
 def api(tmp_path):
-    """Return what starts an API server; it comes with a kubeconfig that names it."""
+    """Return a function that starts an API server and writes a kubeconfig for it."""
     started = []
 
     def start(delay_s=0.0):
@@ -92,7 +92,7 @@ def api(tmp_path):
 
     yield start
     for server, thread in started:
-        server.going.set()
+        server.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API server as kubectl asks for names; as slow as is wanted."""
+"""A fake Kubernetes API server for completion, with a configurable delay."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from contextlib import suppress
 
 
 class Api(http.server.ThreadingHTTPServer):
-    """As much of a Kubernetes API server as kubectl asks for names: pods and pipelines.
+    """The part of a Kubernetes API server that kubectl needs to complete names of pods and pipelines.
 
     Parameters
     ----------
     delay_s
-        How long it takes to answer.
+        Delay of each response.
     """
 
     daemon_threads = True
 
     def __init__(self, delay_s=0.0):
-        super().__init__(("127.0.0.1", 0), _Answers)
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.delay_s = delay_s
-        self.asked = []
-        self.going = threading.Event()
+        self.requests = []
+        self.closing = threading.Event()
 
     @property
     def url(self):
-        """Where it is."""
+        """Address of the server."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -68,13 +68,15 @@ OBJECTS = {
 }
 
 
-class _Answers(http.server.BaseHTTPRequestHandler):
+class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.server.asked.append(self.path)
-        self.server.going.wait(self.server.delay_s)
-        found = OBJECTS.get(self.path.partition("?")[0])
-        body = json.dumps(found or {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}).encode()
-        self.send_response(200 if found else 404)
+        self.server.requests.append(self.path)
+        self.server.closing.wait(self.server.delay_s)
+        document = OBJECTS.get(self.path.partition("?")[0])
+        body = json.dumps(
+            document or {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+        ).encode()
+        self.send_response(200 if document else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -1,4 +1,4 @@
-"""Tab completes what the commands, the folder, the cluster and Prometheus know, and never waits for any of them."""
+"""Tab completes commands, files and names on the cluster and in Prometheus, and never blocks."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
 from charon.cli.registry import COMMANDS
-from charon.cli.shell.completion import PATIENCE_S, ShellCompleter
+from charon.cli.shell.completion import LOOKUP_TIMEOUT_S, ShellCompleter
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 
 class Tab:
-    """Presses Tab, and notes how long each answer took."""
+    """Presses Tab and records the duration of each completion."""
 
     def __init__(self):
         self.typed = []
         self.completer = ShellCompleter(lambda: self.typed)
-        self.took_s = []
+        self.durations_s = []
 
     def once(self, text):
-        """Return the lines that one Tab offers in the place of this one."""
+        """Press Tab once and return the completed lines."""
         started = time.monotonic()
         found = list(self.completer.get_completions(Document(text), CompleteEvent(completion_requested=True)))
-        self.took_s.append(time.monotonic() - started)
+        self.durations_s.append(time.monotonic() - started)
         return [text[: len(text) + each.start_position] + each.text for each in found]
 
     def offers(self, text, within_s=20.0):
-        """Press Tab until something is offered."""
+        """Press Tab until there are completions and return the completed lines."""
         end = time.monotonic() + within_s
         while not (found := self.once(text)) and time.monotonic() < end:
             time.sleep(0.05)
@@ -54,7 +54,7 @@ def tab(monkeypatch, environment, work):
 
 @pytest.fixture
 def cluster(api, monkeypatch):
-    """Return what starts a cluster and makes it the one that is found."""
+    """Return a function that starts a fake cluster and selects it by KUBECONFIG."""
 
     def start(delay_s=0.0):
         server = api(delay_s)
@@ -79,7 +79,7 @@ def test_commands(tab):
     assert tab.once("exit ") == []
 
 
-def test_options_choices_and_commands_of_a_group(tab):
+def test_options_choices_and_subcommands(tab):
     assert tab.offers("run --loc") == ["run --local "]
     assert tab.offers("run workflows/aps/x.yaml --sto") == ["run workflows/aps/x.yaml --storage "]
     assert tab.offers("run x.yaml --storage ") == ["run x.yaml --storage memory ", "run x.yaml --storage file "]
@@ -113,7 +113,7 @@ def test_files_with_yaml_first(tab, work):
     assert tab.once("run nowhere/") == []
 
 
-def test_files_at_home(tab, environment):
+def test_files_in_the_home_folder(tab, environment):
     from pathlib import Path
 
     (Path(environment["HOME"]) / "mine.yaml").write_text("")
@@ -123,7 +123,7 @@ def test_files_at_home(tab, environment):
 # The cluster
 
 
-def test_kubectl_s_verbs_and_options_without_a_cluster(tab):
+def test_kubectl_verbs_without_a_cluster(tab):
     assert "kubectl port-forward " in tab.offers("kubectl po")
     assert "kubectl get --all-namespaces " in tab.offers("kubectl get --all")
     assert tab.offers("kubectl get pod -o js") == [
@@ -137,7 +137,7 @@ def test_kubectl_s_verbs_and_options_without_a_cluster(tab):
     ]
 
 
-def test_kinds_and_names_on_the_cluster(tab, cluster):
+def test_kinds_and_names_on_a_cluster(tab, cluster):
     cluster()
     assert tab.offers("kubectl get pip") == ["kubectl get pipelines.numaflow.numaproj.io "] or tab.offers(
         "kubectl get pip"
@@ -162,36 +162,36 @@ def test_pipelines_and_their_namespaces(tab, cluster):
         assert f"{command} --local " in tab.offers(f"{command} --")
 
 
-def test_a_cluster_that_does_not_answer_is_not_waited_for(tab, cluster):
+def test_unresponsive_cluster_does_not_block(tab, cluster):
     server = cluster(delay_s=30.0)
     for _ in range(4):
         assert tab.once("stop ") == []
         assert tab.once("kubectl get pods ") == []
         assert tab.once("st") == ["status ", "stop "]
-    assert max(tab.took_s) < PATIENCE_S + 0.1
-    asking = [p for p in psutil.Process().children() if "kubectl" in p.name()]
-    assert asking
-    assert len(asking) <= 2  # each question once
+    assert max(tab.durations_s) < LOOKUP_TIMEOUT_S + 0.1
+    queries = [p for p in psutil.Process().children() if "kubectl" in p.name()]
+    assert queries
+    assert len(queries) <= 2  # one per look-up
     tab.completer.close()
-    assert psutil.wait_procs(asking, timeout=5)[1] == []
-    assert server.asked
+    assert psutil.wait_procs(queries, timeout=5)[1] == []
+    assert server.requests
 
 
-def test_names_are_asked_for_once(tab, cluster):
+def test_names_are_queried_once(tab, cluster):
     server = cluster()
     assert tab.offers("stop ")
-    asked = len(server.asked)
+    count = len(server.requests)
     for text in ("stop ", "stop p", "stop ptychography ", "status "):
         assert tab.once(text)
-    assert len(server.asked) == asked
+    assert len(server.requests) == count
 
 
-def test_names_are_asked_for_while_one_types(tab, cluster):
+def test_names_are_prefetched_while_typing(tab, cluster):
     server = cluster()
     for text in ("s", "st", "sto", "stop", "stop "):
-        tab.completer.prepare(text)
+        tab.completer.prefetch(text)
     end = time.monotonic() + 20
-    while not any("pipelines" in path for path in server.asked):
+    while not any("pipelines" in path for path in server.requests):
         assert time.monotonic() < end
         time.sleep(0.02)
 
@@ -203,7 +203,7 @@ def test_names_are_asked_for_while_one_types(tab, cluster):
 def prometheus(tmp_path):
     program = shutil.which("prometheus")
     if program is None:
-        pytest.skip("prometheus is not here: install the package prometheus")
+        pytest.skip("prometheus not found: install the package prometheus")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -219,8 +219,8 @@ def prometheus(tmp_path):
         end = time.monotonic() + 60
         while True:
             try:
-                with urllib.request.urlopen(f"{url}/api/v1/label/__name__/values", timeout=5) as answer:  # noqa: S310
-                    if b"go_goroutines" in answer.read():
+                with urllib.request.urlopen(f"{url}/api/v1/label/__name__/values", timeout=5) as response:  # noqa: S310
+                    if b"go_goroutines" in response.read():
                         break
             except OSError:
                 pass
@@ -238,20 +238,20 @@ def test_metric_names(tab, prometheus):
     assert tab.offers(f"{line}go_gorou") == [f"{line}go_goroutines"]
     assert tab.offers(f"{line}'sum(rate(go_gorou") == [f"{line}'sum(rate(go_goroutines"]
     assert tab.offers(f"{line}up --query=go_gorou") == [f"{line}up --query=go_goroutines"]
-    # One that was asked before is at hand too.
+    # A URL from the history works too.
     tab.typed = ["status", f"metrics {prometheus} --list-metrics"]
     assert tab.offers("metrics --query go_gorou") == ["metrics --query go_goroutines"]
     assert tab.offers("metrics ") == [f"metrics {prometheus} "]
 
 
-def test_a_prometheus_that_does_not_answer_is_not_waited_for(tab):
+def test_unresponsive_prometheus_does_not_block(tab):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         for _ in range(5):
             assert tab.once(f"metrics {url} --query u") == []
-    assert max(tab.took_s) < PATIENCE_S + 0.1
+    assert max(tab.durations_s) < LOOKUP_TIMEOUT_S + 0.1
 
 
 # On a terminal
@@ -273,24 +273,24 @@ def test_tab_on_a_terminal(shell, cluster, work):
     assert terminal.leave()[1] == 0
 
 
-def test_a_completed_line_runs(shell):
+def test_completed_line_runs(shell):
     terminal = shell()
     for keys in ("hel", "sto"):
         terminal.send(f"{keys}\t")
-        # The letter that was missing of the word, drawn by itself or with the others.
+        # The completed letter is drawn alone or with the rest of the word.
         terminal.wait_for(rb"(?:%b|\x1b\[0m)p\x1b" % keys.encode())
     terminal.send("\r")
     terminal.wait_for("Usage: charonctl stop")
     terminal.prompt()
 
 
-def test_the_prompt_takes_keys_while_a_cluster_is_silent(shell, cluster):
+def test_typing_continues_during_a_slow_look_up(shell, cluster):
     terminal = shell({"KUBECONFIG": str(cluster(delay_s=30.0).kubeconfig)})
     started = time.monotonic()
     terminal.send("stop \t\x15help stop\r")
     terminal.wait_for("Usage: charonctl stop")
     assert time.monotonic() - started < 5
     terminal.prompt()
-    asking = [process for process in terminal.children() if "kubectl" in process.name()]
+    queries = [process for process in terminal.children() if "kubectl" in process.name()]
     assert terminal.leave()[1] == 0
-    assert psutil.wait_procs(asking, timeout=5)[1] == []
+    assert psutil.wait_procs(queries, timeout=5)[1] == []

@@ -1,4 +1,4 @@
-"""Ctrl-C ends the running command with all its processes, and never the shell."""
+"""Ctrl-C ends the running command and its child processes, but not the shell."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 DETECTOR = "detector --sample noise --points 20 --no-wait --loop 0 --frame-rate 20 --report-period 10"
 
 
-def gone(processes, within_s=10.0):
-    """Return the processes that are still there after a while."""
+def still_running(processes, within_s=10.0):
+    """Return the processes that still run after a timeout."""
     return psutil.wait_procs(processes, timeout=within_s)[1]
 
 
-def test_ctrl_c_stops_a_detector_which_still_writes_its_report(shell, work):
+def test_interrupted_detector_writes_its_report(shell, work):
     terminal = shell()
     terminal.send(f"{DETECTOR} --report report.json\r")
     terminal.wait_for("published", 60)
@@ -29,13 +29,13 @@ def test_ctrl_c_stops_a_detector_which_still_writes_its_report(shell, work):
     assert processes
     terminal.send("\x03")
     terminal.prompt()
-    assert not gone(processes)
+    assert not still_running(processes)
     assert json.loads((work / "report.json").read_text())["published"] > 0
     assert terminal.children() == []
     assert "Usage: charonctl status" in terminal.run("help status")
 
 
-def test_ctrl_c_drains_a_pipeline_and_leaves_no_process(shell, work):
+def test_interrupted_pipeline_drains(shell, work):
     terminal = shell()
     terminal.send("run workflows/aps/numaflow-aps-live.yaml --local --output out\r")
     terminal.wait_for("results go to out", 90)
@@ -45,13 +45,13 @@ def test_ctrl_c_drains_a_pipeline_and_leaves_no_process(shell, work):
     terminal.send("\x03")
     terminal.wait_for("results: out", 60)
     terminal.prompt()
-    assert not gone(processes)
+    assert not still_running(processes)
     assert json.loads((work / "out/summary.json").read_text())["complete"]
     assert "no pipeline runs here" in terminal.run("status")
     assert terminal.leave()[1] == 0
 
 
-def test_ctrl_c_reaches_kubectl_which_has_the_terminal(shell, api):
+def test_ctrl_c_interrupts_kubectl(shell, api):
     terminal = shell({"KUBECONFIG": str(api().kubeconfig)})
     terminal.send("kubectl proxy --port=0\r")
     terminal.wait_for("Starting to serve")
@@ -59,12 +59,12 @@ def test_ctrl_c_reaches_kubectl_which_has_the_terminal(shell, api):
     assert any("kubectl" in process.name() for process in processes)
     terminal.send("\x03")
     terminal.prompt()
-    assert not gone(processes)
+    assert not still_running(processes)
     assert "Usage: charonctl status" in terminal.run("help status")
     assert terminal.leave()[1] == 0
 
 
-def test_what_is_typed_meanwhile_is_the_next_command(shell):
+def test_input_during_a_command_is_the_next_line(shell):
     terminal = shell()
     terminal.send(f"{DETECTOR}\r")
     terminal.wait_for("published", 60)
@@ -73,37 +73,37 @@ def test_what_is_typed_meanwhile_is_the_next_command(shell):
     terminal.prompt()
 
 
-def test_sigterm_ends_the_command_then_the_shell(shell):
+def test_sigterm_ends_command_and_shell(shell):
     terminal = shell()
     terminal.send(f"{DETECTOR}\r")
     terminal.wait_for("published", 60)
     processes = terminal.children()
     os.kill(terminal.pid, signal.SIGTERM)
     assert terminal.leave("")[1] == 128 + signal.SIGTERM
-    assert not gone(processes)
+    assert not still_running(processes)
 
 
-def test_a_terminal_that_goes_away_takes_shell_and_command_with_it(shell):
+def test_closed_terminal_ends_command_and_shell(shell):
     terminal = shell()
     terminal.send(f"{DETECTOR}\r")
     terminal.wait_for("published", 60)
     processes = terminal.children()
     terminal.child.ptyproc.fileobj.close()
-    assert not gone(processes)
+    assert not still_running(processes)
     assert terminal.child.wait() == 128 + signal.SIGHUP
 
 
-def test_a_command_that_is_killed_is_named_and_the_terminal_is_put_right(shell):
+def test_terminal_is_restored_after_a_kill(shell):
     terminal = shell()
     terminal.send(f"{DETECTOR}\r")
     terminal.wait_for("published", 60)
     modes = termios.tcgetattr(terminal.child.child_fd)
     assert modes[3] & termios.ECHO
     modes[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
-    # As a command has them that reads single keys.
+    # The modes of a command that reads single keys.
     termios.tcsetattr(terminal.child.child_fd, termios.TCSANOW, modes)
     os.kill(terminal.children()[0].pid, signal.SIGKILL)
-    assert "error: detector was ended by SIGKILL" in terminal.prompt()
+    assert "error: detector was terminated by SIGKILL" in terminal.prompt()
     terminal.send(f"{DETECTOR}\r")
     terminal.wait_for("published", 60)
     assert terminal.echoes()
@@ -113,10 +113,10 @@ def test_a_command_that_is_killed_is_named_and_the_terminal_is_put_right(shell):
 
 @pytest.fixture
 def piped(environment, work):
-    """Return what starts the shell on lines, in a session of its own, and waits until words come on a stream."""
+    """Return a function that starts the shell with piped lines and waits for a text on a stream."""
     started = []
 
-    def start(text, words, stream="stderr", **more):
+    def start(lines, text, stream="stderr", **more):
         process = subprocess.Popen(
             CHARONCTL,
             stdin=subprocess.PIPE,
@@ -127,11 +127,11 @@ def piped(environment, work):
             start_new_session=True,
         )
         started.append(process)
-        process.stdin.write(text.encode())
+        process.stdin.write(lines.encode())
         process.stdin.close()
         process.stdin = None
-        while words not in (line := getattr(process, stream).readline()):
-            assert line, "it ended before"
+        while text not in (line := getattr(process, stream).readline()):
+            assert line, "the shell ended early"
         return process
 
     yield start
@@ -141,7 +141,7 @@ def piped(environment, work):
         process.communicate()
 
 
-def test_ctrl_c_that_a_command_takes_well_lets_piped_lines_go_on(piped):
+def test_piped_lines_continue_if_command_succeeds(piped):
     process = piped(f"fly\n{DETECTOR}\nhelp status\n", b"published")
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=30)
@@ -149,9 +149,9 @@ def test_ctrl_c_that_a_command_takes_well_lets_piped_lines_go_on(piped):
     assert b"Usage: charonctl status" in out
 
 
-def test_ctrl_c_that_ends_a_command_ends_piped_lines(piped, api):
-    where = str(api().kubeconfig)
-    process = piped("kubectl proxy --port=0\nhelp status\n", b"Starting to serve", "stdout", KUBECONFIG=where)
+def test_piped_lines_end_if_command_is_interrupted(piped, api):
+    kubeconfig = str(api().kubeconfig)
+    process = piped("kubectl proxy --port=0\nhelp status\n", b"Starting to serve", "stdout", KUBECONFIG=kubeconfig)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGINT

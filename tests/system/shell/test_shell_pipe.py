@@ -1,4 +1,4 @@
-"""Lines from a pipe: each is run, output is plain, and the status is that of the first that failed."""
+"""Lines from a pipe: all of them run, and the exit status is that of the first failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def piped(environment, work):
     return run
 
 
-def test_help_through_a_pipe_is_the_help(piped):
+def test_piped_help_equals_help(piped):
     status, out, err = piped("help\n")
     assert (status, err) == (0, "")
     assert out.startswith("Usage: charonctl [OPTIONS] [COMMAND]")
@@ -30,13 +30,13 @@ def test_help_through_a_pipe_is_the_help(piped):
     assert piped("help status")[1] == piped("", "help", "status")[1] == piped("", "status", "--help")[1]
 
 
-def test_the_launcher_of_a_checkout_takes_lines_too(piped):
+def test_launcher_of_a_checkout_reads_lines(piped):
     status, out, err = piped("help\n", command=[str(ROOT / "charonctl")])
     assert (status, err) == (0, "")
     assert "Usage: charonctl" in out
 
 
-def test_blank_lines_and_comments_are_passed_over(piped):
+def test_blank_lines_and_comments_are_skipped(piped):
     assert piped("\n  \n# status\n   # status\n") == (0, "", "")
     assert piped("") == (0, "", "")
 
@@ -56,21 +56,21 @@ def test_blank_lines_and_comments_are_passed_over(piped):
         ("status | cat", 2),
     ],
 )
-def test_the_status_is_that_of_the_first_line_that_failed(piped, text, expected):
+def test_status_is_that_of_the_first_failure(piped, text, expected):
     assert piped(text)[0] == expected
 
 
-def test_lines_after_a_failure_are_run_and_faults_name_their_line(piped):
+def test_errors_name_their_line(piped):
     status, out, err = piped("# one\nfly\nrun 'x\n\nhelp status\n")
     assert status == 2
     assert "Usage: charonctl status" in out
     assert err.splitlines() == [
         "error: line 2: unknown command 'fly'; see: help",
-        "error: line 3: the quote ' is not closed",
+        "error: line 3: missing closing quote '",
     ]
 
 
-def test_the_end_of_a_line_may_be_windows_s_and_a_backslash_joins(piped):
+def test_crlf_and_continuation_lines(piped):
     status, out, err = piped("help \\\n status\r\nhelp stop\r\nfly")
     assert status == 2
     assert "Usage: charonctl status" in out
@@ -79,13 +79,13 @@ def test_the_end_of_a_line_may_be_windows_s_and_a_backslash_joins(piped):
 
 
 @pytest.mark.parametrize("command", ["charonctl", "./charonctl", "charon> ", "/opt/charon/charonctl"])
-def test_the_program_s_name_may_stand_before_a_command(piped, command):
+def test_program_name_before_a_command_is_ignored(piped, command):
     status, out, _ = piped(f"{command} help status")
     assert status == 0
     assert out.startswith("Usage: charonctl status")
 
 
-def test_bytes_that_are_not_utf_8_come_through(piped, work):
+def test_bytes_that_are_not_utf_8_are_preserved(piped, work):
     (work / "caf\udce9.yaml").write_text("kind: Nothing")
     status, _, err = piped(b"run caf\xe9.yaml --local\n")
     assert status == 2
@@ -93,21 +93,21 @@ def test_bytes_that_are_not_utf_8_come_through(piped, work):
     assert "no such file" not in err.lower()
 
 
-def test_a_line_that_no_program_can_take(piped):
+def test_line_too_long_for_a_process(piped):
     status, out, err = piped("run " + "x" * 300_000 + "\nhelp status\n")
     assert status == 1
-    assert err == "error: run cannot be started: Argument list too long\n"
+    assert err == "error: failed to start run: Argument list too long\n"
     assert "Usage: charonctl status" in out
-    assert piped(b"run a\0b")[2] == "error: line 1: the line holds a NUL byte, which no argument can\n"
+    assert piped(b"run a\0b")[2] == "error: line 1: the line contains a NUL byte\n"
 
 
-def test_a_command_does_not_read_the_lines_that_follow(piped, environment, api):
+def test_commands_do_not_read_later_lines(piped, environment, api):
     environment["KUBECONFIG"] = str(api().kubeconfig)
     _, out, _ = piped("kubectl apply -f -\nhelp status\n")
     assert "Usage: charonctl status" in out
 
 
-def test_a_line_is_run_when_it_comes(environment, work):
+def test_line_runs_as_soon_as_it_is_received(environment, work):
     with subprocess.Popen(
         CHARONCTL, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=work, env=environment
     ) as process:
@@ -119,7 +119,7 @@ def test_a_line_is_run_when_it_comes(environment, work):
         assert process.wait(30) == 3
 
 
-def test_verbose_holds_for_its_own_line_only(piped):
+def test_verbose_applies_to_its_line_only(piped):
     text = "{}metrics http://127.0.0.1:1 --query up\n"
     assert "DEBUG" in piped(text.format("-v "))[2]
     mixed = piped("-v help status\n" + text.format(""))[2]
@@ -127,7 +127,7 @@ def test_verbose_holds_for_its_own_line_only(piped):
     assert "DEBUG" in piped(text.format(""), "-v")[2]
 
 
-def test_a_command_that_cannot_import_does_not_come_from_the_folder_at_hand(piped, work):
+def test_modules_in_the_folder_are_not_imported(piped, work):
     (work / "click.py").write_text("raise SystemExit('not this one')")
     (work / "charon.py").write_text("raise SystemExit('not this one')")
     status, out, _ = piped("help status", command=[CHARONCTL[0], "-P", *CHARONCTL[1:]])

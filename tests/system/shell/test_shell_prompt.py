@@ -1,4 +1,4 @@
-"""The shell as one types into it: nothing that is typed ends it but what is meant to."""
+"""The interactive shell: errors never end it, and history, pasting and signals work."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def history_of(environment):
 def test_help_exit_and_quit(shell):
     first = shell()
     assert first.greeting.startswith("charonctl ")
-    said = first.run("help")
-    assert "Usage: charonctl [OPTIONS] [COMMAND]" in said
-    assert "Ctrl-C" in said
-    assert "publish simulated or recorded frames" in said
+    output = first.run("help")
+    assert "Usage: charonctl [OPTIONS] [COMMAND]" in output
+    assert "Ctrl-C" in output
+    assert "publish simulated or recorded frames" in output
     assert "Usage: charonctl status" in first.run("help status")
     assert first.leave("exit\r")[1] == 0
     assert shell().leave("exit 7\r")[1] == 7
     assert shell().leave("quit\r")[1] == 0
 
 
-def test_ctrl_d_leaves_and_not_in_the_middle_of_a_line(shell):
+def test_ctrl_d_leaves_on_an_empty_line_only(shell):
     terminal = shell()
     terminal.send("hel\x04p\r")
     assert "Usage: charonctl" in terminal.wait_for("In the shell")
@@ -40,13 +40,13 @@ def test_ctrl_d_leaves_and_not_in_the_middle_of_a_line(shell):
     assert terminal.leave()[1] == 0
 
 
-def test_the_same_words_mean_the_same_as_from_the_system_s_shell(shell):
+def test_program_name_before_a_command_is_ignored(shell):
     terminal = shell()
-    plainly = terminal.run("help status")
+    expected = terminal.run("help status")
     for line in ("charonctl help status", "./charonctl help status", "charon> help status", "status --help"):
-        assert terminal.run(line).splitlines()[1:] == plainly.splitlines()[1:]
-    assert "shell already" in terminal.run("charonctl")
-    assert "wants a command" in terminal.run("-v")
+        assert terminal.run(line).splitlines()[1:] == expected.splitlines()[1:]
+    assert "already in the charonctl shell" in terminal.run("charonctl")
+    assert "missing command after -v" in terminal.run("-v")
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_the_same_words_mean_the_same_as_from_the_system_s_shell(shell):
         ("status && stop x", "'&&' is not supported"),
         ("status > file", "'>' is not supported"),
         ("!ls", "'!' is not supported"),
-        ("run 'x.yaml", "the quote ' is not closed"),
-        ('run "x.yaml', 'the quote " is not closed'),
-        ("exit now", "exit takes an exit status"),
+        ("run 'x.yaml", "missing closing quote '"),
+        ('run "x.yaml', 'missing closing quote "'),
+        ("exit now", "exit: the exit status"),
         ("run 'no such file.yaml' --local", "no such file.yaml"),
         (r"run no\ such\ file.yaml --local", "no such file.yaml"),
         ("status --colour", "--colour"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_the_shell_goes_on(shell, work, line, words):
+def test_error_is_one_line_and_the_shell_continues(shell, work, line, words):
     terminal = shell()
-    errors = [said for said in terminal.run(line).splitlines() if said.startswith("error: ")]
+    errors = [output for output in terminal.run(line).splitlines() if output.startswith("error: ")]
     assert len(errors) == 1
     assert words in errors[0]
     assert terminal.run("exit now").count("error: ") == 1
@@ -76,49 +76,49 @@ def test_what_is_wrong_is_one_line_and_the_shell_goes_on(shell, work, line, word
     assert terminal.leave()[1] == 0
 
 
-def test_a_line_that_is_not_utf_8(shell, environment):
+def test_line_that_is_not_utf_8(shell, environment):
     terminal = shell()
-    said = terminal.run(b"run caf\xe9.yaml --local")
-    assert "error: " in said
-    assert "caf" in said
+    output = terminal.run(b"run caf\xe9.yaml --local")
+    assert "error: " in output
+    assert "caf" in output
     assert terminal.run("help").count("Usage: charonctl") == 1
     assert terminal.leave()[1] == 0
     assert history_of(environment).read_bytes() == b"run caf\xe9.yaml --local\nhelp\n"
 
 
-def test_a_very_long_line(shell):
+def test_very_long_line(shell):
     terminal = shell()
-    said = terminal.run("run " + "x" * 6000 + " --local", timeout_s=60)
-    assert "File name too long" in said
+    output = terminal.run("run " + "x" * 6000 + " --local", timeout_s=60)
+    assert "File name too long" in output
     assert "Usage: charonctl status" in terminal.run("help status")
 
 
-def test_ctrl_c_at_the_prompt_drops_the_line(shell):
+def test_ctrl_c_at_the_prompt_discards_the_line(shell):
     terminal = shell()
     terminal.send("exit 5\x03")
     terminal.prompt()
     assert terminal.leave()[1] == 0
 
 
-def test_what_is_pasted_runs_line_by_line(shell):
+def test_pasted_text_runs_line_by_line(shell):
     terminal = shell()
     block = "charon> help status\n# if you want to leave it,\nfly\nhelp \\\n  stop\nexit 4\nhelp\n"
     terminal.send(f"\x1b[200~{block}\x1b[201~\r")
-    said, status = terminal.leave("")
+    output, status = terminal.leave("")
     assert status == 4
-    # Each line is shown again before what it says.
+    # Each line is printed before its output.
     shown = ["charon> help status", "Usage: charonctl status", "charon> fly", "unknown command 'fly'"]
     shown += ["charon> help   stop", "Usage: charonctl stop", "charon> exit 4"]
-    places = [said.rfind(words) for words in shown]
-    assert -1 not in places
-    assert places == sorted(places)
-    assert "In the shell" not in said
+    positions = [output.rfind(text) for text in shown]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+    assert "In the shell" not in output
 
 
 # History
 
 
-def test_history_is_there_at_the_next_start(shell, environment):
+def test_history_is_loaded_at_the_next_start(shell, environment):
     first = shell()
     first.run("help status")
     first.run("kubectl --token hunter2 --kubeconfig nowhere get pod")
@@ -132,15 +132,15 @@ def test_history_is_there_at_the_next_start(shell, environment):
     second.send("\r")
     second.wait_for("Usage: charonctl status")
     second.prompt()
-    # Ctrl-R looks for it.
+    # Ctrl-R searches the history.
     second.send("\x12stat\r\r")
     assert "Usage: charonctl status" in second.wait_for("Usage: charonctl status")
 
 
-def test_a_history_that_cannot_be_written_is_said_once_and_no_error(shell, tmp_path):
+def test_unwritable_history_is_one_warning(shell, tmp_path):
     (tmp_path / "file").write_text("")
     terminal = shell({"HOME": str(tmp_path / "file")})
-    assert terminal.greeting.count("warning: the history is not kept") == 1
+    assert terminal.greeting.count("warning: history is not saved") == 1
     assert "Usage" in terminal.run("help status")
     assert "warning" not in terminal.run("help stop")
     terminal.send("\x1b[A")
@@ -150,9 +150,9 @@ def test_a_history_that_cannot_be_written_is_said_once_and_no_error(shell, tmp_p
     assert terminal.leave()[1] == 0
 
 
-def test_without_a_home(shell):
+def test_without_a_home_folder(shell):
     terminal = shell(without=("HOME", "XDG_STATE_HOME"))
-    assert terminal.greeting.count("warning: the history is not kept") == 1
+    assert terminal.greeting.count("warning: history is not saved") == 1
     assert "warning" not in terminal.run("help status")
     assert terminal.leave()[1] == 0
 
@@ -160,11 +160,11 @@ def test_without_a_home(shell):
 # Terminals
 
 
-def test_a_dumb_terminal_gets_no_control_sequences(shell, environment):
+def test_dumb_terminal_gets_no_control_sequences(shell, environment):
     terminal = shell({"TERM": "dumb"}, ready=COOKED)
     terminal.send("help status\r")
-    said = terminal.wait_for("Usage: charonctl status") + terminal.prompt()
-    assert "\x1b" not in said
+    output = terminal.wait_for("Usage: charonctl status") + terminal.prompt()
+    assert "\x1b" not in output
     terminal.send("fly\r")
     terminal.wait_for("unknown command 'fly'")
     terminal.prompt()
@@ -186,16 +186,16 @@ def test_no_color(shell, more, coloured):
     terminal.child.expect(READY)
     drawn = terminal.child.before
     terminal.send("st\t")
-    terminal.child.expect(b"finish what")
+    terminal.child.expect(b"drain and stop")
     drawn += terminal.child.before
     assert bool(re.search(rb"\x1b\[[0-9;]*[34]8;", drawn)) is coloured, plain(drawn)
 
 
-def test_results_go_to_a_file_and_the_prompt_to_the_terminal(shell, work):
+def test_prompt_is_on_the_terminal_not_on_stdout(shell, work):
     command = ["/bin/sh", "-c", f"{CHARONCTL[0]} -m charon.cli.main >out"]
     terminal = shell(command=command)
     assert "Usage" not in terminal.run("help status")
-    assert "no command" in terminal.run("fly")
+    assert "unknown command" in terminal.run("fly")
     assert terminal.leave()[1] == 0
     written = (work / "out").read_text()
     assert written.startswith("Usage: charonctl status")
@@ -203,7 +203,7 @@ def test_results_go_to_a_file_and_the_prompt_to_the_terminal(shell, work):
     assert "charon>" not in written
 
 
-def test_sigterm_at_the_prompt_gives_the_terminal_back(shell, work):
+def test_sigterm_at_the_prompt_restores_the_terminal(shell, work):
     command = ["/bin/sh", "-c", f"{CHARONCTL[0]} -m charon.cli.main; echo $? >status; stty -a >modes"]
     terminal = shell(command=command)
     assert not terminal.echoes()

@@ -1,4 +1,4 @@
-"""charonctl answers at once, and says what is wrong in one line and an exit status."""
+"""charonctl starts fast and reports an error as one line and an exit status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_help_lists_every_command(capsys):
         assert summary.split()[0] in shown
 
 
-def test_help_of_a_command_of_two_words_and_of_words_that_are_a_command_s_own(capsys):
+def test_help_of_subcommands_and_arguments(capsys):
     assert run_command(cli, ["help", "model", "show"]) == 0
     assert "model show" in capsys.readouterr().out.splitlines()[0]
     assert run_command(cli, ["help", "kubectl", "get"]) == 0
@@ -53,18 +53,18 @@ def test_help_of_a_command(capsys, command):
         (["run", "/nowhere/x.yaml", "--local"], "/nowhere/x.yaml"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_status_2(capsys, arguments, words):
+def test_usage_error_is_one_line_and_status_2(capsys, arguments, words):
     assert run_command(cli, arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert len(told.err.splitlines()) == 1
-    assert words in told.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert words in output.err
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(UsageError("no such model x"), 2), (UnavailableError("nothing answers at 10.0.0.1"), 1)]
+    ("error", "status"), [(UsageError("no such model x"), 2), (UnavailableError("10.0.0.1 does not respond"), 1)]
 )
-def test_our_errors_are_one_line_each(capsys, error, status):
+def test_expected_error_is_one_line(capsys, error, status):
     @click.command()
     def fail():
         raise error
@@ -73,7 +73,7 @@ def test_our_errors_are_one_line_each(capsys, error, status):
     assert capsys.readouterr().err == f"error: {error}\n"
 
 
-def test_what_nobody_thought_of_is_shown_whole():
+def test_unexpected_error_is_raised():
     @click.command()
     def fail():
         raise ZeroDivisionError
@@ -83,22 +83,22 @@ def test_what_nobody_thought_of_is_shown_whole():
 
 
 @pytest.mark.parametrize("returned", [None, 0, 1, 3])
-def test_a_command_s_answer_is_the_exit_status(returned):
+def test_return_value_is_the_exit_status(returned):
     @click.command()
-    def answer():
+    def command():
         return returned
 
-    assert run_command(answer, []) == (returned or 0)
+    assert run_command(command, []) == (returned or 0)
 
 
-def test_status_where_nothing_runs(capsys, tmp_path, monkeypatch):
+def test_status_without_a_running_pipeline(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert run_command(cli, ["status"]) == 2
     assert capsys.readouterr().err == "error: no pipeline runs here; start one with: charonctl run FILE --local\n"
 
 
 @pytest.mark.parametrize("arguments", [["help"], ["metrics", "--list-runs", "--format", "json"]])
-def test_a_full_disk_behind_stdout_is_one_line(arguments):
+def test_full_disk_behind_stdout_is_one_line(arguments):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "charon.cli.main", *arguments],
@@ -113,7 +113,7 @@ def test_a_full_disk_behind_stdout_is_one_line(arguments):
     )
 
 
-def test_help_loads_nothing_heavy():
+def test_help_imports_no_slow_library():
     code = (
         "import sys; from charon.cli.exit_status import run_command; from charon.cli.main import cli;"
         "status = run_command(cli, ['help']);"

@@ -4,8 +4,8 @@ from charon.adapters.pvaccess.codecs import CODECS
 from charon.adapters.pvaccess.faults import FAULTS, spoiled
 from charon.adapters.pvaccess.monitor import FrameMonitor, RawUpdate, Subscription
 from charon.adapters.pvaccess.ntndarray import AttributeNames, frame_from, identify
+from charon.adapters.pvaccess.ntndarray_builder import ntndarray_from, stamp_image
 from charon.adapters.pvaccess.positions import PositionMonitor, RawPosition, position_from, position_structure
-from charon.adapters.pvaccess.publishing import ntndarray_from, stamp_image
 from charon.adapters.pvaccess.server import ImageServer
 
 __all__ = [

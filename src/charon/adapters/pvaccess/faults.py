@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from charon.adapters.pvaccess.ntndarray import frame_from
-from charon.adapters.pvaccess.publishing import ntndarray_from
+from charon.adapters.pvaccess.ntndarray_builder import ntndarray_from
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
 
 if TYPE_CHECKING:

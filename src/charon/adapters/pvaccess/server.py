@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from charon.adapters.pvaccess.publishing import ntndarray_from
+from charon.adapters.pvaccess.ntndarray_builder import ntndarray_from
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
 from charon.errors import UsageError
 from charon.settings import epics
@@ -87,7 +87,7 @@ class ImageServer:
         attributes: Mapping[str, Scalar] | None = None,
         codec: str | None = None,
     ) -> None:
-        """Publish one image; see `charon.adapters.pvaccess.publishing.ntndarray_from`."""
+        """Publish one image; see `charon.adapters.pvaccess.ntndarray_builder.ntndarray_from`."""
         self.post_structure(channel, ntndarray_from(image, unique_id, time_ns, attributes, codec))
 
     def post_structure(self, channel: str, pv: PvStructure) -> None:

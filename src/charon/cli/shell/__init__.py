@@ -1,4 +1,4 @@
-"""The shell of charonctl: a prompt on a terminal, and lines from a pipe."""
+"""The shell of charonctl: an interactive prompt on a terminal, a script reader for piped input."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ import sys
 
 
 def start(*, verbose: bool = False) -> int:
-    """Read commands from standard input until it ends, and return the exit status.
+    """Run commands from standard input until it ends, and return the exit status.
 
-    On a terminal there is a prompt, with a history and completion. Anything else is run line by line.
+    A terminal gets a prompt with history and completion; any other input is run line by line.
 
     Parameters
     ----------
     verbose
-        Whether every command says more on stderr.
+        Whether every command runs with ``--verbose``.
     """
-    from charon.cli.shell.lines import Lines  # noqa: PLC0415 - other commands start faster without
-    from charon.cli.shell.process import Runner  # noqa: PLC0415 - imports subprocess
+    # charonctl's main module imports this one, and no other command needs the rest of the shell.
+    from charon.cli.shell.interpreter import Interpreter  # noqa: PLC0415 - for the shell only
+    from charon.cli.shell.process import ProcessRunner  # noqa: PLC0415 - imports subprocess
 
     try:
         terminal = os.isatty(0)
     except OSError:
         terminal = False
-    lines = Lines(Runner(verbose=verbose, terminal=terminal))
+    interpreter = Interpreter(ProcessRunner(verbose=verbose, terminal=terminal))
     if terminal:
         from charon.cli.shell.prompt import interact  # noqa: PLC0415 - imports prompt_toolkit
 
-        return interact(lines)
+        return interact(interpreter)
     from charon.cli.shell.script import run_lines  # noqa: PLC0415 - not needed on a terminal
 
-    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is None where descriptor 0 is closed
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is None if descriptor 0 is closed
         return 0
-    return run_lines(sys.stdin.buffer, lines)
+    return run_lines(sys.stdin.buffer, interpreter)

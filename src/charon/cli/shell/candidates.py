@@ -1,7 +1,8 @@
-"""What a word of a line may become: from the commands themselves, from files, from the cluster, from Prometheus."""
+"""Finds completion candidates: commands and options, files, names on the cluster and in Prometheus."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
@@ -10,211 +11,220 @@ from typing import TYPE_CHECKING
 
 from click.shell_completion import ShellComplete
 
+from charon.adapters.kubernetes.completion import KubectlCompleter
 from charon.cli.registry import COMMANDS, CONTEXT_SETTINGS, LazyGroup, load_command
 from charon.cli.run_records import records
-from charon.cli.shell.files import files
-from charon.cli.shell.lines import KNOWN, LEAVING
-from charon.cli.shell.lookup_cache import Answers
+from charon.cli.shell.files import matching_paths
+from charon.cli.shell.interpreter import EXIT_COMMANDS, SHELL_COMMANDS
+from charon.cli.shell.lookup_cache import LookupCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from charon.adapters.kubernetes.completion import Completions, KubectlCompleter
+    from charon.adapters.kubernetes.completion import Completions
 
-_ABOUT = {"help": "show what there is, or what a command takes", **dict.fromkeys(LEAVING, "leave the shell")}
+_BUILT_IN = {"help": "show help for a command", **dict.fromkeys(EXIT_COMMANDS, "leave the shell")}
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*$")
-_ROOT = LazyGroup(context_settings=CONTEXT_SETTINGS)
 _URL = re.compile(r"https?://\S+")
-_FOLDER_S, _NAMES_S, _COMMAND_S = 0.5, 10.0, 3600.0
+_ROOT = LazyGroup(context_settings=CONTEXT_SETTINGS)
+_FOLDER_TTL_S, _LOCAL_RUNS_TTL_S, _NAMES_TTL_S, _METRICS_TTL_S, _COMMAND_TTL_S = 0.5, 2.0, 10.0, 60.0, 3600.0
+_PROMETHEUS_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a word may become.
+    """Candidate for a word.
 
     Parameters
     ----------
     value
-        The word.
-    about
-        What it is, in a few words.
-    whole
-        Whether it is at its end; a folder is not.
-    shown
-        What is shown in its place, where it is long.
+        The completed word.
+    description
+        A few words that describe it.
+    final
+        Whether the word is complete, so that a closing quote and a space follow; false for folders.
+    display
+        Shorter text to show in the menu; the value by default.
     """
 
     value: str
-    about: str = ""
-    whole: bool = True
-    shown: str = ""
+    description: str = ""
+    final: bool = True
+    display: str = ""
 
 
 class Candidates:
-    """Finds what the next word may be.
+    """Finds candidates for the next word of a line.
 
     Parameters
     ----------
     history
-        Returns the lines that were typed before, the oldest first.
+        Returns the lines typed so far, the oldest first.
     """
 
     def __init__(self, history: Callable[[], Sequence[str]]) -> None:
         self._history = history
-        self._answers = Answers(_NAMES_S)
-        self._suggestions: KubectlCompleter | None = None
+        self._cache = LookupCache(_NAMES_TTL_S)
+        self._kubectl: KubectlCompleter | None = None
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """End the processes that still ask the cluster."""
-        if self._suggestions is not None:
-            self._suggestions.close()
+        """Terminate the kubectl processes that are still running."""
+        if self._kubectl is not None:
+            self._kubectl.close()
 
-    def find(self, before: list[str], begun: str, until: float) -> list[Candidate]:
-        """Return what the word that is begun may become, not all of which fits what it begins with.
+    def find(self, words: list[str], prefix: str, deadline_s: float) -> list[Candidate]:
+        """Return candidates for the word after `words`; some of them may not start with `prefix`.
 
         Parameters
         ----------
-        before
-            The words before it.
-        begun
-            What there is of it.
-        until
-            Moment, in s of the monotonic clock, at which an answer is too late.
+        words
+            The preceding words of the line.
+        prefix
+            The part of the word that is typed already.
+        deadline_s
+            Time on the monotonic clock after which a result is useless.
         """
-        if not before:
-            return [Candidate(name, _about(name)) for name in KNOWN]
-        command, words = before[0], before[1:]
+        if not words:
+            return [Candidate(name, _summary(name)) for name in SHELL_COMMANDS]
+        command, arguments = words[0], words[1:]
         if command == "help":
-            return [] if words else [Candidate(name, _about(name)) for name in KNOWN if name != "help"]
+            return [] if arguments else [Candidate(name, _summary(name)) for name in SHELL_COMMANDS if name != "help"]
         if command == "kubectl":
-            return self._of_kubectl(words, begun, until)
+            return self._kubectl_words(arguments, prefix, deadline_s)
         if command not in COMMANDS:
             return []
-        special = self._special(command, words, begun, until)
-        return self._of_command(before, begun, until) if special is None else special
+        names = self._names(command, arguments, prefix, deadline_s)
+        return self._parameters(words, prefix, deadline_s) if names is None else names
 
-    def _special(self, command: str, words: list[str], begun: str, until: float) -> list[Candidate] | None:
-        """Return what only a cluster, a Prometheus or earlier runs can tell; None where the command itself can."""
-        previous = words[-1] if words else ""
+    def _names(self, command: str, arguments: list[str], prefix: str, deadline_s: float) -> list[Candidate] | None:
+        """Return names of pipelines, runs, metrics or URLs, None if the next word is not such a name."""
+        previous = arguments[-1] if arguments else ""
         if command == "metrics":
             if previous == "--query":
-                return self._metrics(words, "", begun, until)
-            if begun.startswith("--query="):
-                return self._metrics(words, "--query=", begun.removeprefix("--query="), until)
+                return self._metrics(arguments, "", prefix, deadline_s)
+            if prefix.startswith("--query="):
+                return self._metrics(arguments, "--query=", prefix.removeprefix("--query="), deadline_s)
             if previous == "--run":
-                return [Candidate(name) for name in self._answers.get("runs", _recorded, until=until) or []]
-            if not begun.startswith("-") and not any(map(_URL.match, words)) and not previous.startswith("-"):
+                return [Candidate(name) for name in self._cache.get("runs", _recorded, deadline_s=deadline_s) or []]
+            if not prefix.startswith("-") and not any(map(_URL.match, arguments)) and not previous.startswith("-"):
                 return [Candidate(url) for url in self._urls([])]
-        if command in {"stop", "status"} and not begun.startswith("-"):
-            return self._pipelines([word for word in words if not word.startswith("-")], previous, until)
+        if command in {"stop", "status"} and not prefix.startswith("-"):
+            return self._pipelines([word for word in arguments if not word.startswith("-")], previous, deadline_s)
         return None
 
-    def _of_command(self, before: list[str], begun: str, until: float) -> list[Candidate]:
-        """Return what the command's own definition says: options, choices, commands of a group; else files."""
-        # The command is imported in the background.
-        loaded = self._answers.get(
-            ("command", before[0]), lambda: load_command(before[0]), until=until, keep_s=_COMMAND_S
+    def _parameters(self, words: list[str], prefix: str, deadline_s: float) -> list[Candidate]:
+        """Return the options, choices and subcommands that click completes, or files."""
+        name = words[0]
+        # Importing the command can exceed the deadline.
+        command = self._cache.get(
+            ("command", name), lambda: load_command(name), deadline_s=deadline_s, ttl_s=_COMMAND_TTL_S
         )
-        if loaded is None:
+        if command is None:
             return []
-
-        items = ShellComplete(_ROOT, {}, "charonctl", "").get_completions(before, begun)
-        option, value = _parted(begun)
+        items = ShellComplete(_ROOT, {}, "charonctl", "").get_completions(words, prefix)
+        option, value = _split_option(prefix)
         if any(item.type in {"file", "dir"} for item in items):
             folders_only = all(item.type == "dir" for item in items)
-            return self._files(value, until, option, folders_only=folders_only)
+            return self._files(value, deadline_s, option, folders_only=folders_only)
         if items:
             return [Candidate(option + str(item.value), item.help or "") for item in items]
-        return [] if value.startswith("-") else self._files(value, until, option)
+        return [] if value.startswith("-") else self._files(value, deadline_s, option)
 
-    def _of_kubectl(self, words: list[str], begun: str, until: float) -> list[Candidate]:
-        suggestions = self._answers.get("kubectl", self._open, until=until, keep_s=_COMMAND_S)
-        if suggestions is None:
-            return []
-        # All words of a kind are asked for at once and chosen from here: so the next letter asks nothing.
-        stem = begun[: max(map(begun.rfind, "/=,")) + 1]
-        if not stem and begun.startswith("-"):
-            stem = "--" if begun.startswith("--") else "-"
-        found: Completions | None = self._answers.get(
-            ("kubectl", *words, stem), lambda: suggestions.complete(words, stem), until=until
+    def _kubectl_words(self, arguments: list[str], prefix: str, deadline_s: float) -> list[Candidate]:
+        kubectl = self._kubectl_completer()
+        # All words after a stem are queried at once and filtered by the caller: further letters need no query.
+        stem = prefix[: max(map(prefix.rfind, "/=,")) + 1]
+        if not stem and prefix.startswith("-"):
+            stem = "--" if prefix.startswith("--") else "-"
+        completions: Completions | None = self._cache.get(
+            ("kubectl", *arguments, stem), lambda: kubectl.complete(arguments, stem), deadline_s=deadline_s
         )
-        if found is None:
+        if completions is None:
             return []
-        option, value = _parted(begun)
-        if found.files:
-            return self._files(value, until, option)
+        option, value = _split_option(prefix)
+        if completions.files:
+            return self._files(value, deadline_s, option)
         return [
-            Candidate(word if word.startswith(option) else option + word, about, found.append_space)
-            for word, about in found.words
+            Candidate(word if word.startswith(option) else option + word, description, completions.append_space)
+            for word, description in completions.words
         ]
 
-    def _pipelines(self, given: list[str], previous: str, until: float) -> list[Candidate]:
-        """Return the pipelines that run, and where one is given, its namespaces."""
-        on_cluster = self._answers.get("pipelines", lambda: self._open().pipelines(), until=until) or []
-        if given or previous in {"-n", "--namespace"}:
-            spaces = {space for space, name in on_cluster if not given or name == given[0]}
-            return [Candidate(space, "namespace") for space in sorted(spaces)]
-        here = self._answers.get("here", _local, until=until, keep_s=2.0) or []
-        found = [Candidate(name, "on this machine") for name in here]
+    def _pipelines(self, names: list[str], previous: str, deadline_s: float) -> list[Candidate]:
+        """Return the running pipelines, or the namespaces of the pipeline that is named already."""
+        on_cluster = self._cache.get("pipelines", self._cluster_pipelines, deadline_s=deadline_s) or []
+        if names or previous in {"-n", "--namespace"}:
+            namespaces = {namespace for namespace, name in on_cluster if not names or name == names[0]}
+            return [Candidate(namespace, "namespace") for namespace in sorted(namespaces)]
+        local = self._cache.get("local", _local_pipelines, deadline_s=deadline_s, ttl_s=_LOCAL_RUNS_TTL_S) or []
         by_name: dict[str, list[str]] = {}
-        for space, name in on_cluster:
-            by_name.setdefault(name, []).append(space)
-        return found + [Candidate(name, f"in {', '.join(by_name[name])}") for name in sorted(by_name)]
+        for namespace, name in on_cluster:
+            by_name.setdefault(name, []).append(namespace)
+        return [Candidate(name, "on this machine") for name in local] + [
+            Candidate(name, f"in {', '.join(by_name[name])}") for name in sorted(by_name)
+        ]
 
-    def _metrics(self, words: list[str], option: str, begun: str, until: float) -> list[Candidate]:
-        """Return the query with each name that the metric at its end may have."""
-        urls = self._urls(words)
+    def _metrics(self, arguments: list[str], option: str, prefix: str, deadline_s: float) -> list[Candidate]:
+        """Return the query with each metric name substituted for the name at its end."""
+        urls = self._urls(arguments)
         if not urls:
             return []
-        names = self._answers.get(("metrics", urls[0]), lambda: _metric_names(urls[0]), until=until, keep_s=60.0) or []
-        found = _METRIC.search(begun)
-        head = option + (begun[: found.start()] if found else begun)
-        return [Candidate(head + name, whole=False, shown=name) for name in names]
+        url = urls[0]
+        names = self._cache.get(
+            ("metrics", url), lambda: _metric_names(url), deadline_s=deadline_s, ttl_s=_METRICS_TTL_S
+        )
+        match = _METRIC.search(prefix)
+        head = option + (prefix[: match.start()] if match else prefix)
+        return [Candidate(head + name, final=False, display=name) for name in names or []]
 
-    def _urls(self, words: Sequence[str]) -> list[str]:
-        """Return the addresses of Prometheus at hand: in the line, else in those before, the latest first."""
-        in_line = [word for word in words if _URL.fullmatch(word)]
+    def _urls(self, arguments: Sequence[str]) -> list[str]:
+        """Return the URLs of Prometheus in the line, else those in the history, the latest first."""
+        in_line = [word for word in arguments if _URL.fullmatch(word)]
         if in_line:
             return in_line
-        asked = [line for line in reversed(self._history()) if "metrics" in line]
-        return list(dict.fromkeys(found[0].strip("'\"") for found in map(_URL.search, asked) if found))
+        lines = [line for line in reversed(self._history()) if "metrics" in line]
+        return list(dict.fromkeys(match[0].strip("'\"") for match in map(_URL.search, lines) if match))
 
-    def _files(self, begun: str, until: float, option: str = "", *, folders_only: bool = False) -> list[Candidate]:
-        # By what a name begins with, since of a large folder only so many are looked at.
-        paths = self._answers.get(
-            ("files", begun, folders_only),
-            lambda: files(begun, folders_only=folders_only),
-            until=until,
-            keep_s=_FOLDER_S,
+    def _files(
+        self, prefix: str, deadline_s: float, option: str = "", *, folders_only: bool = False
+    ) -> list[Candidate]:
+        # Keyed by prefix: the number of entries that are read of a large folder is limited.
+        paths = self._cache.get(
+            ("files", prefix, folders_only),
+            lambda: matching_paths(prefix, folders_only=folders_only),
+            deadline_s=deadline_s,
+            ttl_s=_FOLDER_TTL_S,
         )
-        return [Candidate(option + path, whole=not path.endswith("/"), shown=_last_part(path)) for path in paths or []]
+        return [
+            Candidate(option + path, final=not path.endswith("/"), display=_base_name(path)) for path in paths or []
+        ]
 
-    def _open(self) -> KubectlCompleter:
-        from charon.adapters.kubernetes.completion import KubectlCompleter  # noqa: PLC0415 - imports subprocess
+    def _cluster_pipelines(self) -> list[tuple[str, str]]:
+        return self._kubectl_completer().pipelines()
 
+    def _kubectl_completer(self) -> KubectlCompleter:
         with self._lock:
-            if self._suggestions is None:
-                self._suggestions = KubectlCompleter()
-            return self._suggestions
+            if self._kubectl is None:
+                self._kubectl = KubectlCompleter()
+            return self._kubectl
 
 
-def _about(name: str) -> str:
-    return _ABOUT[name] if name in _ABOUT else COMMANDS[name][1]
+def _summary(name: str) -> str:
+    return _BUILT_IN[name] if name in _BUILT_IN else COMMANDS[name][1]
 
 
-def _parted(begun: str) -> tuple[str, str]:
-    """Return the option that a word gives a value, up to its ``=``, and the value; both parts may be empty."""
-    name, equals, value = begun.partition("=")
-    return (name + equals, value) if equals and name.startswith("-") else ("", begun)
+def _split_option(prefix: str) -> tuple[str, str]:
+    """Split ``--option=value`` after the equals sign; the option is empty if there is none."""
+    name, equals, value = prefix.partition("=")
+    return (name + equals, value) if equals and name.startswith("-") else ("", prefix)
 
 
-def _last_part(path: str) -> str:
-    """Return the name of a file, or of a folder with its slash."""
+def _base_name(path: str) -> str:
+    """Return the last component of a path, with the trailing slash of a folder."""
     return path[path.rstrip("/").rfind("/") + 1 :]
 
 
-def _local() -> list[str]:
+def _local_pipelines() -> list[str]:
     from charon.engines.embedded import find_runs  # noqa: PLC0415 - imports NATS
 
     return [run.pipeline for run in find_runs()]
@@ -225,14 +235,12 @@ def _recorded() -> list[str]:
 
 
 def _metric_names(url: str) -> list[str]:
-    import asyncio  # noqa: PLC0415 - slow to import
-
     from charon.adapters.prometheus.query import PrometheusClient, QueryRange  # noqa: PLC0415 - imports HTTPX
 
     now_ms = time.time_ns() // 1_000_000
 
-    async def ask() -> list[str]:
-        async with asyncio.timeout(2.0), PrometheusClient(url) as client:
+    async def query() -> list[str]:
+        async with asyncio.timeout(_PROMETHEUS_TIMEOUT_S), PrometheusClient(url) as client:
             return sorted(await client.metric_names(QueryRange(now_ms - 3_600_000, now_ms, 60_000)))
 
-    return asyncio.run(ask())
+    return asyncio.run(query())

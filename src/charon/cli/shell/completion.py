@@ -1,4 +1,4 @@
-"""What Tab offers: an answer within 100 ms, or none."""
+"""Tab completion: candidates within 100 ms, or none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prompt_toolkit.completion import Completer, Completion
 
 from charon.cli.registry import COMMANDS
 from charon.cli.shell.candidates import Candidate, Candidates
-from charon.cli.shell.words import Word, quoted, scan, without_prompt
+from charon.cli.shell.tokenizer import Word, quote, scan, strip_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
-# So long it waits for what is asked in the background; what comes later is there at the next Tab.
-PATIENCE_S = 0.06
-LIMIT_S = 0.1
-_SHOWN = 500
+# A look-up that exceeds the first limit continues in the background; its result is there at the next Tab.
+LOOKUP_TIMEOUT_S = 0.06
+_COMPLETION_LIMIT_S = 0.1
+_MAX_CANDIDATES = 500
 
 
 class ShellCompleter(Completer):
@@ -30,44 +30,44 @@ class ShellCompleter(Completer):
     Parameters
     ----------
     history
-        Returns the lines that were typed before, the oldest first.
+        Returns the lines typed so far, the oldest first.
     """
 
     def __init__(self, history: Callable[[], Sequence[str]]) -> None:
         self._candidates = Candidates(history)
 
     def close(self) -> None:
-        """End what still runs in the background."""
+        """Terminate the look-ups that still run."""
         self._candidates.close()
 
-    def prepare(self, text: str) -> None:
-        """Begin asking what the next word may be, so that it is known when Tab is pressed."""
+    def prefetch(self, text: str) -> None:
+        """Start the look-ups for the next word, so that their results are there when Tab is pressed."""
         commands = [name for name in COMMANDS if name.startswith(text)] if text else []
         if len(commands) == 1:
             text = f"{commands[0]} "
         if text.endswith((" ", " -", " --", "/", "=")):
-            self._find(text, until=0.0)
+            self._find(text, deadline_s=0.0)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Yield what the word before the cursor may become."""
+        """Yield completions of the word before the cursor."""
         text = document.text_before_cursor
-        asked = time.monotonic()
-        word, found = self._find(text, until=asked + PATIENCE_S)
-        if time.monotonic() - asked > LIMIT_S:
+        started_s = time.monotonic()
+        word, candidates = self._find(text, deadline_s=started_s + LOOKUP_TIMEOUT_S)
+        if time.monotonic() - started_s > _COMPLETION_LIMIT_S:
             return
-        for candidate in _fitting(found, word.value):
-            typed = quoted(candidate.value, word.quote, ended=candidate.whole)
-            if word.value.startswith("~") and word.plain and not word.quote:
+        for candidate in _matching(candidates, word.value):
+            typed = quote(candidate.value, word.open_quote, closed=candidate.final)
+            if word.value.startswith("~") and word.plain_start and not word.open_quote:
                 typed = "~" + typed[1:].removeprefix("~")
             yield Completion(
-                typed + (" " if candidate.whole else ""),
+                typed + (" " if candidate.final else ""),
                 start_position=word.start - len(text),
-                display=candidate.shown or candidate.value,
-                display_meta=candidate.about,
+                display=candidate.display or candidate.value,
+                display_meta=candidate.description,
             )
 
-    def _find(self, text: str, until: float) -> tuple[Word, list[Candidate]]:
-        skipped = len(text) - len(without_prompt(text))
+    def _find(self, text: str, deadline_s: float) -> tuple[Word, list[Candidate]]:
+        skipped = len(text) - len(strip_prompt(text))
         scanned = scan(text[skipped:])
         words = scanned.words
         word = Word(len(text)) if scanned.ended else words.pop()
@@ -76,14 +76,14 @@ class ShellCompleter(Completer):
         before = [each.value for each in words]
         if before and re.fullmatch(r"(?:.*/)?charonctl", before[0]):
             del before[0]
-        return word, self._candidates.find(before, word.value, until)
+        return word, self._candidates.find(before, word.value, deadline_s)
 
 
-def _fitting(found: list[Candidate], begun: str) -> Iterator[Candidate]:
+def _matching(candidates: list[Candidate], prefix: str) -> Iterator[Candidate]:
     count = 0
-    for candidate in found:
-        if candidate.value.startswith(begun):
+    for candidate in candidates:
+        if candidate.value.startswith(prefix):
             yield candidate
             count += 1
-            if count == _SHOWN:
+            if count == _MAX_CANDIDATES:
                 return

@@ -1,4 +1,4 @@
-"""Files that a word may become, manifests and playbooks first."""
+"""File name completion, manifests and playbooks first."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import os
 from pathlib import Path
 
 _YAML = (".yaml", ".yml")
-_MOST = 10_000
+_MAX_ENTRIES = 10_000
 
 
-def files(begun: str, *, folders_only: bool = False) -> list[str]:
-    """Return the paths that begin so: YAML, then folders, each with a slash, then the rest.
+def matching_paths(prefix: str, *, folders_only: bool = False) -> list[str]:
+    """Return the paths that start with a prefix: YAML files, then folders with a trailing slash, then other files.
 
-    Hidden ones are left out where the name is not begun with a dot.
+    Hidden files are omitted unless the last part of the prefix starts with a dot.
     """
-    folder, slash, name = begun.rpartition("/")
-    at = Path(folder + slash).expanduser() if folder + slash else Path()
-    found: list[tuple[int, str]] = []
-    with os.scandir(at) as entries:
+    folder, slash, name = prefix.rpartition("/")
+    root = Path(folder + slash).expanduser() if folder + slash else Path()
+    ranked: list[tuple[int, str]] = []
+    with os.scandir(root) as entries:
         for count, entry in enumerate(entries):
-            if count == _MOST:
+            if count == _MAX_ENTRIES:
                 break
             if not entry.name.startswith(name) or (entry.name.startswith(".") and not name.startswith(".")):
                 continue
             is_folder = entry.is_dir()
             if is_folder or not folders_only:
-                found.append((_rank(entry.name, is_folder), folder + slash + entry.name + ("/" if is_folder else "")))
-    return [path for _, path in sorted(found)]
+                ranked.append((_rank(entry.name, is_folder), folder + slash + entry.name + ("/" if is_folder else "")))
+    return [path for _, path in sorted(ranked)]
 
 
 def _rank(name: str, is_folder: bool) -> int:

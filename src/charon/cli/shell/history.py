@@ -1,4 +1,4 @@
-"""The history of the prompt: a file for its owner's eyes, without secrets."""
+"""Command history of the prompt: a file that only its owner can read, without secrets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from prompt_toolkit.history import History
 
-from charon.cli.shell.lines import KNOWN, words_of
-from charon.cli.shell.words import LineError, lines_of
+from charon.cli.shell.interpreter import SHELL_COMMANDS, parse_command
+from charon.cli.shell.tokenizer import LineError, join_lines
 from charon.settings import environment
 from charon.settings.paths import state_folder
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-KEPT = 2000
-_WORD = (
+MAX_LINES = 2000
+_SENSITIVE = (
     r"(?:pass(?:word|wd|phrase|code)?|pwd|pw|secret|token|credentials?|auth|bearer"
     r"|(?:api|access|private|secret)[-_]?key)"
 )
 _SECRET = re.compile(
     "|".join(
         (
-            rf"{_WORD}[\w.-]*[\"']?\s*[=:]\s*\S",  # ANSIBLE_BECOME_PASS=…, {"password": …}, --from-literal=token=…
-            rf"(?:^|\s)--?[\w.-]*{_WORD}[\w.-]*\s+\S",  # --token …
-            rf"\b{_WORD}\s+is\b",
+            rf"{_SENSITIVE}[\w.-]*[\"']?\s*[=:]\s*\S",  # ANSIBLE_BECOME_PASS=…, {"password": …}, --from-literal=token=…
+            rf"(?:^|\s)--?[\w.-]*{_SENSITIVE}[\w.-]*\s+\S",  # --token …
+            rf"\b{_SENSITIVE}\s+is\b",
             r"\bcreate\s+(?:\S+\s+)*?(?:secret|token)\b",
             r"://[^/\s@]+@|://[^/\s@]*:[^\s@]*[^\s@\d/][^\s@]*@",  # https://token@host, https://me:…@host
             r"(?:^|\s)-u\s*[\w.-]+:\S|\bstringData\b",  # curl -u me:…
@@ -41,94 +41,94 @@ _SECRET = re.compile(
 )
 
 
-def keeps(line: str) -> bool:
-    """Return whether a line may be written down.
+def is_recordable(line: str) -> bool:
+    """Return whether a line can be saved.
 
-    It may not where it begins with a blank, carries something like a password, or is no command: a password that was
-    typed at the prompt by mistake is none.
+    Lines that start with a blank, look like they contain a secret, or are not a command are not saved: the last could
+    be a password that was typed at the prompt by mistake.
     """
     if line[:1].isspace() or _SECRET.search(line):
         return False
     try:
-        words = words_of(line)
+        words = parse_command(line)
     except LineError:
         return False
-    return bool(words) and (words[0] in KNOWN or words[0].startswith("-"))
+    return bool(words) and (words[0] in SHELL_COMMANDS or words[0].startswith("-"))
 
 
 def history_path() -> Path | None:
-    """Return the file: ``$XDG_STATE_HOME/charon/history`` or ``~/.local/state/charon/history``; None without a home."""
+    """Return ``$XDG_STATE_HOME/charon/history`` or ``~/.local/state/charon/history``, None without a home folder."""
     if not environment.get("XDG_STATE_HOME") and not environment.get("HOME"):
         return None
     return state_folder() / "history"
 
 
 class FileHistory(History):
-    """A history that is kept from one start to the next, one command a line.
+    """History in a file, one command per line.
 
-    What goes wrong with its file is said once; the lines are then known until the shell is left.
+    After the first error of the file, which is reported once, the history is in memory only.
 
     Parameters
     ----------
     path
-        The file; None keeps nothing.
+        The file; None if there is no home folder.
     """
 
     def __init__(self, path: Path | None) -> None:
         super().__init__()
         self._path = path
-        self._broken = False
+        self._failed = False
         if path is None:
-            self._break("there is no home folder: neither XDG_STATE_HOME nor HOME is set")
+            self._fail("neither XDG_STATE_HOME nor HOME is set")
             return
         try:
             _prepare(path)
         except FileExistsError as error:
-            self._break(f"{error.filename} is no folder")
+            self._fail(f"{error.filename} is not a folder")
         except OSError as error:
-            self._break(f"{path}: {error.strerror}")
+            self._fail(f"{path}: {error.strerror}")
 
     def append_string(self, string: str) -> None:
-        """Take in what was typed: each command of it by itself, unless it is the last one again."""
-        for line in lines_of(string):
+        """Add each command of an input, except secrets and a repetition of the last command."""
+        for line in join_lines(string):
             if not _SECRET.search(line) and line.strip() and self._loaded_strings[:1] != [line]:
                 super().append_string(line)
 
     def load_history_strings(self) -> Iterable[str]:
-        """Return the kept lines, the latest first."""
-        if self._path is None or self._broken:
+        """Return the saved lines, the latest first."""
+        if self._path is None or self._failed:
             return []
         try:
-            kept = _read(self._path)
+            lines = _read(self._path)
         except OSError as error:
-            self._break(f"{self._path}: {error.strerror}")
+            self._fail(f"{self._path}: {error.strerror}")
             return []
-        return kept[::-1]
+        return lines[::-1]
 
     def store_string(self, string: str) -> None:
-        """Write a line down, where it may be."""
-        if self._path is not None and not self._broken and keeps(string):
+        """Save a line if it is recordable."""
+        if self._path is not None and not self._failed and is_recordable(string):
             try:
                 _append(self._path, string)
             except OSError as error:
-                self._break(f"{self._path}: {error.strerror}")
+                self._fail(f"{self._path}: {error.strerror}")
 
-    def _break(self, why: str) -> None:
-        self._broken = True
-        click.echo(f"warning: the history is not kept: {why}", err=True)
+    def _fail(self, reason: str) -> None:
+        self._failed = True
+        click.echo(f"warning: history is not saved: {reason}", err=True)
 
 
 def _prepare(path: Path) -> None:
-    """Make the file, for its owner alone, and cut it to the lines that are kept."""
+    """Create the file, readable by its owner only, and remove the oldest lines of a long one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         os.fchmod(file.fileno(), 0o600)
         lines = file.read().splitlines(keepends=True)
-        if len(lines) > 2 * KEPT:
-            # In place: another shell that waits for the lock has this very file open.
+        if len(lines) > 2 * MAX_LINES:
+            # In place: another shell that waits for the lock has this file open.
             file.seek(0)
-            file.writelines(lines[-KEPT:])
+            file.writelines(lines[-MAX_LINES:])
             file.truncate()
 
 
@@ -139,4 +139,4 @@ def _append(path: Path, line: str) -> None:
 
 
 def _read(path: Path) -> list[str]:
-    return [line.decode("utf-8", "surrogateescape") for line in path.read_bytes().splitlines()[-KEPT:]]
+    return [line.decode("utf-8", "surrogateescape") for line in path.read_bytes().splitlines()[-MAX_LINES:]]

@@ -1,4 +1,4 @@
-"""Runs one line of the shell: its own words here, commands in processes of their own."""
+"""Runs one line of the shell: built-in commands in this process, all others through a runner."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from charon.cli.registry import COMMANDS, unknown_command
-from charon.cli.shell.words import LineError, split, without_prompt
+from charon.cli.shell.tokenizer import LineError, split, strip_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEAVING = ("exit", "quit")
-KNOWN = (*COMMANDS, "help", *LEAVING)
-_OF_THE_SHELL = """
+EXIT_COMMANDS = ("exit", "quit")
+SHELL_COMMANDS = (*COMMANDS, "help", *EXIT_COMMANDS)
+_SHELL_HELP = """
 In the shell:
-  exit, quit  Leave; so does Ctrl-D. A number after it is the exit status.
-  Ctrl-C      Stops the running command, and not the shell.
-  Tab         Completes commands, options, files and names on the cluster.
+  exit, quit  Leave the shell, optionally with an exit status. Ctrl-D does the same.
+  Ctrl-C      Interrupt the running command. The shell continues.
+  Tab         Complete commands, options, files and names on the cluster.
 """
 
 
-class Runs(Protocol):
-    """What runs a command."""
+class Runner(Protocol):
+    """Runs charonctl commands."""
 
     interrupted: bool
 
@@ -33,13 +33,13 @@ class Runs(Protocol):
         ...
 
 
-class LeaveError(Exception):
-    """The shell is to be left.
+class ShellExitError(Exception):
+    """The shell is requested to exit.
 
     Parameters
     ----------
     status
-        With this exit status; None where the line names none.
+        The requested exit status, None if the line names none.
     """
 
     def __init__(self, status: int | None) -> None:
@@ -47,16 +47,16 @@ class LeaveError(Exception):
         self.status = status
 
 
-class Lines:
-    """Runs lines.
+class Interpreter:
+    """Runs lines of the shell.
 
     Parameters
     ----------
     runner
-        What runs the commands.
+        Runs the commands that are not built in.
     """
 
-    def __init__(self, runner: Runs) -> None:
+    def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     @property
@@ -69,53 +69,53 @@ class Lines:
 
         Raises
         ------
-        LeaveError
-            If it says so.
+        ShellExitError
+            If the line is ``exit`` or ``quit``.
         LineError
-            If it is no command.
+            If the line is not a valid command.
         """
-        words = words_of(line)
+        words = parse_command(line)
         if not words:
             return 0
-        if words[0] in LEAVING:
-            raise LeaveError(_status(words))
+        if words[0] in EXIT_COMMANDS:
+            raise ShellExitError(_parse_exit_status(words))
         if words[0] == "help":
             return self._help(words)
-        if not words[0].startswith("-") and words[0] not in KNOWN:
-            raise LineError(unknown_command(words[0], KNOWN).replace("charonctl help", "help"))
+        if not words[0].startswith("-") and words[0] not in SHELL_COMMANDS:
+            raise LineError(unknown_command(words[0], SHELL_COMMANDS).replace("charonctl help", "help"))
         if not set(words) - {"-v", "--verbose"}:
-            raise LineError(f"{words[0]} wants a command after it")
+            raise LineError(f"missing command after {words[0]}")
         return self._runner.run(words)
 
     def _help(self, words: list[str]) -> int:
-        if words[1:] and words[1] in LEAVING:
-            click.echo(f"{words[1]} [STATUS]: leave the shell, with this exit status")
+        if words[1:] and words[1] in EXIT_COMMANDS:
+            click.echo(f"{words[1]} [STATUS]: leave the shell with exit status STATUS")
             return 0
         status = self._runner.run(words)
         if len(words) == 1:
-            click.echo(_OF_THE_SHELL, nl=False)
+            click.echo(_SHELL_HELP, nl=False)
         return status
 
 
-def words_of(line: str) -> list[str]:
-    """Return the words of a command, without the prompt or the program's name before it.
+def parse_command(line: str) -> list[str]:
+    """Return the words of a command, without a leading prompt or program name.
 
     Raises
     ------
     LineError
-        If the line is no command.
+        If the line is not a valid command.
     """
-    words = split(without_prompt(line))
+    words = split(strip_prompt(line))
     if words and PurePath(words[0]).name == "charonctl":
         if len(words) == 1:
-            raise LineError("this is charonctl's shell already; help lists the commands")
+            raise LineError("already in the charonctl shell; type help for its commands")
         return words[1:]
     return words
 
 
-def _status(words: list[str]) -> int | None:
+def _parse_exit_status(words: list[str]) -> int | None:
     if len(words) == 1:
         return None
     if len(words) > 2 or not words[1].isdecimal() or int(words[1]) > 255:
-        raise LineError(f"{words[0]} takes an exit status between 0 and 255, or nothing")
+        raise LineError(f"{words[0]}: the exit status must be a number from 0 to 255")
     return int(words[1])

@@ -1,4 +1,4 @@
-"""Answers to slow questions: asked in the background, kept for a while, never waited for longer than a moment."""
+"""Cache of slow look-ups, which run in background threads so that completion never waits for them."""
 
 from __future__ import annotations
 
@@ -12,80 +12,83 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 T = TypeVar("T")
-# So many questions may be open at once; another one has no answer until one of them has.
-_OPEN = 4
-_KEPT = 256
+_MAX_CONCURRENT = 4
+_MAX_ENTRIES = 256
 
 
 @dataclass(slots=True)
-class _Answer:
-    """One question's latest answer, and whether it is being asked."""
+class _Entry:
+    """Latest result of one look-up."""
 
     value: Any = None
-    until: float = 0.0
-    asking: bool = False
-    known: threading.Event = field(default_factory=threading.Event)
+    expires_s: float = 0.0
+    running: bool = False
+    ready: threading.Event = field(default_factory=threading.Event)
 
 
-class Answers:
-    """Keeps answers and asks for them in threads of its own.
+class LookupCache:
+    """Runs look-ups in background threads and caches their results.
 
     Parameters
     ----------
-    keep_s
-        How long an answer is good for; after that it is still given while a new one is asked for.
+    ttl_s
+        Time after which a result expires. An expired result is still returned while a new look-up runs.
     """
 
-    def __init__(self, keep_s: float = 10.0) -> None:
-        self._keep_s = keep_s
-        self._answers: dict[Hashable, _Answer] = {}
+    def __init__(self, ttl_s: float = 10.0) -> None:
+        self._ttl_s = ttl_s
+        self._entries: dict[Hashable, _Entry] = {}
         self._lock = threading.Lock()
-        self._open = 0
+        self._running = 0
 
-    def get(self, key: Hashable, ask: Callable[[], T], *, until: float, keep_s: float | None = None) -> T | None:
-        """Return the answer to a question, None where there is none in time.
+    def get(
+        self, key: Hashable, look_up: Callable[[], T], *, deadline_s: float, ttl_s: float | None = None
+    ) -> T | None:
+        """Return the result of a look-up, None if there is none by the deadline.
 
         Parameters
         ----------
-        key, ask
-            What is asked, and what asks it. An error that it raises is no answer.
-        until
-            Moment, in s of the monotonic clock, until which to wait for a first answer.
-        keep_s
-            How long this answer is good for, where not as the others.
+        key
+            Identifies the look-up.
+        look_up
+            Computes the result; an exception counts as None.
+        deadline_s
+            Time on the monotonic clock until which to wait for the first result.
+        ttl_s
+            Expiry time of this result, instead of the cache's.
         """
-        answer = self._asked(key, ask, self._keep_s if keep_s is None else keep_s)
-        if answer is None:
+        entry = self._entry(key, look_up, self._ttl_s if ttl_s is None else ttl_s)
+        if entry is None:
             return None
-        answer.known.wait(max(0.0, until - time.monotonic()))
-        return cast("T | None", answer.value)
+        entry.ready.wait(max(0.0, deadline_s - time.monotonic()))
+        return cast("T | None", entry.value)
 
-    def _asked(self, key: Hashable, ask: Callable[[], object], keep_s: float) -> _Answer | None:
-        """Return where the answer is or will be; start asking where it is needed."""
+    def _entry(self, key: Hashable, look_up: Callable[[], object], ttl_s: float) -> _Entry | None:
+        """Return the entry of a key and start its look-up if it is missing or expired."""
         with self._lock:
-            answer = self._answers.get(key)
-            if answer is not None and (answer.asking or time.monotonic() < answer.until):
-                return answer
-            if self._open >= _OPEN:
-                return answer
-            if answer is None:
-                self._forget_one()
-                answer = self._answers[key] = _Answer()
-            answer.asking = True
-            self._open += 1
-        threading.Thread(target=self._ask, args=(answer, ask, keep_s), daemon=True).start()
-        return answer
+            entry = self._entries.get(key)
+            if entry is not None and (entry.running or time.monotonic() < entry.expires_s):
+                return entry
+            if self._running >= _MAX_CONCURRENT:
+                return entry
+            if entry is None:
+                self._evict()
+                entry = self._entries[key] = _Entry()
+            entry.running = True
+            self._running += 1
+        threading.Thread(target=self._run, args=(entry, look_up, ttl_s), daemon=True).start()
+        return entry
 
-    def _ask(self, answer: _Answer, ask: Callable[[], object], keep_s: float) -> None:
+    def _run(self, entry: _Entry, look_up: Callable[[], object], ttl_s: float) -> None:
         value = None
-        with suppress(Exception):  # whatever it is, the prompt goes on without this answer
-            value = ask()
+        with suppress(Exception):  # completion works without this result, whatever failed
+            value = look_up()
         with self._lock:
-            answer.value, answer.until, answer.asking = value, time.monotonic() + keep_s, False
-            self._open -= 1
-        answer.known.set()
+            entry.value, entry.expires_s, entry.running = value, time.monotonic() + ttl_s, False
+            self._running -= 1
+        entry.ready.set()
 
-    def _forget_one(self) -> None:
-        """Forget the answer to the question that was asked first, where there are too many."""
-        if len(self._answers) >= _KEPT:
-            del self._answers[next(key for key, answer in self._answers.items() if not answer.asking)]
+    def _evict(self) -> None:
+        """Remove the oldest entry if the cache is full."""
+        if len(self._entries) >= _MAX_ENTRIES:
+            del self._entries[next(key for key, entry in self._entries.items() if not entry.running)]

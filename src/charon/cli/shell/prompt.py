@@ -1,4 +1,4 @@
-"""The prompt on a terminal."""
+"""The interactive prompt on a terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from charon import __version__
 from charon.cli.shell.completion import ShellCompleter
 from charon.cli.shell.history import FileHistory, history_path
-from charon.cli.shell.lines import LeaveError
+from charon.cli.shell.interpreter import ShellExitError
 from charon.cli.shell.process import INTERRUPTED
-from charon.cli.shell.words import LineError, lines_of, without_prompt
+from charon.cli.shell.tokenizer import LineError, join_lines, strip_prompt
 from charon.settings import environment
 
 if TYPE_CHECKING:
@@ -24,66 +24,66 @@ if TYPE_CHECKING:
 
     from prompt_toolkit.buffer import Buffer
 
-    from charon.cli.shell.lines import Lines
+    from charon.cli.shell.interpreter import Interpreter
 
 PROMPT = "charon> "
 
 
-def interact(lines: Lines) -> int:
-    """Ask for lines and run them until the shell is left; return the exit status."""
-    click.echo(f"charonctl {__version__}: help lists the commands, exit leaves", err=True)
+def interact(interpreter: Interpreter) -> int:
+    """Read and run lines until the user leaves the shell; return the exit status."""
+    click.echo(f"charonctl {__version__}: type help for the commands, exit to leave", err=True)
     history = FileHistory(history_path())
-    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    previous = {number: signal.signal(number, _exit) for number in (signal.SIGTERM, signal.SIGHUP)}
     completer = ShellCompleter(history.get_strings)
     try:
-        return _loop(_reader(history, completer), lines)
+        return _loop(_reader(history, completer), interpreter)
     finally:
         completer.close()
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _loop(read: Callable[[], str], lines: Lines) -> int:
+def _loop(read: Callable[[], str], interpreter: Interpreter) -> int:
     while True:
         try:
-            _run(read(), lines)
+            _run(read(), interpreter)
         except KeyboardInterrupt:
             continue
         except EOFError:
             return 0
-        except LeaveError as leave:
-            return leave.status or 0
+        except ShellExitError as request:
+            return request.status or 0
 
 
-def _run(text: str, lines: Lines) -> None:
-    """Run what was typed, or pasted: then it may have several lines."""
-    commands = [line for line in lines_of(text) if line.strip()]
+def _run(text: str, interpreter: Interpreter) -> None:
+    """Run the commands of an input; pasted text can contain several lines."""
+    commands = [line for line in join_lines(text) if line.strip()]
     for line in commands:
         if len(commands) > 1:
-            _show_again(line)
+            _echo(line)
         try:
-            status = lines.run(line)
+            status = interpreter.run(line)
         except LineError as error:
             click.echo(f"error: {error}", err=True)
             continue
-        if lines.interrupted and status == INTERRUPTED:
+        if interpreter.interrupted and status == INTERRUPTED:
             return
 
 
-def _show_again(line: str) -> None:
-    """Show a line of what was pasted before its output: the block above it does not tell whose output it is."""
-    shown = "".join(char if char.isprintable() else " " for char in without_prompt(line))
-    click.echo(f"{PROMPT}{shown}", err=True)
+def _echo(line: str) -> None:
+    """Print a pasted line before its output, so that each output has its command above it."""
+    printable = "".join(char if char.isprintable() else " " for char in strip_prompt(line))
+    click.echo(f"{PROMPT}{printable}", err=True)
 
 
 def _reader(history: FileHistory, completer: ShellCompleter) -> Callable[[], str]:
-    """Return what asks for a line: with all comfort, or plainly where the terminal cannot move its cursor."""
+    """Return a function that reads a line; a terminal without cursor movement gets no line editor."""
     if environment.get("TERM", "dumb").lower() in {"", "dumb", "unknown"}:
-        return lambda: _read_plainly(history)
-    # Where the terminal is, or the screen would be drawn into a file.
+        return lambda: _read_plain(history)
+    # Draw on the terminal even if stdout is a file.
     output = create_output(always_prefer_tty=True)
     if isinstance(output, Vt100_Output):
-        # Over a slow line, the terminal's answer to where its cursor is would become the next command's input.
+        # Over a slow line, the terminal's reply to a cursor position request would become input of the next command.
         output.enable_cpr = False
     session: PromptSession[str] = PromptSession(
         PROMPT,
@@ -94,15 +94,15 @@ def _reader(history: FileHistory, completer: ShellCompleter) -> Callable[[], str
         output=output,
     )
 
-    def prepare(buffer: Buffer) -> None:
-        completer.prepare(buffer.document.text_before_cursor)
+    def prefetch(buffer: Buffer) -> None:
+        completer.prefetch(buffer.document.text_before_cursor)
 
-    session.default_buffer.on_text_changed += prepare
+    session.default_buffer.on_text_changed += prefetch
     return session.prompt
 
 
-def _read_plainly(history: FileHistory) -> str:
-    """Ask for a line with the terminal's own editing."""
+def _read_plain(history: FileHistory) -> str:
+    """Read a line with the terminal's own editing."""
     sys.stderr.write(PROMPT)
     sys.stderr.flush()
     raw = sys.stdin.buffer.readline()
@@ -114,6 +114,6 @@ def _read_plainly(history: FileHistory) -> str:
     return line
 
 
-def _end(number: int, _frame: object) -> None:
-    # Raised, so that the terminal gets its modes back on the way out.
+def _exit(number: int, _frame: object) -> None:
+    # As an exception, so that prompt_toolkit restores the terminal's modes.
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""Splits a line into words as a POSIX shell does, without its pipes, redirections and expansions."""
+"""POSIX word splitting and quoting, without pipes, redirections and expansions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from charon.errors import UsageError
+
 _BLANKS = " \t\r\n"
 _OPERATORS = re.compile(r"\|\||&&|>>|<<|[|&;<>]")
 _EXPANSION = re.compile(r"\$[A-Za-z0-9_{(]")
 _PROMPT = re.compile(r"\s*charon> ?")
-# What has to be quoted to come through as it is.
 _SPECIAL = re.compile(r"""[\s'"\\|&;<>`$#!~*?]""")
+"""Characters that need a backslash outside quotes."""
 
 
-# Not one of charon.errors: they bring NumPy, which the prompt should not wait for.
-class LineError(ValueError):
-    """A line is no command: one line that says why, and what to do."""
+class LineError(UsageError):
+    """A line is not a valid command."""
 
 
 @dataclass(slots=True)
@@ -26,119 +27,119 @@ class Word:
     Parameters
     ----------
     start
-        Where it begins in the line.
+        Index of its first character in the line.
     value
-        What it means, without its quotes.
-    quote
-        The quote that is open where the line ends: ``'``, ``"``, ``\`` or nothing.
-    plain
-        Whether its first character was typed without quotes.
+        The word with quotes and escapes resolved.
+    open_quote
+        The quote that is still open at the end of the line: ``'``, ``"``, ``\`` or an empty string.
+    plain_start
+        Whether its first character is unquoted.
     """
 
     start: int
     value: str = ""
-    quote: str = ""
-    plain: bool = True
+    open_quote: str = ""
+    plain_start: bool = True
 
 
 @dataclass(slots=True)
 class Scan:
-    """What was found in a line.
+    """Words and syntax errors of a line.
 
     Parameters
     ----------
     words
-        Its words in order; where the line ends in a blank, the last one does not go on.
+        The words in order.
     ended
-        Whether the last word has ended.
-    refused
-        The first operator or expansion that was typed without quotes.
+        Whether a blank follows the last word, or the line has no word.
+    unsupported
+        The first unquoted operator or expansion, an empty string if there is none.
     """
 
     words: list[Word] = field(default_factory=list[Word])
     ended: bool = True
-    refused: str = ""
+    unsupported: str = ""
 
 
 def split(line: str) -> list[str]:
-    """Return the words of a line; ``#`` begins a comment, and ``~`` at the start of a word is the home folder.
+    """Return the words of a line; ``#`` starts a comment, a leading ``~`` is the home folder.
 
     Raises
     ------
     LineError
-        If a quote is not closed, or a pipe, redirection, list, expansion or ``!`` is typed without quotes.
+        If a quote is not closed, or an unquoted pipe, redirection, list, expansion or ``!`` occurs.
     """
     if "\0" in line:
-        raise LineError("the line holds a NUL byte, which no argument can")
-    found = scan(line)
-    first = found.words[0] if found.words else None
-    if first is not None and first.plain and first.value.startswith("!"):
-        raise LineError("'!' is not supported: the history is reached with the arrow keys and Ctrl-R")
-    if found.refused:
-        raise LineError(_why_refused(found.refused))
-    last = found.words[-1] if found.words else None
-    if last is not None and last.quote:
-        raise LineError(_why_open(last))
-    return [_with_home(word) for word in found.words]
+        raise LineError("the line contains a NUL byte")
+    scanned = scan(line)
+    first = scanned.words[0] if scanned.words else None
+    if first is not None and first.plain_start and first.value.startswith("!"):
+        raise LineError("'!' is not supported: use the arrow keys or Ctrl-R for the history")
+    if scanned.unsupported:
+        raise LineError(_unsupported_message(scanned.unsupported))
+    last = scanned.words[-1] if scanned.words else None
+    if last is not None and last.open_quote:
+        raise LineError(_open_quote_message(last))
+    return [_expand_home(word) for word in scanned.words]
 
 
 def scan(line: str) -> Scan:
-    """Return what is in a line, ended or not."""
-    found = Scan()
+    """Return the words of a line, which may be incomplete."""
+    result = Scan()
     at = 0
     while at < len(line):
-        if found.ended:
+        if result.ended:
             if line[at] in _BLANKS:
                 at += 1
                 continue
             if line[at] == "#":
                 break
-            found.words.append(Word(at, plain=line[at] not in "'\"\\"))
-            found.ended = False
-        at = _step(line, at, found)
-    return found
+            result.words.append(Word(at, plain_start=line[at] not in "'\"\\"))
+            result.ended = False
+        at = _step(line, at, result)
+    return result
 
 
-def _step(line: str, at: int, found: Scan) -> int:
-    """Take what stands at a place of a word into it; return the next place."""
-    word, char = found.words[-1], line[at]
-    if word.quote == "'":
+def _step(line: str, at: int, result: Scan) -> int:
+    """Process the character at an index within the last word; return the next index."""
+    word, char = result.words[-1], line[at]
+    if word.open_quote == "'":
         if char == "'":
-            word.quote = ""
+            word.open_quote = ""
         else:
             word.value += char
         return at + 1
-    if word.quote == '"':
-        return _step_double(line, at, found)
+    if word.open_quote == '"':
+        return _step_double(line, at, result)
     if char in _BLANKS:
-        found.ended = True
+        result.ended = True
     elif char in "'\"":
-        word.quote = char
+        word.open_quote = char
     elif char == "\\":
         return _step_escape(line, at, word)
     else:
         operator = _OPERATORS.match(line, at)
-        found.refused = found.refused or (operator[0] if operator else _expansion(line, at))
+        result.unsupported = result.unsupported or (operator[0] if operator else _expansion(line, at))
         word.value += char
     return at + 1
 
 
-def _step_double(line: str, at: int, found: Scan) -> int:
-    word, char = found.words[-1], line[at]
+def _step_double(line: str, at: int, result: Scan) -> int:
+    word, char = result.words[-1], line[at]
     if char == '"':
-        word.quote = ""
+        word.open_quote = ""
     elif char == "\\" and at + 1 < len(line) and line[at + 1] in '"\\$`':
         word.value += line[at + 1]
         return at + 2
     else:
-        found.refused = found.refused or _expansion(line, at)
+        result.unsupported = result.unsupported or _expansion(line, at)
         word.value += char
     return at + 1
 
 
 def _step_escape(line: str, at: int, word: Word) -> int:
     if at + 1 == len(line):
-        word.quote = "\\"
+        word.open_quote = "\\"
     else:
         word.value += line[at + 1]
     return at + 2
@@ -147,76 +148,73 @@ def _step_escape(line: str, at: int, word: Word) -> int:
 def _expansion(line: str, at: int) -> str:
     if line[at] == "`":
         return "`"
-    found = _EXPANSION.match(line, at)
-    return found[0][:2] if found else ""
+    match = _EXPANSION.match(line, at)
+    return match[0][:2] if match else ""
 
 
-def _why_refused(typed: str) -> str:
-    if typed.startswith(("$", "`")):
-        return f"{typed!r} is not supported: nothing is expanded here; put it in single quotes to keep it as it is"
-    what = "a pipe" if typed == "|" else "a redirection" if typed[0] in "<>" else "a list of commands"
-    return (
-        f"{typed!r} is not supported: {what} is for the system shell (charonctl COMMAND ...); "
-        "quote it where it belongs to an argument"
-    )
+def _unsupported_message(syntax: str) -> str:
+    if syntax.startswith(("$", "`")):
+        return f"{syntax!r} is not supported: this shell expands nothing; use single quotes for literal text"
+    what = "pipes" if syntax == "|" else "redirections" if syntax[0] in "<>" else "lists of commands"
+    return f"{syntax!r} is not supported: use the system shell (charonctl COMMAND ...) for {what}, or quote it"
 
 
-def _why_open(word: Word) -> str:
-    if word.quote == "\\":
-        return "the line ends in a backslash, with nothing after it"
-    return f"the quote {word.quote} is not closed"
+def _open_quote_message(word: Word) -> str:
+    if word.open_quote == "\\":
+        return "the line ends with a backslash"
+    return f"missing closing quote {word.open_quote}"
 
 
-def _with_home(word: Word) -> str:
-    if word.plain and word.value.startswith("~"):
+def _expand_home(word: Word) -> str:
+    if word.plain_start and word.value.startswith("~"):
         name, slash, rest = word.value.partition("/")
         try:
             return str(Path(name).expanduser()) + slash + rest
-        except RuntimeError:  # nobody is called so
+        except RuntimeError:  # unknown user
             return word.value
     return word.value
 
 
-def quoted(value: str, quote: str = "", *, ended: bool = True) -> str:
-    """Return a word as it is to be typed.
+def quote(value: str, open_quote: str = "", *, closed: bool = True) -> str:
+    """Return a word with the quotes and escapes that `split` resolves.
 
     Parameters
     ----------
     value
-        What it means.
-    quote
-        The quote that was begun with, if any.
-    ended
-        Whether nothing more belongs to it: only then a quote is closed.
+        The word.
+    open_quote
+        The quote that the word starts with, if any.
+    closed
+        Whether the word is complete; if not, its quote stays open.
     """
-    if quote == "'" and "'" not in value:
-        return f"'{value}" + ("'" if ended else "")
-    if quote == '"':
-        return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + ('"' if ended else "")
-    return _SPECIAL.sub(lambda found: "\\" + found[0], value)
+    if open_quote == "'" and "'" not in value:
+        return f"'{value}" + ("'" if closed else "")
+    if open_quote == '"':
+        return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + ('"' if closed else "")
+    return _SPECIAL.sub(lambda match: "\\" + match[0], value)
 
 
-def lines_of(text: str) -> list[str]:
-    """Return the commands in a text of several lines: a backslash at the end of a line joins it to the next."""
-    whole: list[str] = []
-    begun = ""
+def join_lines(text: str) -> list[str]:
+    """Return the commands of a text; a backslash at the end of a line continues it on the next."""
+    commands: list[str] = []
+    pending = ""
     for line in text.split("\n"):
-        if goes_on(begun + line):
-            begun += line[:-1]
+        if is_continued(pending + line):
+            pending += line[:-1]
         else:
-            whole.append(begun + line)
-            begun = ""
-    return [*whole, begun] if begun else whole
+            commands.append(pending + line)
+            pending = ""
+    return [*commands, pending] if pending else commands
 
 
-def goes_on(line: str) -> bool:
-    """Return whether a line ends in a backslash that is not quoted itself."""
+def is_continued(line: str) -> bool:
+    """Return whether a line ends with an unquoted backslash."""
     if not line.endswith("\\"):
         return False
     words = scan(line).words
-    return bool(words) and words[-1].quote == "\\"
+    return bool(words) and words[-1].open_quote == "\\"
 
 
-def without_prompt(line: str) -> str:
-    """Return a line without the prompt that was copied with it."""
+def strip_prompt(line: str) -> str:
+    """Return a line without a prompt that was pasted with it."""
     return _PROMPT.sub("", line, count=1) if _PROMPT.match(line) else line

@@ -1,4 +1,4 @@
-"""The history is its owner's alone, holds no secret, and its failure stops nobody."""
+"""The history file is private and free of secrets; the shell works without it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from charon.cli.shell.history import KEPT, FileHistory, history_path, keeps
+from charon.cli.shell.history import MAX_LINES, FileHistory, history_path, is_recordable
 
 
 @pytest.fixture
@@ -17,32 +17,32 @@ def path(tmp_path):
     return tmp_path / "state" / "charon" / "history"
 
 
-def typed_before(path):
-    """Return what the next start knows, the oldest first."""
+def load(path):
+    """Return the lines that the next start of the shell loads, the oldest first."""
     history = FileHistory(path)
 
-    async def load():
+    async def collect():
         return [line async for line in history.load()]
 
-    return asyncio.run(load())[::-1]
+    return asyncio.run(collect())[::-1]
 
 
-def test_lines_are_there_at_the_next_start(path):
+def test_lines_are_loaded_at_the_next_start(path):
     history = FileHistory(path)
     for line in ("status", "run 'a b.yaml'", "run caf\udce9.yaml", "run é.yaml"):
         history.append_string(line)
-    assert typed_before(path) == ["status", "run 'a b.yaml'", "run caf\udce9.yaml", "run é.yaml"]
+    assert load(path) == ["status", "run 'a b.yaml'", "run caf\udce9.yaml", "run é.yaml"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_file_that_others_could_read_is_closed_to_them(path):
+def test_permissions_of_the_file_are_restricted(path):
     path.parent.mkdir(parents=True)
     path.write_text("status\n")
     path.chmod(0o644)
     FileHistory(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert typed_before(path) == ["status"]
+    assert load(path) == ["status"]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_file_that_others_could_read_is_closed_to_them(path):
         "charonctl hunter2",
     ],
 )
-def test_what_may_be_a_secret_is_not_written_down(path, line):
-    assert not keeps(line)
+def test_possible_secret_is_not_saved(path, line):
+    assert not is_recordable(line)
     history = FileHistory(path)
     history.append_string("status")
     history.append_string(line)
@@ -97,34 +97,34 @@ def test_what_may_be_a_secret_is_not_written_down(path, line):
         "--version",
     ],
 )
-def test_what_is_none_is_written_down(line):
-    assert keeps(line)
+def test_harmless_line_is_saved(line):
+    assert is_recordable(line)
 
 
-def test_a_secret_is_not_recalled_in_the_same_shell_either(path):
+def test_secret_is_not_in_the_shell_s_own_history(path):
     history = FileHistory(path)
     history.append_string("kubectl --token hunter2 get pod")
     history.append_string("mistyped")
     assert history.get_strings() == ["mistyped"]
 
 
-def test_pasted_lines_are_kept_one_by_one_and_repeats_once(path):
+def test_pasted_lines_are_saved_separately(path):
     history = FileHistory(path)
     history.append_string("status\nstop x\n")
     history.append_string("stop x")
     assert path.read_text() == "status\nstop x\n"
 
 
-def test_the_file_does_not_grow_for_ever(path):
+def test_long_file_is_truncated(path):
     path.parent.mkdir(parents=True)
-    path.write_text("".join(f"help {n}\n" for n in range(2 * KEPT + 1)))
-    kept = typed_before(path)
-    assert len(kept) == KEPT
-    assert kept[-1] == f"help {2 * KEPT}"
-    assert len(path.read_text().splitlines()) == KEPT
+    path.write_text("".join(f"help {n}\n" for n in range(2 * MAX_LINES + 1)))
+    lines = load(path)
+    assert len(lines) == MAX_LINES
+    assert lines[-1] == f"help {2 * MAX_LINES}"
+    assert len(path.read_text().splitlines()) == MAX_LINES
 
 
-def test_two_shells_write_into_one_file(path):
+def test_two_shells_share_a_file(path):
     shells = [FileHistory(path) for _ in range(2)]
     threads = [
         threading.Thread(target=lambda s=s, n=n: [s.append_string(f"help {n}-{i}") for i in range(100)])
@@ -137,18 +137,18 @@ def test_two_shells_write_into_one_file(path):
     assert sorted(path.read_text().splitlines()) == sorted(f"help {n}-{i}" for n in range(2) for i in range(100))
 
 
-def test_a_file_that_cannot_be_written_is_said_once(tmp_path, capsys):
+def test_unwritable_file_is_one_warning(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     history = FileHistory(tmp_path / "file" / "history")
     history.append_string("status")
     history.append_string("help")
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines() == [f"warning: the history is not kept: {tmp_path / 'file'} is no folder"]
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines() == [f"warning: history is not saved: {tmp_path / 'file'} is not a folder"]
     assert history.get_strings() == ["status", "help"]
 
 
-def test_a_disk_that_fills_up_is_said_once(path, capsys, small_disk):
+def test_full_disk_is_one_warning(path, capsys, small_disk):
     disk = small_disk(1)
     history = FileHistory(disk / "history")
     (disk / "rest").write_bytes(b"x" * (1 << 19))
@@ -157,11 +157,11 @@ def test_a_disk_that_fills_up_is_said_once(path, capsys, small_disk):
             file.write(b"x" * 4096)
     for line in ("status", "help", "help run"):
         history.append_string(line)
-    assert capsys.readouterr().err.count("the history is not kept") == 1
+    assert capsys.readouterr().err.count("history is not saved") == 1
     assert history.get_strings() == ["status", "help", "help run"]
 
 
-def test_where_the_file_is(monkeypatch, tmp_path):
+def test_history_path(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert history_path() == tmp_path / "state/charon/history"
     monkeypatch.delenv("XDG_STATE_HOME")

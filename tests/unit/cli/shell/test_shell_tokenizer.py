@@ -1,4 +1,4 @@
-"""A line is split as /bin/sh splits it; what the shell cannot do is said, and never taken for an argument."""
+"""Lines are split as /bin/sh splits them; unsupported syntax is an error, never an argument."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charon.cli.shell.words import LineError, goes_on, lines_of, quoted, scan, split, without_prompt
+from charon.cli.shell.tokenizer import LineError, is_continued, join_lines, quote, scan, split, strip_prompt
 
 PLAIN = st.text(st.sampled_from("ab/.=:- {}[]()'\"\\\t#,é"), max_size=14)
 
 
-def by_sh(line):
-    """Return the words that a real shell makes of a line, None where it finds fault."""
+def split_by_sh(line):
+    """Return the words into which a real shell splits a line, None for a syntax error."""
     done = subprocess.run(
         ["/bin/sh", "-fc", f'show() {{ for w; do printf "%s\\0" "$w"; done; }}\nshow {line}'],
         capture_output=True,
@@ -29,8 +29,8 @@ def by_sh(line):
 
 @settings(max_examples=150)
 @given(PLAIN.filter(lambda text: not set("()") & set(text) and not text.endswith("\\")))
-def test_a_line_is_split_as_by_the_shell_of_the_system(line):
-    expected = by_sh(line)
+def test_split_agrees_with_sh(line):
+    expected = split_by_sh(line)
     if expected is None:
         with pytest.raises(LineError):
             split(line)
@@ -58,19 +58,19 @@ def test_a_line_is_split_as_by_the_shell_of_the_system(line):
         ("run a.yaml\r", ["run", "a.yaml"]),
     ],
 )
-def test_words(line, words):
+def test_split(line, words):
     assert split(line) == words
 
 
-def test_a_tilde_is_the_home_folder_only_where_it_begins_a_word(monkeypatch):
+def test_leading_tilde_is_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    assert split(r"~/a ~ '~/a' \~/a b~ ~nobody-is-called-so/x") == [
+    assert split(r"~/a ~ '~/a' \~/a b~ ~no-such-user/x") == [
         "/home/me/a",
         "/home/me",
         "~/a",
         "~/a",
         "b~",
-        "~nobody-is-called-so/x",
+        "~no-such-user/x",
     ]
 
 
@@ -95,15 +95,15 @@ def test_a_tilde_is_the_home_folder_only_where_it_begins_a_word(monkeypatch):
         ("a\0b", "NUL"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(line, words):
-    with pytest.raises(LineError) as told:
+def test_unsupported_syntax_is_a_one_line_error(line, words):
+    with pytest.raises(LineError) as caught:
         split(line)
-    assert words in str(told.value)
-    assert len(str(told.value).splitlines()) == 1
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
-def test_an_unclosed_quote_is_said_before_what_is_not_reached():
-    with pytest.raises(LineError, match="not closed"):
+def test_open_quote_hides_later_operators():
+    with pytest.raises(LineError, match="missing closing quote"):
         split("metrics --query 'a > b")
 
 
@@ -111,21 +111,21 @@ def test_an_unclosed_quote_is_said_before_what_is_not_reached():
     st.text(st.characters(exclude_characters="\0\n", exclude_categories=["Cs"]), min_size=1),
     st.sampled_from(["", "'", '"']),
 )
-def test_what_is_quoted_comes_through_as_it_is(value, quote):
-    typed = quoted(value, quote)
+def test_quote_round_trips_through_split(value, open_quote):
+    typed = quote(value, open_quote)
     assert split(f"x {typed}") == ["x", value]
 
 
 @given(st.text(st.sampled_from("ab '\"\\|>$#~")), st.sampled_from(["", "'", '"']))
-def test_what_is_quoted_and_goes_on_is_one_word(value, quote):
-    found = scan("x " + quoted(value + "c", quote, ended=False))
-    assert [word.value for word in found.words] == ["x", value + "c"]
-    assert not found.ended
-    assert found.words[-1].quote in {quote, ""}
+def test_open_quote_is_one_incomplete_word(value, open_quote):
+    scanned = scan("x " + quote(value + "c", open_quote, closed=False))
+    assert [word.value for word in scanned.words] == ["x", value + "c"]
+    assert not scanned.ended
+    assert scanned.words[-1].open_quote in {open_quote, ""}
 
 
 @given(PLAIN)
-def test_shlex_agrees_on_what_quotes_mean(line):
+def test_split_agrees_with_shlex(line):
     if "#" in line or "é" in line or "$" in line:
         return
     try:
@@ -137,13 +137,13 @@ def test_shlex_agrees_on_what_quotes_mean(line):
     assert split(line) == expected
 
 
-def test_lines_of_a_text():
-    assert lines_of("a \\\n b\n\n# c \\\nd 'e\\'\nf") == ["a  b", "", "# c \\", "d 'e\\'", "f"]
-    assert not goes_on(r"a \\")
-    assert goes_on("a \\")
+def test_backslash_joins_lines():
+    assert join_lines("a \\\n b\n\n# c \\\nd 'e\\'\nf") == ["a  b", "", "# c \\", "d 'e\\'", "f"]
+    assert not is_continued(r"a \\")
+    assert is_continued("a \\")
 
 
-def test_a_prompt_that_was_copied_too_is_taken_off():
-    assert without_prompt("charon> kubectl get pod") == "kubectl get pod"
-    assert without_prompt("  charon> status") == "status"
-    assert without_prompt("charonctl status") == "charonctl status"
+def test_strip_prompt():
+    assert strip_prompt("charon> kubectl get pod") == "kubectl get pod"
+    assert strip_prompt("  charon> status") == "status"
+    assert strip_prompt("charonctl status") == "charonctl status"
