@@ -198,7 +198,7 @@ def measure_memory(frames: int = 100_000) -> Figures:
     series: list[tuple[int, dict[str, int]]] = []
 
     def finished(snapshot: Snapshot) -> bool:
-        sizes = {key: page.get("rss_bytes", 0) for key, page in snapshot.pages.items()}
+        sizes = {key: page.process.rss_bytes for key, page in snapshot.pages.items()}
         series.append((snapshot.account.reconstructed, sizes))
         return detector.ended and snapshot.account.in_flight == 0
 

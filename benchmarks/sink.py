@@ -52,7 +52,7 @@ def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -
         busy_cpu += time.process_time() - started_cpu
         if first * 10 >= options.patches * len(memory):
             memory.append(resident_bytes())
-    figures = sink.ledger()["latency_ms"]
+    figures = sink.report().image.since_detector.summary.to_json()
     sink.close()
     started = time.perf_counter()
     ImageSink(folder, run="bench", fsync=fsync).close()

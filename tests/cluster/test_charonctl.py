@@ -28,6 +28,10 @@ from polling import wait_until
 from charon.adapters.kubernetes import Kubectl, PortForward
 from charon.adapters.nats import NatsConnection
 from charon.ledger.book import LedgerBook
+from charon.ledger.pages import SinkPage, SourcePage
+from charon.ledger.process import ProcessStats
+from charon.ledger.sink_report import SinkReport
+from charon.ledger.states import VertexState
 from charon.settings.nats import NatsAddress
 from charon.settings.vertex import ledger_bucket
 
@@ -247,18 +251,15 @@ def test_undrained_pipeline_is_kept_without_no_drain(cluster, namespace, charonc
     assert cluster.run("get", f"pipelines.{GROUP}", "p", "-n", namespace).returncode
 
 
-def page(kind, vertex, **states):
+def page(kind, **states):
     book = LedgerBook()
     for state, count in states.items():
         for number in range(1, count + 1):
             book.add("ad:image", 7, "scan-1", state, number)
-    return {
-        "kind": kind,
-        "vertex": vertex,
-        "state": "running",
-        "counts": {"done": max(states.values())},
-        "ledger": book.to_json(),
-    }
+    process = ProcessStats(state=VertexState.RUNNING, counts={"done": max(states.values())})
+    if kind == "source":
+        return SourcePage(process=process, entries=book.entries()).to_json()
+    return SinkPage(process=process, report=SinkReport(entries=book.entries())).to_json()
 
 
 def test_status_reads_the_account_from_the_ledger(cluster, namespace, charonctl, tmp_path, monkeypatch):
@@ -276,8 +277,8 @@ def test_status_reads_the_account_from_the_ledger(cluster, namespace, charonctl,
         address = NatsAddress(port=port, user=credentials["user"], password=credentials["password"])
         bus = await NatsConnection.connect(address, "test", reconnect=False, bucket=ledger_bucket(namespace, "p"))
         await bus.ledger.create("memory")
-        await bus.ledger.save("in.0", page("source", "in", seen=100, accepted=98))
-        await bus.ledger.save("out.0", page("sink", "out", reconstructed=90))
+        await bus.ledger.save("in.0", page("source", seen=100, accepted=98))
+        await bus.ledger.save("out.0", page("sink", reconstructed=90))
         # A buffer as Numaflow creates it: stream, subject and consumer have the same name.
         buffer = f"{namespace}-p-out-0"
         await bus.client.jetstream().add_stream(StreamConfig(name=buffer, subjects=[buffer]))

@@ -42,7 +42,7 @@ def cluster_lines(view: ClusterView, snapshot: Snapshot | None, account_error: s
         lines.append("account: no vertex has written a page yet")
     else:
         lines += [account_line(snapshot.account), latency_line(snapshot.latency())]
-        lines += [f"! {line}" for group in pages.values() for page in group for line in page.get("warnings", [])]
+        lines += [f"! {line}" for group in pages.values() for page in group for line in page.process.warnings]
     return lines
 
 

@@ -204,7 +204,7 @@ def say_what_was_held_back(final: Snapshot) -> None:
     """Give the last message of each replica: without it, nothing tells why frames were rejected."""
     for vertex, pages in final.by_vertex().items():
         for page in pages:
-            for line in page.get("warnings", [])[-1:]:
+            for line in page.process.warnings[-1:]:
                 click.echo(f"! {vertex}: {line}", err=True)
 
 

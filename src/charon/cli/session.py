@@ -18,6 +18,8 @@ from charon import __version__
 from charon.cli.view import Rates, account_line, clock, latency_line, live_view, plain_lines
 from charon.engines.embedded import EmbeddedEngine, EngineError
 from charon.errors import UnavailableError
+from charon.ledger.latency import LatencySummary
+from charon.ledger.pages import waiting_in_rings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +47,7 @@ class Stillness:
         if account.in_flight == 0:
             return True
         waiting = any(edge.waiting for edge in snapshot.edges.values())
-        waiting |= any(int(page.get("waiting", 0)) for page in snapshot.pages.values())
+        waiting |= waiting_in_rings(snapshot.pages.values()) > 0
         now = (account.published, account.in_flight)
         if waiting or now != self._last:
             self._last, self._since_ns = now, snapshot.taken_ns
@@ -201,7 +203,7 @@ class Session:
         if self.final is None:
             return {}
         account = self.final.account.to_json()
-        latency = self.final.latency()
+        latency = self.final.latency() or LatencySummary()
         return {
             "run": self.engine.run,
             "pipeline": self.engine.pipeline.name,
@@ -210,11 +212,11 @@ class Session:
             "adds_up": self.final.account.adds_up,
             "complete": self.complete,
             "latency_ms": {
-                "p50": latency.get("p50"),
-                "p99": latency.get("p99"),
-                "max": latency.get("max"),
-                "frames": latency.get("count", 0),
-                "clock_disagrees": latency.get("clock_disagrees", 0),
+                "p50": latency.p50,
+                "p99": latency.p99,
+                "max": latency.max,
+                "frames": latency.count,
+                "clock_disagrees": latency.clock_disagrees,
             },
             "restarts": {p.name: p.restarts for ps in self.engine.processes.values() for p in ps if p.restarts},
             "messages": list(self.engine.messages),

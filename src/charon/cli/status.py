@@ -97,5 +97,5 @@ def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
 
 
 def _place(snapshot: Snapshot, vertex: str) -> tuple[int, str]:
-    kind = snapshot.by_vertex()[vertex][0].get("kind", "")
-    return ({"source": 0, "inference": 1, "sink": 2}.get(kind, 3), vertex)
+    kinds = [page.kind for page in snapshot.by_vertex()[vertex]]
+    return ({"source": 0, "inference": 1, "sink": 2}.get(kinds[0] if kinds else "", 3), vertex)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from charon.ledger.pages import waiting_in_rings
+from charon.ledger.states import VertexState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
     from charon.engines.embedded import Snapshot
     from charon.ledger.account import Account
+    from charon.ledger.latency import LatencySummary
+    from charon.ledger.pages import Page
 
 
 class Rates:
@@ -40,9 +45,9 @@ class Rates:
         return {name: max(0.0, (n - then.get(name, 0)) / seconds) for name, n in done.items()}
 
 
-def count_done(pages: Sequence[Mapping[str, Any]]) -> int:
+def count_done(pages: Sequence[Page]) -> int:
     """Return how many messages a vertex's replicas have dealt with."""
-    return sum(int(page.get("counts", {}).get("done", 0)) for page in pages)
+    return sum(page.process.counts.get("done", 0) for page in pages)
 
 
 def live_view(
@@ -55,8 +60,7 @@ def live_view(
     parts.append(_vertices(snapshot, rates, order))
     parts.append(Text.from_markup(account_line(snapshot.account)))
     parts.append(Text(latency_line(snapshot.latency())))
-    said = [line for pages in snapshot.by_vertex().values() for page in pages for line in page.get("warnings", [])]
-    parts += [Text(f"! {line}", style="yellow") for line in said[-3:]]
+    parts += [Text(f"! {line}", style="yellow") for line in _warnings(snapshot)[-3:]]
     return Group(*parts)
 
 
@@ -78,12 +82,17 @@ def _vertices(snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[st
     for name in order:
         pages = grouped.get(name, [])
         waiting = sum(e.waiting for edge, e in snapshot.edges.items() if edge.endswith(f"-{name}"))
-        waiting += sum(int(page.get("waiting", 0)) for page in pages)
-        memory = sum(int(page.get("rss_bytes", 0)) for page in pages) / 2**20
-        states = ", ".join(sorted({str(page.get("state", "starting")) for page in pages})) or "starting"
-        label = name if len(pages) < 2 else f"{name} x{len(pages)}"
+        waiting += waiting_in_rings(pages)
+        memory = sum(page.process.rss_bytes for page in pages) / 2**20
+        states = snapshot.states_of(name)
+        label = name if len(states) < 2 else f"{name} x{len(states)}"
         table.add_row(
-            label, states, f"{rates.get(name, 0.0):.0f}", f"{count_done(pages):,}", f"{waiting:,}", f"{memory:.0f} MiB"
+            label,
+            _labels(states, ", "),
+            f"{rates.get(name, 0.0):.0f}",
+            f"{count_done(pages):,}",
+            f"{waiting:,}",
+            f"{memory:.0f} MiB",
         )
     return table
 
@@ -105,12 +114,12 @@ def account_line(account: Account) -> str:
     return "  ".join(parts)
 
 
-def latency_line(latency: Mapping[str, Any]) -> str:
+def latency_line(latency: LatencySummary | None) -> str:
     """Return the latency in one line."""
-    if not latency:
+    if latency is None or latency.p50 is None or latency.p99 is None:
         return "latency: nothing measured yet"
-    line = f"latency from detector to image: p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
-    disagreed = int(latency.get("clock_disagrees", 0))
+    line = f"latency from detector to image: p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms"
+    disagreed = latency.clock_disagrees
     return line + (f"; clocks disagree for {disagreed} frames, left out" if disagreed else "")
 
 
@@ -121,15 +130,24 @@ def plain_lines(title: str, snapshot: Snapshot, rates: Mapping[str, float], orde
     for name in order:
         pages = grouped.get(name, [])
         waiting = sum(e.waiting for edge, e in snapshot.edges.items() if edge.endswith(f"-{name}"))
-        waiting += sum(int(page.get("waiting", 0)) for page in pages)
-        states = ",".join(sorted({str(page.get("state", "starting")) for page in pages})) or "starting"
+        waiting += waiting_in_rings(pages)
+        states = _labels(snapshot.states_of(name), ",")
         lines.append(
             f"{name}: {states}, {rates.get(name, 0.0):.0f} frames/s, {count_done(pages)} frames, {waiting} waiting"
         )
     lines.append(account_line(snapshot.account))
     lines.append(latency_line(snapshot.latency()))
-    lines += [f"! {line}" for pages in grouped.values() for page in pages for line in page.get("warnings", [])]
+    lines += [f"! {line}" for line in _warnings(snapshot)]
     return lines
+
+
+def _labels(states: Sequence[VertexState], separator: str) -> str:
+    """Return the distinct states of a vertex's replicas."""
+    return separator.join(sorted({state.label for state in states or [VertexState.STARTING]}))
+
+
+def _warnings(snapshot: Snapshot) -> list[str]:
+    return [line for pages in snapshot.by_vertex().values() for page in pages for line in page.process.warnings]
 
 
 def clock() -> str:

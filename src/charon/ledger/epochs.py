@@ -1,18 +1,20 @@
-"""Epochs: runs of rising uniqueId, which a detector's restart ends."""
+"""Epochs: sequences of increasing uniqueId between two restarts of a detector."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from charon.frames.model import FrameId
+if TYPE_CHECKING:
+    from charon.frames.model import FrameId
 
 
 class EpochTracker:
-    """Gives each frame of one channel its epoch, and knows a frame that came again.
+    """Assigns the frames of one channel to epochs and recognises a repeated frame.
 
-    A detector that restarts begins its uniqueId again at a later time of its own clock. A reader that
-    joins again is sent the latest frame once more, under the same uniqueId and time. A detector that works on
-    several frames at once may publish them out of order: such a frame is the earlier one by both.
+    After a restart, a detector numbers its frames from the beginning, at a later time of its own clock. A reader
+    that reconnects receives the latest frame again, with the same ``uniqueId`` and time. A detector that processes
+    several frames at once may publish them out of order: both the number and the time of such a frame are smaller.
     """
 
     def __init__(self) -> None:
@@ -21,32 +23,31 @@ class EpochTracker:
         self.restarts = 0
 
     @property
-    def last(self) -> list[int] | None:
-        """The last frame's uniqueId, time and epoch, to go on from after a restart of the reader."""
-        return None if self._last is None else [self._last.unique_id, self._last.time_ns, self._last.epoch_ns]
+    def last(self) -> FrameId | None:
+        """The latest frame, from which a restarted reader resumes."""
+        return self._last
 
-    def resume(self, channel: str, last: list[int]) -> None:
-        """Go on after the frame that a predecessor saw last."""
-        unique_id, time_ns, self._epoch_ns = last
-        self._last = FrameId(channel, unique_id, time_ns, self._epoch_ns)
+    def resume(self, last: FrameId) -> None:
+        """Continue after the latest frame of a previous reader."""
+        self._epoch_ns = last.epoch_ns
+        self._last = last
 
-    def place(self, frame: FrameId) -> tuple[FrameId, bool]:
-        """Return the frame with its epoch set, and whether it is the last one again."""
+    def assign(self, frame: FrameId) -> tuple[FrameId, bool]:
+        """Return the frame with its epoch, and whether it repeats the latest frame."""
         last = self._last
         if last is not None and (frame.unique_id, frame.time_ns) == (last.unique_id, last.time_ns):
             return last, True
-        if last is not None and self._overtaken(frame, last):
+        if last is not None and self._is_out_of_order(frame, last):
             return replace(frame, epoch_ns=self._epoch_ns), False
-        if last is None or frame.unique_id < last.unique_id or self._same_number_later(frame, last):
+        if last is None or frame.unique_id < last.unique_id or self._is_same_number_later(frame, last):
             self._epoch_ns = frame.time_ns
             self.restarts += last is not None
-        placed = replace(frame, epoch_ns=self._epoch_ns)
-        self._last = placed
-        return placed, False
+        self._last = replace(frame, epoch_ns=self._epoch_ns)
+        return self._last, False
 
     @staticmethod
-    def _same_number_later(frame: FrameId, last: FrameId) -> bool:
+    def _is_same_number_later(frame: FrameId, last: FrameId) -> bool:
         return frame.unique_id == last.unique_id and frame.time_ns > last.time_ns
 
-    def _overtaken(self, frame: FrameId, last: FrameId) -> bool:
+    def _is_out_of_order(self, frame: FrameId, last: FrameId) -> bool:
         return frame.unique_id < last.unique_id and 0 < self._epoch_ns <= frame.time_ns < last.time_ns

@@ -1,4 +1,4 @@
-"""A set of frame numbers kept as ranges, so that a run of a million frames is a few numbers."""
+"""A set of integers stored as ranges, so that a run of a million frames needs a few numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class IdSet:
-    """A set of integers held as sorted, disjoint, closed ranges.
+    """A set of integers stored as sorted, disjoint, closed ranges.
 
-    Detectors number frames one after the other, so the set of frames that a stage has seen is
-    nearly always one range, with a hole where a frame is missing.
+    Detectors number their frames consecutively, so the set of frames that a vertex has seen is usually a single
+    range, with a gap at each missing frame.
     """
 
     __slots__ = ("_count", "_first", "_last")
@@ -27,19 +27,24 @@ class IdSet:
 
     @classmethod
     def from_ranges(cls, ranges: Iterable[Iterable[int]]) -> IdSet:
-        """Build the set from closed ranges ``[[first, last], ...]`` in any order.
+        """Return the set of all numbers in closed ranges ``[[first, last], ...]``, given in any order.
 
         Raises
         ------
         ValueError
-            If a range ends before it begins or is not a pair.
+            If a range is not a pair or ends before it begins.
         """
         result = cls()
-        for first, last in sorted(tuple(r) for r in ranges):
+        for first, last in sorted(tuple(pair) for pair in ranges):
             if last < first:
-                message = f"the range {first}..{last} ends before it begins"
-                raise ValueError(message)
+                raise ValueError(f"invalid range {first}..{last}: ends before it begins")
             result.add_range(first, last)
+        return result
+
+    def copy(self) -> IdSet:
+        """Return an independent set with the same numbers."""
+        result = IdSet()
+        result._first, result._last, result._count = self._first.copy(), self._last.copy(), self._count
         return result
 
     def ranges(self) -> list[list[int]]:
@@ -49,7 +54,7 @@ class IdSet:
     def add(self, number: int) -> bool:
         """Add one number; return whether it was new."""
         last = self._last
-        # Numbers come in order nearly always: the end of the last range is looked at first.
+        # Fast path: numbers usually arrive in order.
         if last and number == last[-1] + 1:
             last[-1] = number
             self._count += 1
@@ -60,7 +65,12 @@ class IdSet:
         return True
 
     def add_range(self, first: int, last: int) -> None:
-        """Add every number of the closed range."""
+        """Add every number of a closed range."""
+        if not self._last or first > self._last[-1] + 1:
+            self._first.append(first)
+            self._last.append(last)
+            self._count += last - first + 1
+            return
         low = bisect_left(self._last, first - 1)
         high = bisect_right(self._first, last + 1)
         if low < high:
@@ -78,25 +88,25 @@ class IdSet:
 
     def union(self, *others: IdSet) -> IdSet:
         """Return the numbers that are in this set or in any of the others."""
-        result = IdSet.from_ranges(self.ranges())
+        result = self.copy()
         for other in others:
             result.update(other)
         return result
 
     def minus(self, other: IdSet) -> IdSet:
-        """Return the numbers of this set that the other one lacks."""
+        """Return the numbers of this set that are not in the other one."""
         result = IdSet()
-        holes = other.ranges()
+        removed = other.ranges()
         k = 0
         for start, last in self.ranges():
             first = start
-            while k < len(holes) and holes[k][1] < first:
+            while k < len(removed) and removed[k][1] < first:
                 k += 1
             j = k
-            while j < len(holes) and holes[j][0] <= last:
-                if holes[j][0] > first:
-                    result.add_range(first, holes[j][0] - 1)
-                first = holes[j][1] + 1
+            while j < len(removed) and removed[j][0] <= last:
+                if removed[j][0] > first:
+                    result.add_range(first, removed[j][0] - 1)
+                first = removed[j][1] + 1
                 j += 1
             if first <= last:
                 result.add_range(first, last)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
+
+from charon.ledger.latency import Latency, LatencyHistogram, LatencySummary
 
 _MIN_NS = 1_000
 _LOG_STEP = math.log(1.01)
@@ -59,26 +60,30 @@ class LatencyRecorder:
         k = int(np.searchsorted(np.cumsum(self._bins), max(1, math.ceil(q * self.count))))
         return min(round(_MIN_NS * math.exp(k * _LOG_STEP)), self.max_ns)
 
-    def histogram(self) -> dict[str, Any]:
+    def histogram(self) -> LatencyHistogram:
         """Return the number of durations up to each of `BOUNDS_MS`, their total number, and their sum in s."""
-        return {
-            "bounds_ms": list(BOUNDS_MS),
-            "cumulative": list(accumulate(self._buckets[:-1])),
-            "count": self.count,
-            "sum_s": self._sum_ns / 1e9,
-            "clock_disagrees": self.clock_disagrees,
-        }
+        return LatencyHistogram(
+            bounds_ms=BOUNDS_MS,
+            cumulative=tuple(accumulate(self._buckets[:-1])),
+            count=self.count,
+            sum_s=self._sum_ns / 1e9,
+            clock_disagrees=self.clock_disagrees,
+        )
 
-    def to_json(self) -> dict[str, Any]:
+    def summary(self) -> LatencySummary:
         """Return number, quantiles, maximum and mean of the durations, in ms."""
-        return {
-            "count": self.count,
-            "clock_disagrees": self.clock_disagrees,
-            "p50": _ms(self.quantile_ns(0.50)),
-            "p99": _ms(self.quantile_ns(0.99)),
-            "max": _ms(self.max_ns if self.count else None),
-            "mean": _ms(self._sum_ns // self.count if self.count else None),
-        }
+        return LatencySummary(
+            count=self.count,
+            clock_disagrees=self.clock_disagrees,
+            p50=_ms(self.quantile_ns(0.50)),
+            p99=_ms(self.quantile_ns(0.99)),
+            max=_ms(self.max_ns if self.count else None),
+            mean=_ms(self._sum_ns // self.count if self.count else None),
+        )
+
+    def latency(self) -> Latency:
+        """Return the summary and the histogram."""
+        return Latency(self.summary(), self.histogram())
 
 
 def _ms(duration_ns: int | None) -> float | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from charon.ledger.pages import Page
 
 
 class Delivery(Protocol):
@@ -78,10 +80,22 @@ class Outlet(Protocol):
 class Ledger(Protocol):
     """One replica's page of the ledger, which the account of frames and the replica's successor read."""
 
-    async def load(self) -> Mapping[str, Any] | None:
-        """Return the latest page of this replica, or None if it has none."""
+    async def load(self) -> Page | None:
+        """Return the latest page of this replica, or None if it has none.
+
+        Raises
+        ------
+        ValueError
+            If it is not a valid page.
+        """
         ...
 
-    async def save(self, document: Mapping[str, Any]) -> None:
-        """Replace the page."""
+    async def save(self, page: Page) -> None:
+        """Replace the page.
+
+        Raises
+        ------
+        UnavailableError
+            If the ledger does not respond.
+        """
         ...

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charon.vertices.stats import write_ledger_periodically
+from charon.ledger.states import VertexState
+from charon.vertices.ledger_writer import write_ledger_periodically
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -73,7 +74,7 @@ class SourceRole:
         """Read the channel until told to stop, then hand over what the ring still holds."""
         await self.vertex.restore(around.ledger)
         finished = asyncio.Event()
-        keeping = asyncio.create_task(write_ledger_periodically(self.vertex.document, around.ledger, finished))
+        keeping = asyncio.create_task(write_ledger_periodically(self.vertex.page, around.ledger, finished))
         await around.may_begin()
         work = asyncio.create_task(self.vertex.work(around.outlets, around.stop))
         try:
@@ -82,7 +83,7 @@ class SourceRole:
                     stack.enter_context(monitor)
                 await asyncio.wait({work, asyncio.create_task(around.stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
             await work
-            self.vertex.stats.state = "finished"
+            self.vertex.stats.state = VertexState.FINISHED
         finally:
             finished.set()
             await keeping
@@ -98,7 +99,7 @@ class InferenceRole:
         """Warm up, report ready, work until told to stop."""
         await self.vertex.restore(around.ledger)
         await asyncio.to_thread(self.vertex.warm_up)
-        self.vertex.stats.state = "running"
+        self.vertex.stats.state = VertexState.RUNNING
         await _work_and_tell(self.vertex, around)
 
 
@@ -112,13 +113,13 @@ class SinkRole:
         """Store what comes until told to stop, then write the last image."""
         await asyncio.to_thread(self.vertex.open)
         await self.vertex.restore(around.ledger)
-        self.vertex.stats.state = "running"
+        self.vertex.stats.state = VertexState.RUNNING
         await _work_and_tell(self.vertex, around)
 
 
 async def _work_and_tell(vertex: InferenceVertex | SinkVertex, around: VertexContext) -> None:
     finished = asyncio.Event()
-    keeping = asyncio.create_task(write_ledger_periodically(vertex.document, around.ledger, finished))
+    keeping = asyncio.create_task(write_ledger_periodically(vertex.page, around.ledger, finished))
     try:
         try:
             async with asyncio.TaskGroup() as group:
@@ -128,7 +129,7 @@ async def _work_and_tell(vertex: InferenceVertex | SinkVertex, around: VertexCon
             # One is enough to say why the process ends: a group's last line says nothing.
             raise errors.exceptions[0] from None
         await asyncio.to_thread(vertex.close)
-        vertex.stats.state = "finished"
+        vertex.stats.state = VertexState.FINISHED
     finally:
         finished.set()
         await keeping

@@ -78,7 +78,7 @@ class Live:
 
     def wait_ready(self):
         """Wait until every vertex is ready, and return the status."""
-        ready = {"running", "waiting for the channel"}
+        ready = {"running", "waiting-for-channel"}
         return self.wait_for(lambda s: s["replicas"] and all(r["state"] in ready for r in s["replicas"].values()))
 
     def pids(self):

@@ -172,7 +172,7 @@ def test_positions_that_come_late_on_a_channel_of_their_own_give_the_same_image(
     detector = run.detector(*SCAN, *late)
     detector.wait(60)
     assert detector.returncode == 0, run.log()
-    run.wait_for(lambda s: s["replicas"]["image.0"]["scans"]["scan-1"]["placed"] == FRAMES)
+    run.wait_for(lambda s: s["replicas"]["image.0"]["scans"]["scan-1"]["stitched"] == FRAMES)
     summary = run.finish()
     assert summary["published"] == summary["reconstructed"] == FRAMES
     assert summary["lost"] == summary["missed"] == 0

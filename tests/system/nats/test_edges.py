@@ -12,9 +12,12 @@ from nats_connection import connected
 from charon.adapters.nats import EdgeReader, EdgeWriter, LedgerPage
 from charon.adapters.nats.server import MAX_PAYLOAD_BYTES
 from charon.errors import UnavailableError, UsageError
+from charon.ledger.pages import SourcePage
+from charon.ledger.process import ProcessStats
 
 pytestmark = pytest.mark.system
 EDGE = "p-in-cat"
+PAGE = SourcePage(process=ProcessStats(pid=1), channel="ad:image", waiting=40)
 
 
 async def make(connection, **options):
@@ -236,7 +239,7 @@ def test_server_restart_loses_no_message(server):
             await make(connection, storage="file", ack_wait_s=1.0)
             await connection.ledger.create("file")
             page = LedgerPage(connection.ledger, "in.0")
-            await page.save({"seen": 40})
+            await page.save(PAGE)
             writer, reader = EdgeWriter(connection, EDGE, confirm_timeout_s=1.0), EdgeReader(other, EDGE)
             await asyncio.gather(*(writer.send(b"%d" % n, f"m{n}") for n in range(40)))
             found = set(await read(reader, 8, 4))
@@ -255,6 +258,6 @@ def test_server_restart_loses_no_message(server):
                     break
             assert sorted(map(int, found)) == list(range(60))
             assert (await connection.streams.state(EDGE)).waiting == 0
-            assert await page.load() == {"seen": 40}
+            assert await page.load() == PAGE
 
     asyncio.run(main())

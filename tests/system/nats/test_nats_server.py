@@ -12,8 +12,11 @@ from nats_connection import connected
 
 from charon.adapters.nats import NatsAddress, NatsConnection, NatsServer
 from charon.errors import UnavailableError
+from charon.ledger.pages import SourcePage
+from charon.ledger.process import ProcessStats
 
 pytestmark = pytest.mark.system
+PAGE = SourcePage(process=ProcessStats(pid=1), channel="ad:image", waiting=40)
 
 
 def test_ledger_keeps_one_page_for_each_replica(server):
@@ -21,12 +24,15 @@ def test_ledger_keeps_one_page_for_each_replica(server):
         async with connected(server) as connection:
             assert await connection.ledger.load("in.0") is None
             await connection.ledger.create("memory")
-            assert await connection.ledger.documents() == {}
+            assert await connection.ledger.pages() == {}
             assert await connection.ledger.load("in.0") is None
             await connection.ledger.save("in.0", {"n": 1})
-            await connection.ledger.save("in.0", {"n": 2})
-            await connection.ledger.save("out.0", {"n": 3})
-            assert await connection.ledger.documents() == {"in.0": {"n": 2}, "out.0": {"n": 3}}
+            await connection.ledger.save("in.0", PAGE.to_json())
+            await connection.ledger.save("out.0", PAGE.to_json())
+            await connection.ledger.save("out.1", {"kind": "unknown"})
+            assert await connection.ledger.load("out.1") == {"kind": "unknown"}
+            # Invalid pages are skipped.
+            assert await connection.ledger.pages() == {"in.0": PAGE, "out.0": PAGE}
             await connection.streams.create(
                 "p-in-cat",
                 storage="memory",

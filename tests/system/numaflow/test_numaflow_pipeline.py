@@ -14,7 +14,8 @@ import pytest
 from numaflow_client import MapClient, Pipeline, SinkClient, SourceClient
 
 from charon.adapters.storage.nexus_reader import read_image
-from charon.ledger.account import settle
+from charon.ledger.accounting import compute_account
+from charon.ledger.pages import page_from_json
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 ROOT = Path(__file__).parents[3]
@@ -25,8 +26,7 @@ SCAN = ("--shape", "12x10", "--frame-rate", "100", "--report-period", "0", "--pr
 
 def _page(pod, vertex, replica=0):
     """Return the page that a vertex keeps in its pod, as the ledger's reader would see it."""
-    page = json.loads((pod.sockets / f"charon-page-{vertex}.{replica}.json").read_text())
-    return {**page, "vertex": vertex}
+    return page_from_json(json.loads((pod.sockets / f"charon-page-{vertex}.{replica}.json").read_text()))
 
 
 def _run_embedded(environment, tmp_path, *detector):
@@ -87,9 +87,10 @@ def test_the_image_is_the_embedded_engines_and_every_frame_is_there_once(environ
 
     report = json.loads(asyncio.run(run()).read_text())
     assert report["published"] == FRAMES
-    pages = [_page(source, "in"), _page(inference, "cat"), _page(image, "image"), _page(log, "out")]
-    assert [page["state"] for page in pages] == ["finished"] * 4
-    account = settle(pages, ended=True)
+    pods = {"in": source, "cat": inference, "image": image, "out": log}
+    pages = {f"{vertex}.0": _page(pod, vertex) for vertex, pod in pods.items()}
+    assert [page.process.state for page in pages.values()] == ["finished"] * 4
+    account = compute_account(pages, ended=True)
     assert (account.published, account.missed, account.accepted, account.lost) == (FRAMES, 0, FRAMES, 0)
     assert (account.reconstructed, account.duplicates) == (FRAMES, 0)
     stitched = read_image(output / "scan-1.h5")
@@ -124,8 +125,13 @@ def test_two_sources_count_nothing_twice_and_a_bad_frame_is_set_aside(pods, dete
             return report
 
     report = json.loads(asyncio.run(run()).read_text())
-    pages = [_page(sources[0], "in"), _page(sources[1], "in", 1), _page(inference, "cat"), _page(image, "image")]
-    account = settle(pages, ended=True)
+    pages = {
+        "in.0": _page(sources[0], "in"),
+        "in.1": _page(sources[1], "in", 1),
+        "cat.0": _page(inference, "cat"),
+        "image.0": _page(image, "image"),
+    }
+    account = compute_account(pages, ended=True)
     assert report["published"] == account.published == account.accepted == 60
     assert (account.reconstructed, account.missed, account.lost, account.duplicates) == (57, 0, 0, 0)
     assert dict(account.rejected) == {"shape": 1, "truncated": 2}
@@ -157,5 +163,5 @@ def test_inference_told_to_end_or_killed_in_mid_run_loses_nothing(pods, detector
             assert await asyncio.to_thread(image.wait) == 0, image.log()
 
     asyncio.run(run())
-    account = settle([_page(source, "in"), _page(image, "image")], ended=True)
+    account = compute_account({"in.0": _page(source, "in"), "image.0": _page(image, "image")}, ended=True)
     assert (account.published, account.reconstructed, account.lost, account.duplicates) == (FRAMES, FRAMES, 0, 0)

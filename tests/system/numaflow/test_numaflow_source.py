@@ -11,7 +11,8 @@ from google.protobuf.empty_pb2 import Empty
 from numaflow_client import SourceClient
 
 from charon.frames import Frame, decode
-from charon.ledger.account import settle
+from charon.ledger.accounting import compute_account
+from charon.ledger.pages import page_from_json
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 SMALL = ("--sample", "noise", "--n-x-pixels", "32", "--n-y-pixels", "24", "--report-period", "0", "--prepare-all")
@@ -156,11 +157,11 @@ def test_two_replicas_give_a_frame_the_same_offset_and_carry_its_time(pods, dete
         assert result.offset.offset.decode() == frame.id.name
         assert result.event_time.ToNanoseconds() == frame.id.time_ns // 1000 * 1000
         assert not result.keys
-    pages = [
-        {**json.loads((pod.sockets / f"charon-page-in.{n}.json").read_text()), "vertex": "in"}
+    pages = {
+        f"in.{n}": page_from_json(json.loads((pod.sockets / f"charon-page-in.{n}.json").read_text()))
         for n, pod in enumerate((one, other))
-    ]
-    account = settle(pages, ended=False)
+    }
+    account = compute_account(pages, ended=False)
     assert json.loads(report.read_text())["published"] == 30
     assert (account.published, account.accepted, account.missed) == (30, 30, 0)
 
@@ -204,9 +205,9 @@ def test_told_to_end_it_hands_out_what_it_has_and_leaves_its_account(pods, detec
 
     assert asyncio.run(run()) == 50
     assert pod.wait() == 0, pod.log()
-    page = json.loads((pod.sockets / "charon-page-in.0.json").read_text())
-    assert (page["state"], page["pending"]) == ("finished", 0)
-    assert settle([{**page, "vertex": "in"}], ended=False).accepted == 60
+    page = page_from_json(json.loads((pod.sockets / "charon-page-in.0.json").read_text()))
+    assert (page.process.state, page.pending) == ("finished", 0)
+    assert compute_account({"in.0": page}, ended=False).accepted == 60
 
 
 def test_told_to_end_with_nobody_to_read_it_says_what_stays_and_ends(pods, detector):
@@ -227,6 +228,6 @@ def test_told_to_end_with_nobody_to_read_it_says_what_stays_and_ends(pods, detec
     pod.terminate()
     assert pod.wait(10) == 0, pod.log()
     assert "ended with 199 frames that Numaflow has not acknowledged" in pod.log()
-    page = json.loads((pod.sockets / "charon-page-in.0.json").read_text())
-    account = settle([{**page, "vertex": "in"}], ended=True)
+    page = page_from_json(json.loads((pod.sockets / "charon-page-in.0.json").read_text()))
+    account = compute_account({"in.0": page}, ended=True)
     assert (account.published, account.accepted, account.missed) == (200, 1, 199)

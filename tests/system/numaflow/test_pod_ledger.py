@@ -17,7 +17,11 @@ from charon.adapters.nats import NatsAddress, NatsConnection
 from charon.adapters.nats.server import find_program
 from charon.errors import UnavailableError
 from charon.frames import FrameId, Patch, encode
-from charon.ledger.account import settle
+from charon.ledger.accounting import compute_account
+from charon.ledger.entries import LedgerEntry
+from charon.ledger.id_set import IdSet
+from charon.ledger.pages import SourcePage
+from charon.ledger.process import ProcessStats
 from charon.settings.vertex import ledger_bucket
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
@@ -75,7 +79,7 @@ class Server:
         """Return the pages of the pipeline's ledger."""
         bus = await self.bus()
         try:
-            return await bus.ledger.documents()
+            return await bus.ledger.pages()
         finally:
             await bus.close()
 
@@ -109,7 +113,7 @@ async def _sink(pod, first, count):
 
 
 def _reconstructed(pages):
-    return settle(({"vertex": key.partition(".")[0], **page} for key, page in pages.items()), ended=False).reconstructed
+    return compute_account(pages, ended=False).reconstructed
 
 
 def test_the_page_is_in_the_pipelines_bucket_and_a_new_pod_goes_on_with_it(pods, server):
@@ -129,7 +133,7 @@ def test_the_page_is_in_the_pipelines_bucket_and_a_new_pod_goes_on_with_it(pods,
         second.terminate()
         assert await asyncio.to_thread(second.wait) == 0, second.log()
         pages = await server.pages()
-        assert pages["out.0"]["state"] == "finished"
+        assert pages["out.0"].process.state == "finished"
         assert server.password not in first.log() + second.log()
 
     asyncio.run(run())
@@ -148,17 +152,19 @@ def test_a_wrong_password_opens_nothing(server):
 
 def test_a_page_of_a_hundred_thousand_gaps_finds_room(server):
     server.start()
-    page = {"ledger": {"epochs": [{"sets": {state: [[n, n] for n in range(2, 200_002, 2)]}} for state in ("a", "b")]}}
+    sets = {state: IdSet(range(2, 200_002, 2)) for state in ("seen", "accepted")}
+    page = SourcePage(process=ProcessStats(), entries=(LedgerEntry(channel="ad:image", epoch_ns=1, sets=sets),))
+    document = page.to_json()
 
     async def run():
         bus = await server.bus()
         await bus.ledger.create("file")
         await bus.ledger.save("in.0", {})
         _, revision = await bus.ledger.read("in.0")
-        await bus.ledger.replace("in.0", page, revision)
-        assert await bus.ledger.load("in.0") == page
-        await bus.ledger.save("in.1", page)
-        assert await bus.ledger.documents() == {"in.0": page, "in.1": page}
+        await bus.ledger.replace("in.0", document, revision)
+        assert await bus.ledger.load("in.0") == document
+        await bus.ledger.save("in.1", document)
+        assert await bus.ledger.pages() == {"in.0": page, "in.1": page}
         await bus.close()
 
     asyncio.run(run())
@@ -269,7 +275,7 @@ def test_the_last_page_is_written_though_the_ledger_was_away_a_moment_ago(pods, 
         assert await asyncio.to_thread(pod.wait) == 0, pod.log()
         pages = await server.pages()
         assert _reconstructed(pages) == 8
-        assert pages["out.0"]["state"] == "finished"
+        assert pages["out.0"].process.state == "finished"
 
     asyncio.run(run())
 
@@ -287,7 +293,7 @@ def test_a_page_that_nobody_can_read_keeps_no_vertex_from_its_work(pods, server,
         await bus.close()
         pod = pods("out", role, **server.environment())
         end = time.monotonic() + 20
-        while (await server.pages()).get("out.0", {}).get("pid") != pod.process.pid:
+        while "out.0" not in (pages := await server.pages()) or pages["out.0"].process.pid != pod.process.pid:
             assert time.monotonic() < end, pod.log()
             assert pod.process.poll() is None, pod.log()
             await asyncio.sleep(0.1)

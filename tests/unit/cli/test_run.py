@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from charon.cli.exit_status import run_command
 from charon.cli.main import cli
 from charon.cli.run import claim_output, say_what_was_held_back
+from charon.ledger.pages import InferencePage, SourcePage
+from charon.ledger.process import ProcessStats
 
 LIVE = Path(__file__).parents[3] / "workflows" / "aps" / "numaflow-aps-live.yaml"
 
@@ -28,6 +30,8 @@ def test_going_on_where_nothing_is_says_so(capsys, tmp_path):
 
 
 def test_a_quiet_run_says_at_its_end_why_frames_were_rejected(capsys):
-    pages = {"in": [{"warnings": ["frame 1: 64x64", "frame 2: 64x64"]}, {"warnings": []}], "cat": [{}]}
+    noisy = ProcessStats(warnings=("frame 1: 64x64", "frame 2: 64x64"))
+    quiet = ProcessStats()
+    pages = {"in": [SourcePage(process=noisy), SourcePage(process=quiet)], "cat": [InferencePage(process=quiet)]}
     say_what_was_held_back(SimpleNamespace(by_vertex=lambda: pages))
     assert capsys.readouterr().err == "! in: frame 2: 64x64\n"

@@ -12,7 +12,12 @@ import pytest
 from charon.adapters.nats import EdgeState
 from charon.cli.session import Session, Stillness
 from charon.engines.embedded import EngineError, Options, Snapshot
-from charon.ledger.account import settle
+from charon.ledger.accounting import compute_account
+from charon.ledger.entries import LedgerEntry
+from charon.ledger.id_set import IdSet
+from charon.ledger.pages import SinkPage, SourcePage
+from charon.ledger.process import ProcessStats
+from charon.ledger.sink_report import SinkReport
 
 SECOND = 10**9
 
@@ -20,16 +25,16 @@ SECOND = 10**9
 def snapshot(seconds, *, accepted, reconstructed, waiting=0, ring=0):
     """Return a run's state: so many frames accepted, so many with their end, so many in the buffer and the ring."""
 
-    def ledger(state, count):
-        sets = {state: [[1, count]] if count else []}
-        return {"epochs": [{"channel": "c", "epoch_ns": 1, "sets": sets, "counts": {}}]}
+    def entries(state, count):
+        return (LedgerEntry(channel="c", epoch_ns=1, sets={state: IdSet(range(1, count + 1))}),)
 
+    report = SinkReport(entries=entries("reconstructed", reconstructed))
     pages = {
-        "in.0": {"kind": "source", "vertex": "in", "waiting": ring, "ledger": ledger("accepted", accepted)},
-        "out.0": {"kind": "sink", "vertex": "out", "ledger": ledger("reconstructed", reconstructed)},
+        "in.0": SourcePage(process=ProcessStats(), waiting=ring, entries=entries("accepted", accepted)),
+        "out.0": SinkPage(process=ProcessStats(), report=report),
     }
     return Snapshot(
-        seconds * SECOND, pages, {"p-in-out": EdgeState(waiting, 0, 0, 0)}, settle(pages.values(), ended=False)
+        seconds * SECOND, pages, {"p-in-out": EdgeState(waiting, 0, 0, 0)}, compute_account(pages, ended=False)
     )
 
 

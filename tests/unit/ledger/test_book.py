@@ -1,18 +1,16 @@
-"""The ledger keeps names as sets: noting a frame twice is noting it once, and JSON loses nothing."""
+"""A ledger book counts each frame once per state, and its entries contain everything that was added."""
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charon.ledger.book import LedgerBook
 
-notes = st.lists(
+additions = st.lists(
     st.tuples(
         st.sampled_from(["ad:image", "ad:other"]),
         st.integers(0, 3),
@@ -30,24 +28,21 @@ def book_of(rows):
     return book
 
 
-@given(notes)
-def test_json_and_back_is_the_same_book(rows):
+@given(additions)
+def test_entries_restore_the_same_book(rows):
     book = book_of(rows)
     book.count("ad:image", 0, "duplicates", 4)
-    document = json.loads(json.dumps(book.to_json()))
-    assert LedgerBook.from_json(document).to_json() == book.to_json()
+    assert LedgerBook.from_entries(book.entries()).entries() == book.entries()
 
 
-@given(notes, notes)
-def test_merged_books_count_each_name_once(mine, theirs):
-    book = book_of(mine)
-    book.merge(book_of(theirs))
-    named = set(mine) | set(theirs)
-    expected = {state: sum(n[2] == state for n in named) for state in {n[2] for n in named}}
-    assert book.totals() == expected
+@given(additions, additions)
+def test_entries_of_two_books_count_each_frame_once(first, second):
+    book = LedgerBook.from_entries((*book_of(first).entries(), *book_of(second).entries()))
+    frames = set(first) | set(second)
+    assert book.totals() == {state: sum(n[2] == state for n in frames) for state in {n[2] for n in frames}}
 
 
-def test_a_note_says_whether_it_is_new():
+def test_add_returns_whether_frame_is_new():
     book = LedgerBook()
     assert book.add("ad:image", 5, "s", "seen", 1)
     assert not book.add("ad:image", 5, "s", "seen", 1)
@@ -55,13 +50,14 @@ def test_a_note_says_whether_it_is_new():
     assert len(book.ids("ad:image", 6, "seen")) == 0
 
 
-@pytest.mark.parametrize("document", [{}, {"epochs": [{}]}, {"epochs": 3}, {"epochs": [None]}])
-def test_what_is_no_ledger_is_refused(document):
-    with pytest.raises(ValueError, match="no ledger"):
-        LedgerBook.from_json(document)
+def test_entries_do_not_change_with_the_book():
+    book = book_of([("ad:image", 1, "seen", 1)])
+    (entry,) = book.entries()
+    book.add("ad:image", 1, "s", "seen", 2)
+    assert entry.sets["seen"].ranges() == [[1, 1]]
 
 
-def test_a_page_can_be_made_while_another_thread_adds():
+def test_entries_can_be_read_while_another_thread_adds():
     book = LedgerBook()
     ended = threading.Event()
 
@@ -77,7 +73,7 @@ def test_a_page_can_be_made_while_another_thread_adds():
         sys.setswitchinterval(1e-6)
         adding.start()
         for _ in range(80):
-            book.to_json()
+            book.entries()
     finally:
         sys.setswitchinterval(interval)
         ended.set()

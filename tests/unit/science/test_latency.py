@@ -25,14 +25,14 @@ def test_disagreeing_clocks_are_counted_apart():
     recorder = LatencyRecorder(max_valid_ns=1_000_000_000)
     for duration in (-1, -5_000_000, 1_000_000_001, 2_000_000):
         recorder.add(duration)
-    figures = recorder.to_json()
-    assert figures["clock_disagrees"] == 3
-    assert figures["count"] == 1
-    assert figures["p50"] == figures["p99"] == figures["max"] == figures["mean"] == pytest.approx(2.0, rel=0.006)
+    figures = recorder.summary()
+    assert figures.clock_disagrees == 3
+    assert figures.count == 1
+    assert figures.p50 == figures.p99 == figures.max == figures.mean == pytest.approx(2.0, rel=0.006)
 
 
 def test_empty_recorder_has_no_quantiles():
-    assert LatencyRecorder().to_json()["p50"] is None
+    assert LatencyRecorder().summary().p50 is None
     assert LatencyRecorder().quantile_ns(0.5) is None
 
 
@@ -52,8 +52,8 @@ def test_buckets_are_cumulative_up_to_their_bound(durations):
     valid = [duration for duration in durations if 0 <= duration <= recorder.max_valid_ns]
     histogram = recorder.histogram()
     expected = [sum(duration <= bound_ms * 1e6 for duration in valid) for bound_ms in BOUNDS_MS]
-    assert histogram["bounds_ms"] == sorted(set(BOUNDS_MS))
-    assert histogram["cumulative"] == expected
-    assert histogram["count"] == len(valid) >= expected[-1]
-    assert histogram["sum_s"] == pytest.approx(sum(valid) / 1e9)
-    assert histogram["clock_disagrees"] == len(durations) - len(valid)
+    assert list(histogram.bounds_ms) == sorted(set(BOUNDS_MS))
+    assert list(histogram.cumulative) == expected
+    assert histogram.count == len(valid) >= expected[-1]
+    assert histogram.sum_s == pytest.approx(sum(valid) / 1e9)
+    assert histogram.clock_disagrees == len(durations) - len(valid)

@@ -88,20 +88,20 @@ class FakeOutlet:
 class FakeLedger:
     """A page that keeps every version written."""
 
-    def __init__(self, document=None):
-        self.saved = [] if document is None else [document]
+    def __init__(self, page=None):
+        self.saved = [] if page is None else [page]
         self.away = 0
 
     async def load(self):
         """Return the last version."""
         return self.saved[-1] if self.saved else None
 
-    async def save(self, document):
+    async def save(self, page):
         """Keep a version, unless the ledger is away."""
         if self.away:
             self.away -= 1
             raise UnavailableError("the ledger is away")
-        self.saved.append(document)
+        self.saved.append(page)
 
 
 class FakeUpdate:

@@ -15,12 +15,14 @@ from nats.js.errors import BucketNotFoundError, KeyNotFoundError, KeyWrongLastSe
 from charon.adapters.nats.errors import OvertakenError, describe
 from charon.adapters.nats.streams import storage_type
 from charon.errors import UnavailableError
+from charon.ledger.pages import page_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
     from charon.adapters.nats.client import JetStream, KeyValue
     from charon.adapters.nats.streams import Storage
+    from charon.ledger.pages import Page
 
 _log = logging.getLogger(__name__)
 DEFAULT_BUCKET = "ledger"
@@ -60,7 +62,7 @@ class LedgerBucket:
             except BucketNotFoundError:
                 self._bucket = await self._jetstream.create_key_value(config)
 
-    async def load(self, key: str) -> Mapping[str, Any] | None:
+    async def load(self, key: str) -> Mapping[str, object] | None:
         """Return a document, or None if it is missing or unreadable.
 
         Raises
@@ -70,7 +72,7 @@ class LedgerBucket:
         """
         return (await self.read(key))[0]
 
-    async def read(self, key: str) -> tuple[Mapping[str, Any] | None, int]:
+    async def read(self, key: str) -> tuple[Mapping[str, object] | None, int]:
         """Return a document, or None if it is missing or unreadable, and its revision.
 
         Raises
@@ -89,7 +91,7 @@ class LedgerBucket:
             return None, 0
         return _decode(key, entry.value), entry.revision or 0
 
-    async def save(self, key: str, document: Mapping[str, Any]) -> None:
+    async def save(self, key: str, document: Mapping[str, object]) -> None:
         """Write a document.
 
         Raises
@@ -100,7 +102,7 @@ class LedgerBucket:
         with _translated(f"cannot write {key}"):
             await (await self._open()).put(key, _encode(document))
 
-    async def replace(self, key: str, document: Mapping[str, Any], revision: int) -> int:
+    async def replace(self, key: str, document: Mapping[str, object], revision: int) -> int:
         """Replace a revision of a document and return the new revision.
 
         Raises
@@ -113,8 +115,8 @@ class LedgerBucket:
         with _translated(f"cannot write {key}"):
             return await (await self._open()).update(key, _encode(document), revision)
 
-    async def documents(self) -> dict[str, dict[str, Any]]:
-        """Return the documents of all replicas by key; their keys contain a dot.
+    async def pages(self) -> dict[str, Page]:
+        """Return the pages of all replicas by key, ``vertex.replica``; an invalid page is logged and skipped.
 
         Raises
         ------
@@ -125,10 +127,11 @@ class LedgerBucket:
             with _translated("cannot read the pages", absent=(NoKeysError, NotFoundError)):
                 bucket = await self._open()
                 keys = [key for key in await bucket.keys() if "." in key]
-                found = {key: _decode(key, (await bucket.get(key)).value) for key in keys}
+                documents = {key: _decode(key, (await bucket.get(key)).value) for key in keys}
         except (NoKeysError, NotFoundError):
             return {}
-        return {key: document for key, document in found.items() if document is not None}
+        pages = {key: _page(key, document) for key, document in documents.items() if document is not None}
+        return {key: page for key, page in pages.items() if page is not None}
 
     async def _open(self) -> KeyValue:
         if self._bucket is None:
@@ -151,13 +154,28 @@ class LedgerPage:
         self._bucket = bucket
         self._key = key
 
-    async def load(self) -> Mapping[str, Any] | None:
-        """Return the page that the previous process of this replica wrote last."""
-        return await self._bucket.load(self._key)
+    async def load(self) -> Page | None:
+        """Return the page that the previous process of this replica wrote last.
 
-    async def save(self, document: Mapping[str, Any]) -> None:
-        """Write the page."""
-        await self._bucket.save(self._key, document)
+        Raises
+        ------
+        ValueError
+            If it is not a valid page.
+        UnavailableError
+            If the ledger does not respond.
+        """
+        document = await self._bucket.load(self._key)
+        return None if document is None else page_from_json(document)
+
+    async def save(self, page: Page) -> None:
+        """Write the page.
+
+        Raises
+        ------
+        UnavailableError
+            If the ledger does not respond.
+        """
+        await self._bucket.save(self._key, page.to_json())
 
 
 @contextmanager
@@ -173,13 +191,22 @@ def _translated(what: str, *, absent: tuple[type[Exception], ...] = ()) -> Gener
         raise UnavailableError(f"ledger: {what}: {describe(error)}") from error
 
 
-def _encode(document: Mapping[str, Any]) -> bytes:
+def _page(key: str, document: Mapping[str, object]) -> Page | None:
+    """Return a page, or None with a warning if it is invalid."""
+    try:
+        return page_from_json(document)
+    except ValueError as error:
+        _log.warning("ledger: skipped page %s: %s", key, error)
+        return None
+
+
+def _encode(document: Mapping[str, object]) -> bytes:
     """Return a document as JSON, compressed if it is large."""
     text = json.dumps(document).encode()
     return text if len(text) < _COMPRESS_FROM_BYTES else zlib.compress(text, 1)
 
 
-def _decode(key: str, value: bytes | None) -> dict[str, Any] | None:
+def _decode(key: str, value: bytes | None) -> dict[str, object] | None:
     """Return a stored document, or None with a warning if it is unreadable."""
     if not value:
         return None
@@ -189,6 +216,6 @@ def _decode(key: str, value: bytes | None) -> dict[str, Any] | None:
         _log.warning("ledger: page %s is unreadable: %s", key, error)
         return None
     if document is None or isinstance(document, dict):
-        return cast("dict[str, Any] | None", document)
+        return cast("dict[str, object] | None", document)
     _log.warning("ledger: page %s is not a JSON object", key)
     return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
+from charon.frames.fields import INT64
 
 _NS = 1_000_000_000
 _EPICS_EPOCH_S = 631_152_000
 """1990-01-01 in seconds since 1970."""
 _DAY_S = 86_400
-_INT64 = range(-(1 << 63) + 1, 1 << 63)
 
 
 def time_ns_from(pv: PvStructure, field: str) -> int | None:
@@ -21,7 +21,7 @@ def time_ns_from(pv: PvStructure, field: str) -> int | None:
     seconds, ns = int(pv[f"{field}.secondsPastEpoch"]), int(pv[f"{field}.nanoseconds"])
     # An EPICS time that was never set reads as 1990 sharp.
     time_ns = seconds * _NS + ns
-    return None if (seconds, ns) in ((0, 0), (_EPICS_EPOCH_S, 0)) or time_ns not in _INT64 else time_ns
+    return None if (seconds, ns) in ((0, 0), (_EPICS_EPOCH_S, 0)) or time_ns not in INT64 else time_ns
 
 
 def stamp_from(time_ns: int) -> PvStructure:

@@ -8,8 +8,9 @@ import os
 import secrets
 import time
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from charon.adapters.nats import LedgerPage
 from charon.adapters.prometheus.scrape.server import serve_text
 from charon.engines.embedded.buffers import Buffers
 from charon.engines.embedded.commands import vertex_command
@@ -22,16 +23,15 @@ from charon.settings import environment
 from charon.settings.vertex import EmbeddedSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from charon.engines.embedded.options import Options
     from charon.engines.manifest import Pipeline, Vertex
+    from charon.ledger.pages import Page
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
 _SILENT_S = 60.0
-_READY_STATES = frozenset({"running", "waiting for the channel"})
 
 
 class EngineError(RuntimeError):
@@ -197,7 +197,8 @@ class EmbeddedEngine:
                     f"{waiting[0].name} was not ready after {timeout_s:.0f} s: {waiting[0].last_log_line()}"
                 )
             pages = (await self.snapshot()).pages
-            waiting = [p for p in waiting if p.pid is None or pages.get(p.name, {}).get("state") not in _READY_STATES]
+            ready = {key for key, page in pages.items() if page.process.state.is_ready}
+            waiting = [process for process in waiting if process.pid is None or process.name not in ready]
             await asyncio.sleep(0.05)
 
     def _info(self) -> RunInfo:
@@ -250,10 +251,10 @@ class EmbeddedEngine:
         """Wait for a process that was told to end, as long as its page in the ledger shows that it lives."""
         last, since = 0, time.monotonic()
         while not await process.exits_within(_LOOK_S):
-            page: Mapping[str, Any] | None = None
-            with suppress(UnavailableError):
-                page = await self._buffers.bus.ledger.load(process.name)
-            updated = last + 1 if page is None else int(page.get("updated_ns", 0))
+            page: Page | None = None
+            with suppress(UnavailableError, ValueError):
+                page = await LedgerPage(self._buffers.bus.ledger, process.name).load()
+            updated = last + 1 if page is None else page.process.updated_ns
             if updated != last:
                 last, since = updated, time.monotonic()
             if time.monotonic() - since > _SILENT_S or (deadline is not None and time.monotonic() > deadline):

@@ -1,4 +1,4 @@
-"""The state of a run at one moment, read from its buffers and its ledger."""
+"""State of a run at one moment, read from its buffers and its ledger."""
 
 from __future__ import annotations
 
@@ -6,53 +6,68 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charon.ledger.account import Account, settle
+from charon.ledger.accounting import compute_account
+from charon.ledger.pages import SinkPage, vertex_of
+from charon.ledger.states import VertexState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from charon.adapters.nats import EdgeState, NatsConnection
+    from charon.ledger.account import Account
+    from charon.ledger.latency import LatencySummary
+    from charon.ledger.pages import Page
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a run looks like now.
+    """State of a run.
 
     Parameters
     ----------
     taken_ns
-        When.
+        Time of the snapshot, ns since 1970.
     pages
-        Each replica's page of the ledger, by ``vertex.replica``.
+        The page of each replica by ``vertex.replica``.
     edges
-        What waits in each edge.
+        The backlog of each edge.
     account
-        Where the frames are.
+        The account of frames.
+    starting
+        Replicas, as ``vertex.replica``, that have not written a page yet.
     """
 
     taken_ns: int
-    pages: dict[str, dict[str, Any]]
-    edges: dict[str, EdgeState]
+    pages: Mapping[str, Page]
+    edges: Mapping[str, EdgeState]
     account: Account
+    starting: Sequence[str] = ()
 
-    def latency(self) -> dict[str, Any]:
-        """Return the latency in ms, from the detector to the image, of the slowest image sink; empty without one."""
-        found = [page["latency_ms"] for page in self.pages.values() if page.get("latency_ms", {}).get("count")]
-        return max(found, key=lambda latency: latency["p50"], default={})
+    def latency(self) -> LatencySummary | None:
+        """Return the latency from the detector to the image, of the slowest image sink; None without one."""
+        images = (page.report.image for page in self.pages.values() if isinstance(page, SinkPage))
+        latencies = [image.since_detector.summary for image in images if image is not None]
+        return max((latency for latency in latencies if latency.count), key=lambda one: one.p50 or 0.0, default=None)
 
-    def by_vertex(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the pages grouped by vertex."""
-        grouped: dict[str, list[dict[str, Any]]] = {}
+    def by_vertex(self) -> dict[str, list[Page]]:
+        """Return the pages of each vertex."""
+        grouped: dict[str, list[Page]] = {vertex_of(key): [] for key in (*self.pages, *self.starting)}
         for key, page in self.pages.items():
-            grouped.setdefault(key.rpartition(".")[0], []).append(page)
+            grouped[vertex_of(key)].append(page)
         return grouped
 
+    def states_of(self, vertex: str) -> list[VertexState]:
+        """Return the state of each replica of a vertex."""
+        states = [page.process.state for key, page in self.pages.items() if vertex_of(key) == vertex]
+        return states + [VertexState.STARTING for key in self.starting if vertex_of(key) == vertex]
+
     def to_json(self) -> dict[str, Any]:
-        """Return the snapshot as JSON values, without the ledger's sets."""
+        """Return the snapshot as JSON values, without the sets of the ledger."""
+        latency = self.latency()
         return {
             "taken_ns": self.taken_ns,
             "account": self.account.to_json(),
-            "latency": self.latency(),
+            "latency": {} if latency is None else latency.to_json(),
             "edges": {
                 name: {
                     "waiting": edge.waiting,
@@ -63,8 +78,8 @@ class Snapshot:
                 for name, edge in self.edges.items()
             },
             "replicas": {
-                key: {name: value for name, value in page.items() if name != "ledger"}
-                for key, page in self.pages.items()
+                **{key: {"vertex": vertex_of(key), **page.to_json(ledger=False)} for key, page in self.pages.items()},
+                **{key: {"vertex": vertex_of(key), "state": VertexState.STARTING.value} for key in self.starting},
             },
         }
 
@@ -81,19 +96,16 @@ async def take_snapshot(
     edges
         Names of its edges.
     expected
-        Its replicas; one that has not written yet is shown as starting.
+        Its replicas; those without a page are reported as starting.
     ended
         Whether the run has drained.
 
     Raises
     ------
     UnavailableError
-        If the run's nats-server does not answer.
+        If the run's nats-server does not respond.
     """
-    pages = await bus.ledger.documents()
-    for key in expected:
-        pages.setdefault(key, {"state": "starting"})
-    for key, page in pages.items():
-        page.setdefault("vertex", key.rpartition(".")[0])
+    pages = await bus.ledger.pages()
+    starting = tuple(key for key in expected if key not in pages)
     states = {edge: await bus.streams.state(edge) for edge in edges}
-    return Snapshot(time.time_ns(), pages, states, settle(pages.values(), ended=ended))
+    return Snapshot(time.time_ns(), pages, states, compute_account(pages, ended=ended), starting)

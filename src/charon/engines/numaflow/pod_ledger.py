@@ -7,15 +7,17 @@ import json
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charon.adapters.nats import NatsConnection, OvertakenError
 from charon.errors import UnavailableError
+from charon.ledger.pages import page_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
+    from charon.ledger.pages import Page
     from charon.settings.vertex import NumaflowSettings
 
 _log = logging.getLogger(__name__)
@@ -50,13 +52,13 @@ class PodLedger:
         self._away = False
         self._retry_at = 0.0
         self._connecting: asyncio.Task[None] | None = None
-        self._restored: Mapping[str, Any] = {}
-        self._left: Mapping[str, Any] | None = None
+        self._restored: Page | None = None
+        self._left: Page | None = None
         self._revision: int | None = None
-        self._unsent: Mapping[str, Any] | None = None
+        self._unsent: Page | None = None
         self._writing = asyncio.Lock()
 
-    async def load(self) -> Mapping[str, Any] | None:
+    async def load(self) -> Page | None:
         """Return the page that this replica's predecessor wrote last: in this pod, or in another one."""
         if self._settings.ledger is None:
             self._say("no ledger is configured (CHARON_LEDGER): the account of frames stays in this pod")
@@ -64,25 +66,25 @@ class PodLedger:
             await self._connect()
         kept, remote = self._kept(), await self._remote_page()
         newest = max((page for page in (kept, remote) if page), key=_updated_ns, default=None)
-        self._restored = newest or {}
+        self._restored = newest
         if kept is not None and kept is not newest and not self._contains(kept):
             self._left = kept
         if remote is not None and not self._contains(remote):
             self._revision = None
         return newest
 
-    async def save(self, document: Mapping[str, Any]) -> None:
+    async def save(self, page: Page) -> None:
         """Write the page; it is in the pod when this returns, and in the ledger where that answers."""
-        self._keep(document)
+        self._keep(page)
         if self._settings.ledger is None:
             return
-        self._unsent = document
+        self._unsent = page
         if self._bus is None or self._away:
             self._try_again()
             return
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._write(self._bus, document)
+                await self._write(self._bus, page)
         except (UnavailableError, TimeoutError) as error:
             self._note_away(str(error) or "no answer")
 
@@ -103,20 +105,19 @@ class PodLedger:
 
     # In the pod.
 
-    def _kept(self) -> Mapping[str, Any] | None:
+    def _kept(self) -> Page | None:
         try:
-            page = json.loads(self._file.read_bytes())
+            return page_from_json(json.loads(self._file.read_bytes()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             _log.warning("%s: %s", self._file, error)
             return None
-        return page if isinstance(page, dict) else None
 
-    def _keep(self, document: Mapping[str, Any]) -> None:
+    def _keep(self, page: Page) -> None:
         fresh = self._file.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(document))
+            fresh.write_text(json.dumps(page.to_json()))
             fresh.replace(self._file)
         except OSError as error:
             self._say(f"{self._file}: {error.strerror}: this page is not kept for the container's successor")
@@ -143,54 +144,66 @@ class PodLedger:
             return
         self._connecting = asyncio.create_task(self._connect())
 
-    async def _remote_page(self) -> Mapping[str, Any] | None:
+    async def _remote_page(self) -> Page | None:
         if self._bus is None or self._away:
             return None
         try:
-            page, self._revision = await self._bus.ledger.read(self._key)
+            page, self._revision = await self._read(self._bus)
         except UnavailableError as error:
             self._note_away(str(error))
             return None
         return page
 
-    async def _write(self, bus: NatsConnection, document: Mapping[str, Any]) -> None:
+    async def _write(self, bus: NatsConnection, page: Page) -> None:
         """Write the page where nobody else has written since: a pod that ends and the next one write at a time."""
         async with self._writing:
             for _ in range(_TRIES):
                 if self._revision is None:
-                    self._revision = await self._place(bus, document)
+                    self._revision = await self._place(bus, page)
                 try:
-                    self._revision = await bus.ledger.replace(self._key, document, self._revision)
+                    self._revision = await bus.ledger.replace(self._key, page.to_json(), self._revision)
                 except OvertakenError:
                     self._revision = None
                 else:
-                    if self._unsent is document:
+                    if self._unsent is page:
                         self._unsent = None
                     return
         raise UnavailableError("other processes write the same page")
 
-    async def _place(self, bus: NatsConnection, document: Mapping[str, Any]) -> int:
+    async def _read(self, bus: NatsConnection) -> tuple[Page | None, int]:
+        """Return the page in the ledger, None if it is missing or invalid, and its revision."""
+        document, revision = await bus.ledger.read(self._key)
+        try:
+            page = None if document is None else page_from_json(document)
+        except ValueError as error:
+            self._say(f"ignored page {self._key} of the ledger: {error}")
+            page = None
+        return page, revision
+
+    async def _place(self, bus: NatsConnection, own: Page) -> int:
         """Return the revision to replace; what another process has written there is kept under a further key."""
         if self._left is not None:
-            await bus.ledger.save(self._aside(self._left), self._left)
+            await bus.ledger.save(self._aside(self._left), self._left.to_json())
             self._left = None
-        page, revision = await bus.ledger.read(self._key)
-        if page is None or page.get("started_ns") == document.get("started_ns") or self._contains(page):
+        page, revision = await self._read(bus)
+        if page is None or page.process.started_ns == own.process.started_ns or self._contains(page):
             return revision
-        if _started_ns(page) > _started_ns(document):
+        if page.process.started_ns > own.process.started_ns:
             # This replica's successor is at work already: the place is its.
-            self._key = self._aside(document)
+            self._key = self._aside(own)
             return (await bus.ledger.read(self._key))[1]
-        await bus.ledger.save(self._aside(page), page)
+        await bus.ledger.save(self._aside(page), page.to_json())
         return revision
 
-    def _contains(self, page: Mapping[str, Any]) -> bool:
+    def _contains(self, page: Page) -> bool:
         """Return whether this process went on from a page, or from a later one of the same process."""
-        restored = self._restored
-        return restored.get("started_ns") == page.get("started_ns") and _updated_ns(restored) >= _updated_ns(page)
+        if self._restored is None:
+            return False
+        restored, other = self._restored.process, page.process
+        return restored.started_ns == other.started_ns and restored.updated_ns >= other.updated_ns
 
-    def _aside(self, page: Mapping[str, Any]) -> str:
-        return f"{self._settings.page}-{_started_ns(page)}"
+    def _aside(self, page: Page) -> str:
+        return f"{self._settings.page}-{page.process.started_ns}"
 
     def _note_away(self, why: str) -> None:
         self._retry_at = time.monotonic() + _RETRY_S
@@ -201,14 +214,5 @@ class PodLedger:
             self._say(f"the ledger{where} is away ({why}); the vertex goes on, its account waits")
 
 
-def _updated_ns(page: Mapping[str, Any]) -> int:
-    return _number(page, "updated_ns")
-
-
-def _started_ns(page: Mapping[str, Any]) -> int:
-    return _number(page, "started_ns")
-
-
-def _number(page: Mapping[str, Any], key: str) -> int:
-    value = page.get(key)
-    return value if isinstance(value, int) else 0
+def _updated_ns(page: Page) -> int:
+    return page.process.updated_ns

@@ -65,7 +65,7 @@ async def _metrics(role: SourceRole | InferenceRole | SinkRole, settings: Numafl
             try:
                 await stack.enter_async_context(
                     serve_metrics(
-                        role.vertex.document, host=settings.metrics.host, port=settings.metrics.port, labels=labels
+                        role.vertex.page, host=settings.metrics.host, port=settings.metrics.port, labels=labels
                     )
                 )
             except UnavailableError as error:

@@ -11,6 +11,7 @@ import numpy as np
 
 from charon.errors import Reason
 from charon.frames import Frame, LatePosition, Patch, Rejection, WireError, decode, encode
+from charon.ledger.states import rejected_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +123,7 @@ class FrameProcessor:
         rejection = self._check(message, crashes)
         if rejection is None:
             return Item(message.id.name, message)
-        self.stats.count(f"rejected:{rejection.reason}")
+        self.stats.count(rejected_state(rejection.reason))
         self.stats.warn(rejection.detail)
         return Item(message.id.name, result=encode(rejection))
 

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from charon.errors import UnavailableError
+from charon.ledger.pages import InferencePage
 from charon.tasks import task_group
 from charon.vertices.inference.processor import FrameProcessor
+from charon.vertices.ledger_writer import load_previous_page
 from charon.vertices.publish import publish
 from charon.vertices.stats import Stats
 
@@ -73,9 +75,9 @@ class InferenceVertex:
     async def restore(self, ledger: Ledger) -> None:
         """Load the frames that earlier processes of this replica began and did not finish."""
         self._ledger = ledger
-        document = await ledger.load()
-        if document:
-            self._begun = {str(name): int(times) for name, times in document.get("begun", {}).items()}
+        page = await load_previous_page(ledger, self.stats)
+        if isinstance(page, InferencePage):
+            self._begun = dict(page.attempts)
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         """Process batches until `stop` is set; finish the batches that were read."""
@@ -122,7 +124,7 @@ class InferenceVertex:
     async def _save_page(self) -> None:
         try:
             if self._ledger is not None:
-                await self._ledger.save(self.document())
+                await self._ledger.save(self.page())
         except UnavailableError as error:
             # If the frame crashes the process now, the attempt is not counted.
             _log.debug("page not written: %s", error)
@@ -142,11 +144,14 @@ class InferenceVertex:
     def close(self) -> None:
         """Do nothing: `work` returns after every result is confirmed."""
 
-    def document(self) -> dict[str, Any]:
+    def page(self) -> InferencePage:
         """Return this replica's page of the ledger."""
-        processor = self._processor
-        network = {"kind": "inference", "model": processor.model.name, "backend": processor.backend.name}
-        return {**network, **self.stats.document(), "begun": dict(self._begun)}
+        return InferencePage(
+            process=self.stats.snapshot(),
+            model=self._processor.model.name,
+            backend=self._processor.backend.name,
+            attempts=dict(self._begun),
+        )
 
 
 async def _extend(work: Awaitable[T], deliveries: Sequence[Delivery]) -> T:

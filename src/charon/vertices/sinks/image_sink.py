@@ -8,11 +8,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import charon
 from charon.adapters.storage.patch_log import PatchLog
 from charon.frames import LatePosition, Patch, Rejection, WireError
+from charon.ledger.sink_report import SinkReport
 from charon.vertices.sinks.image_refresh import ImageRefresh, Periods
 from charon.vertices.sinks.image_state import ImageState
 from charon.vertices.sinks.scan_output import Outputs, file_stem
@@ -38,7 +39,7 @@ class ImageSink:
     recognises repeats, the account and the latencies are made again from the log at the start, so a
     sink that is killed goes on as if it had not been; only the count of repeats begins again.
 
-    All methods but `ledger` belong to one thread.
+    All methods but `report` belong to one thread.
 
     Parameters
     ----------
@@ -137,10 +138,12 @@ class ImageSink:
         self._refresh.close()
         self._log.close()
 
-    def ledger(self) -> dict[str, Any]:
-        """Return the account of frames, the latencies in ms and what became of each scan; from any thread."""
+    def report(self) -> SinkReport:
+        """Return the frames, the latencies and the output of each scan; may be called from any thread."""
         with self._lock:
-            return {**self._state.document(), "unreadable": self._unreadable}
+            return SinkReport(
+                entries=self._state.book.entries(), unreadable=self._unreadable, image=self._state.report()
+            )
 
     def _count(self, repeats: Sequence[Sunk], unreadable: int) -> None:
         with self._lock:

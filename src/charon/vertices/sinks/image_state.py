@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charon.frames import LatePosition, Patch, Rejection
 from charon.ledger.book import LedgerBook
+from charon.ledger.sink_report import ImageReport
+from charon.ledger.states import FrameState, rejected_state
 from charon.science.latency import LatencyRecorder
 from charon.vertices.seen_ids import SeenIds, SeenTimes
 from charon.vertices.sinks.scan_output import Anchor, Outputs, Place, ScanOutput
@@ -85,10 +87,10 @@ class ImageState:
         self._names.add(message.id)
         if isinstance(message, Rejection):
             self._output(message.scan).reject(message)
-            self._note(message.id, message.scan, f"rejected:{message.reason}")
+            self._note(message.id, message.scan, rejected_state(message.reason))
             return
         self._take_patch(message, location, logged_ns)
-        self._note(message.id, message.scan, "reconstructed")
+        self._note(message.id, message.scan, FrameState.RECONSTRUCTED)
 
     def moved(self) -> dict[str, Anchor]:
         """Return the scans whose image ought to be elsewhere, because most patches are, and where."""
@@ -100,19 +102,14 @@ class ImageState:
         for output in self.scans.values():
             output.abandon()
 
-    def document(self) -> dict[str, Any]:
-        """Return the account, the latencies in ms and what became of each scan, as JSON values."""
-        return {
-            **self.book.to_json(),
-            "latency_ms": self.since_detector.to_json(),
-            "latency_since_received_ms": self.since_received.to_json(),
-            "latency_histograms": {
-                "detector": self.since_detector.histogram(),
-                "received": self.since_received.histogram(),
-            },
-            "scans": {scan: output.document() for scan, output in self.scans.items()},
-            "positions_waiting": len(self._positions),
-        }
+    def report(self) -> ImageReport:
+        """Return the latencies and the output of each scan."""
+        return ImageReport(
+            since_detector=self.since_detector.latency(),
+            since_received=self.since_received.latency(),
+            scans={scan: output.report() for scan, output in self.scans.items()},
+            positions_waiting=len(self._positions),
+        )
 
     def _note(self, frame: FrameId, scan: str, state: str) -> None:
         self.book.add(frame.channel, frame.epoch_ns, scan, state, frame.unique_id)

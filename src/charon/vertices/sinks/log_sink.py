@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charon.frames import LatePosition, Patch, Rejection, WireError
 from charon.ledger.book import LedgerBook
+from charon.ledger.sink_report import SinkReport
+from charon.ledger.states import FrameState, rejected_state
 from charon.vertices.seen_ids import SeenIds
 from charon.vertices.sinks.sink import Accepted, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from charon.ledger.entries import LedgerEntry
 
 _log = logging.getLogger(__name__)
 
@@ -54,17 +58,17 @@ class LogSink:
             self._book.count(frame.channel, frame.epoch_ns, "duplicates")
             return "duplicates"
         if isinstance(message, Patch):
-            self._book.add(frame.channel, frame.epoch_ns, message.scan, "reconstructed", frame.unique_id)
+            self._book.add(frame.channel, frame.epoch_ns, message.scan, FrameState.RECONSTRUCTED, frame.unique_id)
             if _log.isEnabledFor(self._level):
                 _log.log(self._level, "patch %s scan=%s %s", frame.name, message.scan, _described(message))
             return "reconstructed"
-        self._book.add(frame.channel, frame.epoch_ns, message.scan, f"rejected:{message.reason}", frame.unique_id)
+        self._book.add(frame.channel, frame.epoch_ns, message.scan, rejected_state(message.reason), frame.unique_id)
         _log.log(self._level, "rejected %s by %s: %s: %s", frame.name, message.vertex, message.reason, message.detail)
         return "rejected"
 
-    def restore(self, document: Mapping[str, Any]) -> None:
-        """Go on with the account that a predecessor's `ledger` gave."""
-        self._book = LedgerBook.from_json(document)
+    def restore(self, entries: Sequence[LedgerEntry]) -> None:
+        """Continue the account of a previous process."""
+        self._book = LedgerBook.from_entries(entries)
 
     def tick(self) -> None:
         """Do nothing: a log has no picture to refresh."""
@@ -72,9 +76,9 @@ class LogSink:
     def close(self) -> None:
         """Do nothing: the log belongs to the process."""
 
-    def ledger(self) -> dict[str, Any]:
-        """Return the account of frames."""
-        return {"kind": "log", **self._book.to_json(), "unreadable": self._unreadable}
+    def report(self) -> SinkReport:
+        """Return the frames that were logged."""
+        return SinkReport(sink="log", entries=self._book.entries(), unreadable=self._unreadable)
 
 
 def _described(patch: Patch) -> str:

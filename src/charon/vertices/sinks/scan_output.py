@@ -9,10 +9,11 @@ import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from charon.adapters.storage.nexus import Row, ScanFile, ScanHeader
 from charon.errors import UnavailableError
+from charon.ledger.sink_report import ScanReport
 from charon.science.stitch import Canvas, StitchError
 
 if TYPE_CHECKING:
@@ -209,15 +210,15 @@ class ScanOutput:
         self.changed = False
         return None if self._canvas is None else self._canvas.snapshot()
 
-    def document(self) -> dict[str, Any]:
-        """Return what became of the scan, as JSON values."""
-        return {
-            "placed": self.placed,
-            "waiting": self.waiting,
-            "unplaced": self.unplaced,
-            "files": [str(table.file.path) for table in self._tables.values()],
-            "picture": str(self.picture_path),
-        }
+    def report(self) -> ScanReport:
+        """Return the output of the scan."""
+        return ScanReport(
+            stitched=self.placed,
+            waiting=self.waiting,
+            unstitched=self.unplaced,
+            files=tuple(str(table.file.path) for table in self._tables.values()),
+            picture=str(self.picture_path),
+        )
 
     def close(self) -> None:
         """Write what is pending and close the files."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from charon.frames import Frame, LatePosition, Patch, Rejection, WireError, decode
+from charon.frames.fields import INT64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_INT64 = range(-(1 << 63) + 1, 1 << 63)
+    from charon.ledger.sink_report import SinkReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Sink(Protocol):
         """Finish the files and let go of them."""
         ...
 
-    def ledger(self) -> dict[str, Any]:
-        """Return the account of frames and the figures of this sink, as JSON values."""
+    def report(self) -> SinkReport:
+        """Return the frames that the sink has stored or rejected, and its figures."""
         ...
 
 
@@ -77,7 +78,7 @@ def opened(payload: bytes) -> Patch | Rejection | LatePosition:
     else:
         i = message.id
         name, numbers = i.name, (i.unique_id, i.time_ns, i.epoch_ns, *message.times_ns.values())
-    if not all(n in _INT64 for n in numbers):
+    if not all(n in INT64 for n in numbers):
         raise WireError(f"{name}: one of its times or its number is no 64-bit integer")
     if isinstance(message, Patch) and not _has_a_size(message):
         raise WireError(

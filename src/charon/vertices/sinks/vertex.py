@@ -7,9 +7,12 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charon.errors import UnavailableError
+from charon.ledger.pages import SinkPage
+from charon.ledger.sink_report import SinkReport
+from charon.vertices.ledger_writer import load_previous_page
 from charon.vertices.sinks.log_sink import LogSink
 from charon.vertices.stats import Stats
 
@@ -62,12 +65,9 @@ class SinkVertex:
     async def restore(self, ledger: Ledger) -> None:
         """Go on with the account of the replica's predecessor, where the sink itself keeps nothing."""
         self._ledger = ledger if self.forgets else None
-        document = await ledger.load()
-        if self.forgets and document and "ledger" in document and isinstance(self.sink, LogSink):
-            try:
-                self.sink.restore(document["ledger"])
-            except ValueError as error:
-                self.stats.warn(f"the page of a process before this one cannot be read: {error}")
+        page = await load_previous_page(ledger, self.stats)
+        if self.forgets and isinstance(page, SinkPage) and isinstance(self.sink, LogSink):
+            self.sink.restore(page.entries)
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:  # noqa: ARG002 - a sink has none
         """Take, store and acknowledge until told to stop."""
@@ -115,7 +115,7 @@ class SinkVertex:
     async def _write_down(self, ledger: Ledger, stop: asyncio.Event) -> None:
         while True:
             try:
-                await ledger.save(self.document())
+                await ledger.save(self.page())
             except UnavailableError:
                 if stop.is_set():
                     return
@@ -127,10 +127,7 @@ class SinkVertex:
         """Write what is left to write."""
         self.sink.close()
 
-    def document(self) -> dict[str, Any]:
+    def page(self) -> SinkPage:
         """Return this replica's page of the ledger."""
-        page: dict[str, Any] = {"kind": "sink", **self.stats.document()}
-        if self._sink is not None:
-            told = self._sink.ledger()
-            page |= {"sink": told.pop("kind", ""), "ledger": {"epochs": told.pop("epochs", [])}, **told}
-        return page
+        report = SinkReport() if self._sink is None else self._sink.report()
+        return SinkPage(process=self.stats.snapshot(), report=report)

@@ -17,6 +17,9 @@ from charon.errors import BadFrameError, Reason
 from charon.frames import FrameId, LatePosition, Rejection, WireError, encode
 from charon.ledger.book import LedgerBook
 from charon.ledger.epochs import EpochTracker
+from charon.ledger.pages import SourcePage
+from charon.ledger.states import FrameState, VertexState, rejected_state
+from charon.vertices.ledger_writer import load_previous_page
 from charon.vertices.stats import Stats
 
 if TYPE_CHECKING:
@@ -107,7 +110,7 @@ class SourceVertex:
         positions: Callable[[FrameId], Position | None] | None = None,
     ) -> None:
         self.channel = channel
-        self.stats = Stats(state="waiting for the channel")
+        self.stats = Stats(state=VertexState.WAITING_FOR_CHANNEL)
         self.book = LedgerBook()
         self._geometry = geometry
         self._ring: deque[Update] = deque()
@@ -147,7 +150,7 @@ class SourceVertex:
 
     def on_state(self, connected: bool) -> None:
         """Take note that the channel came or went."""
-        self.stats.state = "running" if connected else "waiting for the channel"
+        self.stats.state = VertexState.RUNNING if connected else VertexState.WAITING_FOR_CHANNEL
         _log.info("channel %s %s", self.channel, "is connected" if connected else "is not there; waiting for it")
 
     def on_position(self, position: LatePosition) -> None:
@@ -177,21 +180,17 @@ class SourceVertex:
 
     async def restore(self, ledger: Ledger) -> None:
         """Go on with the account of the replica's predecessor, if there was one."""
-        document = await ledger.load()
-        if document and "ledger" in document:
-            try:
-                self._go_on(LedgerBook.from_json(document["ledger"]), document.get("last"))
-            except (ValueError, TypeError) as error:
-                self.stats.warn(f"the page of a process before this one cannot be read: {error}")
+        page = await load_previous_page(ledger, self.stats)
+        if isinstance(page, SourcePage):
+            self.book = LedgerBook.from_entries(page.entries)
+            if page.last is not None:
+                self._resume(replace(page.last, channel=self.channel))
 
-    def _go_on(self, book: LedgerBook, last: Sequence[int] | None) -> None:
-        if last:
-            unique_id, time_ns, epoch_ns = last
-            self._epochs.resume(self.channel, [unique_id, time_ns, epoch_ns])
-            if unique_id not in book.ids(self.channel, epoch_ns, "accepted"):
-                # The predecessor ended before the buffer had it: when the channel shows it again, it goes on.
-                self._unsure = FrameId(self.channel, unique_id, time_ns, epoch_ns)
-        self.book = book
+    def _resume(self, last: FrameId) -> None:
+        self._epochs.resume(last)
+        if last.unique_id not in self.book.ids(self.channel, last.epoch_ns, FrameState.ACCEPTED):
+            # The previous process ended before the buffer confirmed this frame: accept it if it arrives again.
+            self._unsure = last
 
     async def work(self, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         """Hand frames to the buffer until told to stop and the ring is empty.
@@ -231,18 +230,17 @@ class SourceVertex:
         if self._failure is not None:
             raise self._failure
 
-    def document(self) -> dict[str, Any]:
+    def page(self) -> SourcePage:
         """Return this replica's page of the ledger."""
-        return {
-            "kind": "source",
-            "channel": self.channel,
-            "restarts": self._epochs.restarts,
-            "waiting": len(self._ring),
-            "pending": self.pending,
-            "last": self._epochs.last,
-            **self.stats.document(),
-            "ledger": self.book.to_json(),
-        }
+        return SourcePage(
+            process=self.stats.snapshot(),
+            channel=self.channel,
+            restarts=self._epochs.restarts,
+            waiting=len(self._ring),
+            pending=self.pending,
+            last=self._epochs.last,
+            entries=self.book.entries(),
+        )
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -286,9 +284,9 @@ class SourceVertex:
     async def _hand_on(self, prepared: _Prepared, outlets: Sequence[Outlet]) -> None:
         new = await asyncio.gather(*(outlet.send(prepared.payload, prepared.id.name) for outlet in outlets))
         where = (prepared.id.channel, prepared.id.epoch_ns, prepared.scan)
-        self.book.add(*where, "accepted", prepared.id.unique_id)
+        self.book.add(*where, FrameState.ACCEPTED, prepared.id.unique_id)
         if prepared.reason:
-            self.book.add(*where, f"rejected:{prepared.reason}", prepared.id.unique_id)
+            self.book.add(*where, rejected_state(prepared.reason), prepared.id.unique_id)
         self.stats.count("done")
         if not all(new):
             self.book.count(*where[:2], "redundant")
@@ -322,7 +320,7 @@ class SourceVertex:
                 # What an area detector's channel holds before its first frame: nothing was published yet.
                 return self._pass_over(error)
             frame = error
-        frame_id, again = self._epochs.place(found)
+        frame_id, again = self._epochs.assign(found)
         unsure, self._unsure = self._unsure, None
         if again and frame_id != unsure:
             self.stats.count("again")
@@ -350,11 +348,11 @@ class SourceVertex:
 
     def _missed(self, first: FrameId, last: FrameId) -> None:
         """Note frames that follow each other."""
-        frame_id, again = self._epochs.place(first)
-        self._epochs.place(last)
+        frame_id, again = self._epochs.assign(first)
+        self._epochs.assign(last)
         numbers = first.unique_id + again, last.unique_id
         if numbers[0] <= numbers[1]:
-            self.book.add_range(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), "missed", numbers)
+            self.book.add_range(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), FrameState.MISSED, numbers)
 
     def _prepare_frame(self, update: Update, frame_id: FrameId, frame: Frame | BadFrameError) -> _Prepared:
         if isinstance(frame, BadFrameError):
@@ -363,7 +361,7 @@ class SourceVertex:
             frame = self._fit(frame, frame_id)
         except BadFrameError as error:
             return self._rejected(update, frame_id, error)
-        self.book.add(frame_id.channel, frame_id.epoch_ns, frame.scan, "seen", frame_id.unique_id)
+        self.book.add(frame_id.channel, frame_id.epoch_ns, frame.scan, FrameState.SEEN, frame_id.unique_id)
         times = {**frame.times_ns, "received": update.received_ns, "accepted": time.time_ns()}
         try:
             payload = encode(replace(frame, times_ns=times))
@@ -385,7 +383,7 @@ class SourceVertex:
         detail = named + error.detail.removeprefix(named)
         self.stats.warn(f"rejected: {detail}")
         scan = scan_name(frame_id)
-        self.book.add(frame_id.channel, frame_id.epoch_ns, scan, "seen", frame_id.unique_id)
+        self.book.add(frame_id.channel, frame_id.epoch_ns, scan, FrameState.SEEN, frame_id.unique_id)
         times = {"received": update.received_ns}
         payload = encode(Rejection(frame_id, error.reason, detail, "source", scan, times))
         return _Prepared(frame_id, scan, payload, str(error.reason))

@@ -120,7 +120,7 @@ def test_a_bad_frame_is_rejected_under_its_name_and_its_neighbours_are_not(fakes
     assert isinstance(found[3], Patch)
     assert backend.batches == [2]
     assert [d.acks for d in deliveries] == [1, 1, 1]
-    assert vertex.document()["counts"][f"rejected:{reason}"] == 1
+    assert vertex.page().process.counts[f"rejected:{reason}"] == 1
 
 
 class Killed(BaseException):

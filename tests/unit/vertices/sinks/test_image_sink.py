@@ -20,6 +20,9 @@ from PIL import Image
 from charon.adapters.storage.nexus import ScanFile
 from charon.errors import UnavailableError
 from charon.frames import FrameId, LatePosition, Patch, Rejection, encode
+from charon.ledger.id_set import IdSet
+from charon.ledger.pages import SinkPage
+from charon.ledger.process import ProcessStats
 from charon.vertices.sinks.image_sink import ImageSink, Periods
 from charon.vertices.sinks.sink import Accepted
 
@@ -59,7 +62,7 @@ def run_through(folder, batches, **options):
         sink.accept([encode(message) for message in batch])
         sink.tick()
     sink.close()
-    return sink.ledger()
+    return SinkPage(process=ProcessStats(), report=sink.report()).to_json()
 
 
 def result_of(folder, scan="scan"):
@@ -91,7 +94,7 @@ def assert_same(result, expected, *, but=()):
 
 
 def without_duplicates(ledger):
-    epochs = json.loads(json.dumps(ledger["epochs"]))
+    epochs = json.loads(json.dumps(ledger["ledger"]["epochs"]))
     for epoch in epochs:
         epoch["counts"] = {}
         epoch["sets"] = dict(sorted(epoch["sets"].items()))
@@ -132,9 +135,9 @@ def test_any_order_with_repeats_late_positions_and_restarts_gives_the_same(tmp_p
     assert_same(result_of(folder), expected, but=("account",))
     assert without_duplicates(ledger) == without_duplicates(expected_ledger)
     assert ledger["scans"]["scan"] | {"files": 0, "picture": 0} == {
-        "placed": COUNT,
+        "stitched": COUNT,
         "waiting": 0,
-        "unplaced": 0,
+        "unstitched": 0,
         "files": 0,
         "picture": 0,
     }
@@ -148,16 +151,16 @@ def test_accept_says_what_came_and_counts_repeats_by_name_even_within_a_batch(tm
     # A frame has one outcome: what came first stands.
     changed = [Rejection(make_patch(1).id, "poison", "x", "cat", "scan"), make_patch(7)]
     assert sink.accept([*map(encode, changed)]) == Accepted(duplicates=2)
-    page = sink.ledger()["epochs"][0]
-    assert page["sets"] == {"reconstructed": [[1, 2]], "rejected:poison": [[7, 7]]}
-    assert page["counts"] == {"duplicates": 3}
+    (entry,) = sink.report().entries
+    assert entry.sets == {"reconstructed": IdSet([1, 2]), "rejected:poison": IdSet([7])}
+    assert entry.counts == {"duplicates": 3}
     sink.close()
 
 
 def test_a_detector_that_restarts_gives_the_same_numbers_other_names(tmp_path):
     again = [make_patch(k, time_ns=START_NS + 10**12 + k) for k in range(3)]
     ledger = run_through(tmp_path, [[make_patch(k) for k in range(3)], again])
-    assert ledger["scans"]["scan"]["placed"] == 6
+    assert ledger["scans"]["scan"]["stitched"] == 6
 
 
 def test_each_scan_has_its_image_and_awkward_names_become_files(tmp_path):
@@ -174,7 +177,7 @@ def test_each_scan_has_its_image_and_awkward_names_become_files(tmp_path):
 def test_patches_of_another_form_share_the_image_and_have_a_file_of_their_own(tmp_path):
     ledger = run_through(tmp_path, [[make_patch(1), make_patch(2, shape=(16, 20)), make_patch(3, dtype=np.float16)]])
     scan = ledger["scans"]["scan"]
-    assert scan["placed"] == 3
+    assert scan["stitched"] == 3
     sizes = []
     for file in scan["files"]:
         with h5py.File(file, "r") as h5:
@@ -198,9 +201,9 @@ def test_a_stray_position_is_kept_out_of_the_image_wherever_it_comes(tmp_path, a
     patches = [make_patch(k) for k in range(12)]
     patches.insert(at, make_patch(50, where_m=(1.0, 0.0)))
     ledger = run_through(tmp_path, [[patch] for patch in patches])
-    assert (ledger["scans"]["scan"]["placed"], ledger["scans"]["scan"]["unplaced"]) == (12, 1)
+    assert (ledger["scans"]["scan"]["stitched"], ledger["scans"]["scan"]["unstitched"]) == (12, 1)
     assert result_of(tmp_path)["image"].shape[1] < 100
-    assert run_through(tmp_path, [])["scans"]["scan"]["placed"] == 12
+    assert run_through(tmp_path, [])["scans"]["scan"]["stitched"] == 12
 
 
 def test_latency_is_measured_from_the_detector_and_a_clock_ahead_is_set_apart(tmp_path):
@@ -244,14 +247,14 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(small_disk, caplog):
     with pytest.raises(UnavailableError, match="No space left on device"):
         sink.accept(batch)
     sink.tick()
-    before = sink.ledger()["epochs"][0]
-    assert before["sets"] == {"reconstructed": [[0, 4]]}
+    (entry,) = sink.report().entries
+    assert entry.sets == {"reconstructed": IdSet(range(5))}
     ballast.unlink()
     assert sink.accept(batch) == Accepted(reconstructed=4)
     for _ in range(3):
         sink.tick()
     sink.close()
-    assert sink.ledger()["scans"]["scan"]["placed"] == 9
+    assert sink.report().image.scans["scan"].stitched == 9
     assert result_of(disk)["unique_id"] == [0, 1, 2, 3, 4]
 
 
@@ -310,8 +313,8 @@ def test_a_sink_killed_at_any_moment_gives_what_an_undisturbed_one_does(tmp_path
         writer.wait()
         if life < 3:
             sink = open_sink(folder)
-            assert len(sink.ledger()["epochs"]) == 1
-            assert sum(b - a + 1 for a, b in sink.ledger()["epochs"][0]["sets"]["reconstructed"]) >= min(confirmed, 60)
+            (entry,) = sink.report().entries
+            assert len(entry.sets["reconstructed"]) >= min(confirmed, 60)
             sink.close()
     assert confirmed == 60
     ledger = run_through(folder, [])

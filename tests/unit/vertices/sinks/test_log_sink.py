@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from charon.frames import Frame, FrameId, LatePosition, Patch, Rejection, encode
+from charon.ledger.id_set import IdSet
 from charon.vertices.sinks.log_sink import LogSink
 from charon.vertices.sinks.sink import Accepted
 
@@ -26,9 +27,9 @@ def test_each_patch_and_rejection_is_a_line_once(caplog):
     assert accepted == Accepted(reconstructed=1, rejected=1, positions=1, duplicates=1)
     assert [record.message.split(":")[0] for record in caplog.records] == ["patch ad", "rejected ad"]
     assert "4x4 at (1e-06, 0) m phase 0.000 to 0.000 rad by m@1" in caplog.text
-    page = sink.ledger()["epochs"][0]
-    assert page["sets"] == {"reconstructed": [[3, 3]], "rejected:shape": [[4, 4]]}
-    assert page["counts"] == {"duplicates": 1}
+    (entry,) = sink.report().entries
+    assert entry.sets == {"reconstructed": IdSet([3]), "rejected:shape": IdSet([4])}
+    assert entry.counts == {"duplicates": 1}
 
 
 def test_a_quiet_one_only_counts(caplog):
@@ -49,4 +50,4 @@ def test_after_a_message_that_cannot_be_read_good_ones_get_through(payload, capl
     sink = LogSink()
     assert sink.accept([payload, encode(PATCH)]) == Accepted(reconstructed=1, unreadable=1)
     assert "cannot be read" in caplog.text
-    assert sink.ledger()["unreadable"] == 1
+    assert sink.report().unreadable == 1

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import numpy as np
 
 from charon.errors import UnavailableError
 from charon.frames import Frame, FrameId, Patch, Rejection, encode
+from charon.ledger.entries import LedgerEntry
+from charon.ledger.id_set import IdSet
+from charon.ledger.sink_report import SinkReport
 from charon.vertices.roles import SinkRole, VertexContext
 from charon.vertices.sinks import vertex as sink_vertex
 from charon.vertices.sinks.log_sink import LogSink
 from charon.vertices.sinks.sink import Accepted
 from charon.vertices.sinks.vertex import SinkVertex
+
+ENTRIES = (LedgerEntry(channel="c", epoch_ns=1),)
 
 
 class FakeSink:
@@ -39,9 +43,9 @@ class FakeSink:
         """Take note."""
         self.closed = True
 
-    def ledger(self):
+    def report(self):
         """Return an account."""
-        return {"kind": "fake", "epochs": [{"channel": "c"}], "figure": 7}
+        return SinkReport(sink="fake", entries=ENTRIES, unreadable=7)
 
 
 def patch(n):
@@ -72,11 +76,11 @@ def test_a_full_disk_is_tried_again_and_nothing_is_acknowledged_meanwhile(fakes,
     assert [d.acks for d in deliveries] == [1, 1, 1]
     # More time is asked for at each failure, so that nobody else is handed the messages.
     assert [d.extended for d in deliveries] == [2, 2, 2]
-    assert "/data: no space left" in vertex.document()["warnings"]
+    assert "/data: no space left" in vertex.page().process.warnings
     assert sink.closed
-    assert ledger.saved[-1]["state"] == "finished"
-    assert ledger.saved[-1]["ledger"] == {"epochs": [{"channel": "c"}]}
-    assert (ledger.saved[-1]["sink"], ledger.saved[-1]["figure"]) == ("fake", 7)
+    assert ledger.saved[-1].process.state == "finished"
+    assert ledger.saved[-1].entries == ENTRIES
+    assert (ledger.saved[-1].report.sink, ledger.saved[-1].report.unreadable) == ("fake", 7)
 
 
 def test_a_disk_that_stays_full_does_not_keep_the_sink_from_ending(fakes, monkeypatch):
@@ -105,26 +109,27 @@ def test_a_sink_that_forgets_writes_its_account_down_before_it_acknowledges(fake
     deliveries.append(fakes.Delivery(encode(rejection)))
 
     class Ledger(fakes.Ledger):
-        async def save(self, document):
-            await super().save(json.loads(json.dumps(document)))
-            self.saved[-1]["acks"] = [d.acks for d in deliveries]
+        async def save(self, page):
+            await super().save(page)
+            acks.append([d.acks for d in deliveries])
 
+    acks = []
     ledger = Ledger()
     ledger.away = 2
     run(fakes, SinkVertex(LogSink, forgets=True), [deliveries], ledger)
-    with_all = [page for page in ledger.saved if page["ledger"]["epochs"]]
-    assert with_all[0]["ledger"]["epochs"][0]["sets"] == {"reconstructed": [[1, 2]], "rejected:shape": [[3, 3]]}
-    assert with_all[0]["acks"] == [0, 0, 0]
+    (page, its_acks), *_ = [pair for pair in zip(ledger.saved, acks, strict=True) if pair[0].entries]
+    assert page.entries[0].sets == {"reconstructed": IdSet([1, 2]), "rejected:shape": IdSet([3])}
+    assert its_acks == [0, 0, 0]
     assert [d.acks for d in deliveries] == [1, 1, 1]
 
 
 def test_its_successor_goes_on_with_the_account(fakes):
     ledger = fakes.Ledger()
     run(fakes, SinkVertex(LogSink, forgets=True), [[fakes.Delivery(patch(n)) for n in (1, 2)]], ledger)
-    successor = fakes.Ledger(json.loads(json.dumps(ledger.saved[-1])))
+    successor = fakes.Ledger(ledger.saved[-1])
     run(fakes, SinkVertex(LogSink, forgets=True), [[fakes.Delivery(patch(n)) for n in (2, 3)]], successor)
-    (epoch,) = successor.saved[-1]["ledger"]["epochs"]
-    assert epoch["sets"] == {"reconstructed": [[1, 3]]}
+    (entry,) = successor.saved[-1].entries
+    assert entry.sets == {"reconstructed": IdSet([1, 2, 3])}
 
 
 def test_repeats_are_counted_and_what_cannot_be_read_is_set_aside():
@@ -132,6 +137,6 @@ def test_repeats_are_counted_and_what_cannot_be_read_is_set_aside():
     frame = Frame(FrameId("ad:image", 9, 1), np.zeros((2, 2), np.uint8))
     took = sink.accept([patch(1), b"\xff", patch(1), encode(frame), patch(2)])
     assert (took.reconstructed, took.duplicates, took.unreadable) == (2, 1, 2)
-    page = sink.ledger()
-    assert page["epochs"][0]["sets"] == {"reconstructed": [[1, 2]]}
-    assert page["epochs"][0]["counts"] == {"duplicates": 1}
+    (entry,) = sink.report().entries
+    assert entry.sets == {"reconstructed": IdSet([1, 2])}
+    assert entry.counts == {"duplicates": 1}

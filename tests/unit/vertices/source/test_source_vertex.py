@@ -13,7 +13,8 @@ import pytest
 
 from charon.errors import BadFrameError, Reason, UsageError
 from charon.frames import Frame, LatePosition, Rejection
-from charon.ledger.account import settle
+from charon.ledger.accounting import compute_account
+from charon.ledger.pages import page_from_json
 from charon.science.preprocess import Geometry
 from charon.vertices.source.vertex import SourceVertex
 
@@ -38,8 +39,8 @@ def run(vertex, outlet, updates, *, ledger=None):
 
 
 def account(vertex, *, ended=True):
-    page = json.loads(json.dumps(vertex.document()))
-    return settle([{**page, "vertex": "in"}], ended=ended)
+    page = page_from_json(json.loads(json.dumps(vertex.page().to_json())))
+    return compute_account({"in.0": page}, ended=ended)
 
 
 def ids(vertex, state, epoch_ns):
@@ -55,7 +56,7 @@ def test_a_stop_drains_the_ring(fakes):
     assert {m.times_ns["received"] - m.id.unique_id for m in found} == {5000}
     assert list(outlet.messages) == [f"{CHANNEL}/{1000 + n}/{n}" for n in range(1, 41)]
     assert ids(vertex, "accepted", 1001) == [[1, 40]]
-    assert vertex.document()["waiting"] == 0
+    assert vertex.page().waiting == 0
 
 
 def test_nothing_is_lost_while_the_buffer_refuses(fakes):
@@ -76,7 +77,7 @@ def test_nothing_is_lost_while_the_buffer_refuses(fakes):
         assert ids(vertex, "accepted", 1001) == []
         vertex.on_position(LatePosition(CHANNEL, 1001, (0.0, 0.0)))
         # Wherever they are: in the ring, being prepared, waiting for a place, handed over.
-        assert vertex.pending == vertex.document()["pending"] == 101
+        assert vertex.pending == vertex.page().pending == 101
         stop.set()
         await asyncio.sleep(0.05)
         assert not work.done()
@@ -214,14 +215,14 @@ def test_a_restart_of_the_detector_begins_an_epoch(fakes):
         (1, 9001),
         (2, 9001),
     ]
-    assert vertex.document()["restarts"] == 1
+    assert vertex.page().restarts == 1
     assert account(vertex).published == 5
 
 
 def test_the_account_goes_on_after_a_restart_of_the_reader(fakes):
     first = SourceVertex(CHANNEL)
     run(first, fakes.Outlet, [fakes.Update(1), fakes.Update(2)])
-    ledger = fakes.Ledger(json.loads(json.dumps(first.document())))
+    ledger = fakes.Ledger(first.page())
     second = SourceVertex(CHANNEL)
     # The channel shows its latest frame to whoever joins.
     outlet = run(second, fakes.Outlet, [fakes.Update(2), fakes.Update(4)], ledger=ledger)
@@ -233,11 +234,13 @@ def test_the_account_goes_on_after_a_restart_of_the_reader(fakes):
 def test_a_frame_that_the_predecessor_could_not_hand_over_is_handed_over_when_it_comes_again(fakes):
     first = SourceVertex(CHANNEL)
     run(first, fakes.Outlet, [fakes.Update(1)])
-    document = json.loads(json.dumps(first.document()))
+    document = json.loads(json.dumps(first.page().to_json()))
     document["last"] = [2, 1002, 1001]
     document["ledger"]["epochs"][0]["sets"]["seen"] = [[1, 2]]
     second = SourceVertex(CHANNEL)
-    outlet = run(second, fakes.Outlet, [fakes.Update(2), fakes.Update(2)], ledger=fakes.Ledger(document))
+    outlet = run(
+        second, fakes.Outlet, [fakes.Update(2), fakes.Update(2)], ledger=fakes.Ledger(page_from_json(document))
+    )
     assert [m.id.unique_id for m in outlet.decoded()] == [2]
     assert ids(second, "accepted", 1001) == [[1, 2]]
 
@@ -286,8 +289,7 @@ def test_a_buffer_that_had_the_frame_from_another_reader_counts_it_redundant(fak
 
     vertices, outlet = asyncio.run(main())
     assert len(outlet.messages) == 5
-    pages = [{**json.loads(json.dumps(v.document())), "vertex": "in"} for v in vertices]
-    found = settle(pages, ended=False)
+    found = compute_account({f"in.{k}": vertex.page() for k, vertex in enumerate(vertices)}, ended=False)
     assert (found.published, found.accepted, found.duplicates) == (5, 5, 3)
 
 
@@ -306,7 +308,7 @@ def test_a_buffer_that_will_never_take_a_frame_ends_the_vertex(fakes):
 def test_a_channel_without_time_stamps_is_told_once(fakes):
     vertex = SourceVertex(CHANNEL)
     run(vertex, fakes.Outlet, [fakes.Update(n, time_ns=0) for n in (1, 2, 3)])
-    assert [line for line in vertex.document()["warnings"] if "time stamps" in line] == [
+    assert [line for line in vertex.page().process.warnings if "time stamps" in line] == [
         f"channel {CHANNEL} sends no time stamps: frames are named by uniqueId alone"
     ]
     assert account(vertex).published == 3

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charon import __version__
 from charon.adapters.prometheus.scrape.text import Family
+from charon.ledger.pages import InferencePage, SinkPage, SourcePage
+from charon.ledger.states import rejection_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_READY = frozenset({"running", "waiting for the channel"})
+    from charon.ledger.entries import LedgerEntry
+    from charon.ledger.latency import LatencyHistogram
+    from charon.ledger.pages import Page
+    from charon.ledger.process import ProcessStats
+
 _BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128)
-_REJECTED = "rejected:"
 
 
 class Pages:
@@ -78,71 +83,86 @@ class Pages:
             self._clocks,
         ]
 
-    def add(self, page: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+    def add(self, page: Page, labels: Mapping[str, str]) -> None:
         """Add a page.
 
         Parameters
         ----------
         page
-            What a vertex's ``document`` returns. What it does not hold gives no series.
+            The page of a vertex.
         labels
-            Of every series, such as the vertex's name.
+            Labels of every series, such as the vertex's name.
         """
-        about = {key: str(page[key]) for key in ("kind", "channel", "model", "backend", "sink") if page.get(key)}
-        self._vertex.add(1, {**labels, **about})
-        self._ready.add(page.get("state") in _READY, labels)
-        if "started_ns" in page:
-            self._start.add(page["started_ns"] / 1e9, labels)
-            self._updated.add(page["updated_ns"] / 1e9, labels)
-            self._memory.add(page["rss_bytes"], labels)
-            self._cpu.add(page["cpu_s"], labels)
-            self._busy.add(page["busy_s"], labels)
-        self._add_counts(page.get("counts", {}), labels)
-        self._add_epochs(page.get("ledger", {}).get("epochs", ()), labels)
-        self._add_batches(page.get("batches", {}), labels)
-        if page.get("kind") == "source":
-            self._ring.add(page["waiting"], labels)
-            self._epochs.add(page["restarts"], labels)
-        if "positions_waiting" in page:
-            self._positions.add(page["positions_waiting"], labels)
-        if "unreadable" in page:
-            self._unreadable.add(page["unreadable"], labels)
-        for since, told in page.get("latency_histograms", {}).items():
-            where = {**labels, "since": since}
-            bounds_s = [bound / 1000 for bound in told["bounds_ms"]]
-            self._latency.add_histogram(bounds_s, told["cumulative"], told["count"], told["sum_s"], where)
-            self._clocks.add(told["clock_disagrees"], where)
+        self._vertex.add(1, {**labels, **_description(page)})
+        self._add_process(page.process, labels)
+        self._add_entries(page.entries, labels)
+        if isinstance(page, SourcePage):
+            self._ring.add(page.waiting, labels)
+            self._epochs.add(page.restarts, labels)
+        elif isinstance(page, SinkPage):
+            self._unreadable.add(page.report.unreadable, labels)
+            image = page.report.image
+            if image is not None:
+                self._positions.add(image.positions_waiting, labels)
+                self._add_latency(image.since_detector.histogram, {**labels, "since": "detector"})
+                self._add_latency(image.since_received.histogram, {**labels, "since": "received"})
+
+    def _add_process(self, process: ProcessStats, labels: Mapping[str, str]) -> None:
+        self._ready.add(process.state.is_ready, labels)
+        self._start.add(process.started_ns / 1e9, labels)
+        self._updated.add(process.updated_ns / 1e9, labels)
+        self._memory.add(process.rss_bytes, labels)
+        self._cpu.add(process.cpu_s, labels)
+        self._busy.add(process.busy_s, labels)
+        self._add_counts(process.counts, labels)
+        self._add_batches(process.batches, labels)
 
     def _add_counts(self, counts: Mapping[str, int], labels: Mapping[str, str]) -> None:
         self._done.add(counts.get("done", 0), labels)
         for name, n in sorted(counts.items()):
-            if name.startswith(_REJECTED):
-                # Inference has no ledger of names: what it set aside is in the sinks' too.
-                self._rejected.add(n, {**labels, "reason": name.removeprefix(_REJECTED)})
+            reason = rejection_reason(name)
+            if reason is not None:
+                # Inference has no entries of its own: the sinks record the frames that it rejected.
+                self._rejected.add(n, {**labels, "reason": reason})
             elif name != "done":
                 self._events.add(n, {**labels, "event": name})
 
-    def _add_epochs(self, epochs: Iterable[Mapping[str, Any]], labels: Mapping[str, str]) -> None:
+    def _add_entries(self, entries: Iterable[LedgerEntry], labels: Mapping[str, str]) -> None:
         states: dict[str, int] = {}
         duplicates: int | None = None
-        for epoch in epochs:
-            for state, ranges in epoch["sets"].items():
-                states[state] = states.get(state, 0) + sum(last - first + 1 for first, last in ranges)
-            duplicates = (duplicates or 0) + sum(
-                int(epoch["counts"].get(name, 0)) for name in ("duplicates", "redundant")
-            )
+        for entry in entries:
+            for state, ids in entry.sets.items():
+                states[state] = states.get(state, 0) + len(ids)
+            duplicates = (duplicates or 0) + sum(entry.counts.get(name, 0) for name in ("duplicates", "redundant"))
         for state, n in sorted(states.items()):
-            if state.startswith(_REJECTED):
-                self._rejected.add(n, {**labels, "reason": state.removeprefix(_REJECTED)})
+            reason = rejection_reason(state)
+            if reason is not None:
+                self._rejected.add(n, {**labels, "reason": reason})
             else:
                 self._frames.add(n, {**labels, "state": state})
         if duplicates is not None:
             self._duplicates.add(duplicates, labels)
 
-    def _add_batches(self, batches: Mapping[str, int], labels: Mapping[str, str]) -> None:
+    def _add_batches(self, batches: Mapping[int, int], labels: Mapping[str, str]) -> None:
         if not batches:
             return
-        sizes = {int(size): n for size, n in batches.items()}
-        within = [sum(n for size, n in sizes.items() if size <= bound) for bound in _BATCH_BOUNDS]
-        total = sum(size * n for size, n in sizes.items())
-        self._batch.add_histogram(_BATCH_BOUNDS, within, sum(sizes.values()), total, labels)
+        within = [sum(n for size, n in batches.items() if size <= bound) for bound in _BATCH_BOUNDS]
+        total = sum(size * n for size, n in batches.items())
+        self._batch.add_histogram(_BATCH_BOUNDS, within, sum(batches.values()), total, labels)
+
+    def _add_latency(self, histogram: LatencyHistogram, labels: Mapping[str, str]) -> None:
+        bounds_s = [bound / 1000 for bound in histogram.bounds_ms]
+        self._latency.add_histogram(bounds_s, histogram.cumulative, histogram.count, histogram.sum_s, labels)
+        self._clocks.add(histogram.clock_disagrees, labels)
+
+
+def _description(page: Page) -> dict[str, str]:
+    """Return the labels that describe a vertex."""
+    match page:
+        case SourcePage():
+            labels = {"channel": page.channel}
+        case InferencePage():
+            labels = {"model": page.model, "backend": page.backend}
+        case SinkPage():
+            labels = {"sink": page.report.sink}
+    return {"kind": page.kind, **{name: value for name, value in labels.items() if value}}

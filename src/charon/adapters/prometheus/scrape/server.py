@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from charon.adapters.prometheus.scrape.pages import Pages
 from charon.adapters.prometheus.scrape.text import CONTENT_TYPE, render
@@ -14,6 +14,8 @@ from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+    from charon.ledger.pages import Page
 
 _log = logging.getLogger(__name__)
 # A scrape is a few hundred bytes; what is more, or slower, or more of them than scrapers there are, is none.
@@ -27,7 +29,7 @@ _PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Al
 
 @asynccontextmanager
 async def serve_metrics(
-    document: Callable[[], Mapping[str, Any]],
+    page: Callable[[], Page],
     *,
     host: str = "127.0.0.1",
     port: int,
@@ -37,7 +39,7 @@ async def serve_metrics(
 
     Parameters
     ----------
-    document
+    page
         Returns the page; called on the event loop at each scrape.
     host
         Address to listen at; only this machine reaches the default.
@@ -58,7 +60,7 @@ async def serve_metrics(
 
     async def text() -> str:
         pages = Pages()
-        pages.add(document(), labels or {})
+        pages.add(page(), labels or {})
         return render(pages.families())
 
     async with serve_text(text, host=host, port=port) as bound:

@@ -10,6 +10,12 @@ import pytest
 
 from charon.adapters.prometheus.scrape.pages import Pages
 from charon.adapters.prometheus.scrape.text import Family, render
+from charon.ledger.entries import LedgerEntry
+from charon.ledger.id_set import IdSet
+from charon.ledger.pages import SinkPage, SourcePage
+from charon.ledger.process import ProcessStats
+from charon.ledger.sink_report import ImageReport, SinkReport
+from charon.ledger.states import VertexState
 from charon.science.latency import LatencyRecorder
 from charon.vertices.stats import Stats
 
@@ -27,7 +33,7 @@ def samples(text):
 
 
 def page():
-    stats = Stats(state="running", busy_s=1.5)
+    stats = Stats(state=VertexState.RUNNING, busy_s=1.5)
     stats.count("done", 12)
     stats.count("again", 2)
     stats.batches[3] = 4
@@ -36,17 +42,16 @@ def page():
     for ms in (0.5, 12, 12, 400_000):
         latency.add(round(ms * 1e6))
     latency.add(-1)
-    epochs = [
-        {"sets": {"reconstructed": [[1, 10], [12, 12]], "rejected:shape": [[11, 11]]}, "counts": {"duplicates": 3}},
-        {"sets": {"reconstructed": [[1, 5]]}, "counts": {}},
-    ]
-    return {
-        "kind": "sink",
-        **stats.document(),
-        "ledger": {"epochs": epochs},
-        "unreadable": 0,
-        "latency_histograms": {"detector": latency.histogram()},
-    }
+    entries = (
+        entry({"reconstructed": IdSet([*range(1, 11), 12]), "rejected:shape": IdSet([11])}, {"duplicates": 3}),
+        entry({"reconstructed": IdSet(range(1, 6))}, {}),
+    )
+    image = ImageReport(since_detector=latency.latency(), since_received=LatencyRecorder().latency())
+    return SinkPage(process=stats.snapshot(), report=SinkReport(entries=entries, image=image))
+
+
+def entry(sets, counts):
+    return LedgerEntry(channel="ad:image", epoch_ns=1, sets=sets, counts=counts)
 
 
 def exposition(*pages):
@@ -86,7 +91,7 @@ def test_a_page_becomes_metrics():
 
 
 def test_each_metric_is_described_once_whatever_the_number_of_pages():
-    text = exposition(page(), page(), {"state": "starting"})
+    text = exposition(page(), page(), SourcePage(process=ProcessStats()))
     for kind in ("HELP", "TYPE"):
         names = re.findall(rf"^# {kind} (\S+)", text, re.MULTILINE)
         assert len(names) == len(set(names)) > 10
@@ -101,7 +106,7 @@ def test_promtool_takes_the_text():
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not here: install the package prometheus")
-    source = {"kind": "source", "channel": "ad:image", "waiting": 3, "restarts": 1, "last": None, "state": "running"}
+    source = SourcePage(process=ProcessStats(), channel="ad:image", waiting=3, restarts=1)
     text = exposition(page(), source)
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")

@@ -11,8 +11,11 @@ import pytest
 from charon.adapters.prometheus.scrape import server as exporter
 from charon.adapters.prometheus.scrape.server import serve_metrics, serve_text
 from charon.errors import UnavailableError
+from charon.ledger.pages import SourcePage
+from charon.ledger.process import ProcessStats
+from charon.ledger.states import VertexState
 
-PAGE = {"kind": "source", "state": "running", "waiting": 7, "restarts": 0, "counts": {"done": 5}}
+PAGE = SourcePage(process=ProcessStats(state=VertexState.RUNNING, counts={"done": 5}), waiting=7)
 RUBBISH = [
     b"",
     b"\r\n\r\n",

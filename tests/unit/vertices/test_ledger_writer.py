@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from charon.vertices.stats import write_ledger_periodically
+from charon.vertices.ledger_writer import write_ledger_periodically
 
 
 class SlowLedger:

@@ -1,0 +1,74 @@
+"""Typed access to the fields of decoded CBOR and JSON maps.
+
+Each function raises KeyError if the field is missing, unless a default is given, and TypeError if the value has
+the wrong type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+Fields = Mapping[str, object]
+"""A decoded map whose values are not checked yet."""
+
+INT64 = range(-(1 << 63) + 1, 1 << 63)
+"""Integers that fit into the files and arrays of 64-bit integers; the smallest one marks an empty slot there."""
+
+
+def text(fields: Fields, key: str, default: str | None = None) -> str:
+    """Return a string."""
+    value = _value(fields, key, default)
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is not a string")
+    return value
+
+
+def integer(fields: Fields, key: str, default: int | None = None) -> int:
+    """Return an integer."""
+    value = _value(fields, key, default)
+    if not isinstance(value, int):
+        raise TypeError(f"{key} is not an integer")
+    return value
+
+
+def number(fields: Fields, key: str, default: float | None = None) -> float:
+    """Return a number; an integer is returned as it is."""
+    value = _value(fields, key, default)
+    if not isinstance(value, int | float):
+        raise TypeError(f"{key} is not a number")
+    return value
+
+
+def optional_number(fields: Fields, key: str) -> float | None:
+    """Return a number, or None if it is null or missing."""
+    return None if fields.get(key) is None else number(fields, key)
+
+
+def integers(fields: Fields, key: str) -> dict[str, int]:
+    """Return a map from names to integers."""
+    values = mapping(fields[key], key)
+    if not all(isinstance(value, int) for value in values.values()):
+        raise TypeError(f"{key} contains a value that is not an integer")
+    return cast("dict[str, int]", values)
+
+
+def mapping(value: object, name: str) -> dict[str, object]:
+    """Return a value as a map from names to values."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in cast("dict[object, object]", value)):
+        raise TypeError(f"{name} is not a map with string keys")
+    return cast("dict[str, object]", value)
+
+
+def sequence(value: object, name: str, length: int | None = None) -> list[object] | tuple[object, ...]:
+    """Return a value as a list, of the given length if one is given."""
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} is not a list")
+    values = cast("list[object] | tuple[object, ...]", value)
+    if length is not None and len(values) != length:
+        raise TypeError(f"{name} has {len(values)} elements instead of {length}")
+    return values
+
+
+def _value(fields: Fields, key: str, default: object) -> object:
+    return fields[key] if default is None else fields.get(key, default)

@@ -1,0 +1,61 @@
+"""Reading and periodic writing of a replica's page of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from charon.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from charon.ledger.pages import Page
+    from charon.vertices.ports import Ledger
+    from charon.vertices.stats import Stats
+
+_log = logging.getLogger(__name__)
+
+
+async def load_previous_page(ledger: Ledger, stats: Stats) -> Page | None:
+    """Return the latest page of the replica's previous process; warn and return None if it is invalid."""
+    try:
+        return await ledger.load()
+    except ValueError as error:
+        stats.warn(f"ignored the page of the previous process: {error}")
+        return None
+
+
+async def write_ledger_periodically(
+    page: Callable[[], Page], ledger: Ledger, stop: asyncio.Event, period_s: float = 0.25
+) -> None:
+    """Write the page periodically, and a last time once `stop` is set.
+
+    A page that takes long to build is written less often, so that it costs at most 5 % of the time.
+
+    Parameters
+    ----------
+    page
+        Returns the current page.
+    ledger
+        Stores it.
+    stop
+        Set when the vertex has finished.
+    period_s
+        Shortest interval between two pages in s.
+    """
+    last, build_s = False, 0.0
+    while not last:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), max(period_s, 20 * build_s))
+        # Read before the page is built: the last page must contain everything that was done before the stop.
+        last, started = stop.is_set(), time.thread_time()
+        current = page()
+        build_s = time.thread_time() - started
+        try:
+            await ledger.save(current)
+        except UnavailableError as error:
+            _log.debug("page not written: %s", error)
