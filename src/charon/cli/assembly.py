@@ -137,6 +137,7 @@ def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, resour
     UsageError
         If the vertex has more than one replica.
     """
+    from charon.vertices.sinks.image_refresh import RefreshIntervals  # noqa: PLC0415 - imports Pillow
     from charon.vertices.sinks.image_sink import ImageSink  # noqa: PLC0415 - imports HDF5
 
     if settings.replica > 0:
@@ -152,7 +153,7 @@ def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, resour
             options.output,
             run=settings.run,
             publish=resources.enter_context(viewer(options.viewer_channel)) if options.viewer_channel else None,
-            viewer_period_s=options.viewer_period_s,
+            intervals=RefreshIntervals(viewer_s=options.viewer_period_s),
             fsync="batch" if options.fsync else "off",
             weight_radius_m=None if patch is None else patch.weight_radius_m,
             weight_profile=None if patch is None else patch.weight_profile,
@@ -166,7 +167,7 @@ def make_log_sink(*, quiet: bool) -> SinkRole:
     """Return the sink that logs a line for each patch."""
     if quiet:
         logging.getLogger("charon.vertices.sinks.log_sink").setLevel(logging.WARNING)
-    return SinkRole(SinkVertex(LogSink, forgets=True, linger_s=0.1))
+    return SinkRole(SinkVertex(LogSink, linger_s=0.1))
 
 
 def load(model: str) -> Bundle:

@@ -1,4 +1,4 @@
-"""When a scan's image is computed, shown and written: often enough to watch, never in the way."""
+"""Compute, publish and write the images of scans on a thread of their own."""
 
 from __future__ import annotations
 
@@ -18,145 +18,148 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from charon.science.stitch import Canvas, StitchedImage
-    from charon.vertices.sinks.scan_output import ScanOutput
+    from charon.vertices.sinks.scan import Scan
 
-    Publish = Callable[[NDArray[np.float32], int, int, Mapping[str, str | int | float]], None]
-    """Shows an image: (phase in rad, unique id and time in ns of its latest frame, attributes)."""
-
-    Account = Callable[[str], Mapping[str, int]]
-    """Returns the account of a scan's frames."""
+    PublishImage = Callable[[NDArray[np.float32], int, int, Mapping[str, str | int | float]], None]
+    """Publishes an image: (phase in rad, unique id and time in ns of its latest frame, attributes)."""
 
 _log = logging.getLogger(__name__)
 
-_LEAST_PAUSE = 10.0
+_MIN_PAUSE_RATIO = 10.0
+"""Pause after a refresh, in multiples of its duration."""
 
 
 @dataclass(frozen=True, slots=True)
-class Periods:
-    """How often what is shown is refreshed, in seconds; less often where it takes more than a tenth of that.
+class RefreshIntervals:
+    """Intervals in seconds between refreshes; a refresh uses at most a tenth of the time, so they may be longer.
 
     Parameters
     ----------
     file_s
         Patches in the HDF5 file.
     image_s
-        The image in the HDF5 file.
+        Image in the HDF5 file.
     picture_s
-        The picture.
+        Picture.
     viewer_s
-        The viewer's image.
-    broken_s
-        How long to wait before files that could not be written are made again.
+        Image for viewers.
+    rebuild_s
+        Delay before files that could not be written are rebuilt.
     """
 
     file_s: float = 0.5
     image_s: float = 1.0
     picture_s: float = 3.0
     viewer_s: float = 0.5
-    broken_s: float = 30.0
+    rebuild_s: float = 30.0
 
 
 @dataclass(slots=True)
-class _Clock:
-    """Work on a scan's next image, and when each use of it is due again."""
+class _Schedule:
+    """Computation of a scan's next image, and the monotonic times of its next uses."""
 
     job: Future[StitchedImage] | None = None
-    next_s: float = 0.0
-    file_s: float = 0.0
-    picture_s: float = 0.0
+    image_due_s: float = 0.0
+    file_due_s: float = 0.0
+    picture_due_s: float = 0.0
 
 
 class ImageRefresh:
-    """Computes images of scans that have changed, on a thread of its own, from copies of their canvases.
+    """Computes images of scans that have changed, from copies of their canvases.
 
     Parameters
     ----------
     run
-        Name of the run, told to viewers.
-    periods
-        How often.
+        Name of the run, published with the image.
+    intervals
+        Intervals between refreshes.
     publish
-        Shows an image to viewers; called on this thread. 0 stands where nothing is known.
+        Publishes an image to viewers; called on the image thread. Unknown pixels are 0.
     """
 
-    def __init__(self, run: str, periods: Periods, publish: Publish | None) -> None:
+    def __init__(self, run: str, intervals: RefreshIntervals, publish: PublishImage | None) -> None:
         self._run = run
-        self._periods = periods
+        self._intervals = intervals
         self._publish = publish
         self._thread = ThreadPoolExecutor(1, "image")
-        self._clocks: dict[str, _Clock] = {}
+        self._schedules: dict[str, _Schedule] = {}
 
-    def tick(self, output: ScanOutput, account: Account) -> None:
-        """Take over an image that is done, begin the next where it is due."""
-        clock = self._clocks.setdefault(output.scan, _Clock())
-        if clock.job is not None and clock.job.done():
-            self._take_over(output, clock, account)
+    def tick(self, scan: Scan) -> None:
+        """Write an image that is complete; start the next one if it is due."""
+        schedule = self._schedules.setdefault(scan.name, _Schedule())
+        if schedule.job is not None and schedule.job.done():
+            self._write_result(scan, schedule)
         now = time.monotonic()
-        if clock.job is None and output.changed and now >= clock.next_s:
-            clock.next_s = now + (self._periods.image_s if self._publish is None else self._periods.viewer_s)
-            self._begin(output, clock, picture=now >= clock.picture_s)
+        if schedule.job is None and scan.image_is_outdated and now >= schedule.image_due_s:
+            interval_s = self._intervals.image_s if self._publish is None else self._intervals.viewer_s
+            schedule.image_due_s = now + interval_s
+            self._start(scan, schedule, with_picture=now >= schedule.picture_due_s)
 
-    def finish(self, output: ScanOutput, account: Account) -> None:
-        """Bring a scan's image, file and picture up to date."""
-        clock = self._clocks.setdefault(output.scan, _Clock())
-        if clock.job is not None:
-            self._take_over(output, clock, account)
-        self._begin(output, clock, picture=True)
-        if clock.job is None:
-            output.write_image(None, account(output.scan))
-        clock.file_s = 0.0
-        self._take_over(output, clock, account)
+    def finish(self, scan: Scan) -> None:
+        """Bring the image in the file, the picture and the viewers up to date."""
+        schedule = self._schedules.setdefault(scan.name, _Schedule())
+        self._write_result(scan, schedule)
+        self._start(scan, schedule, with_picture=True)
+        if schedule.job is None:
+            scan.write_image(None)
+        schedule.file_due_s = 0.0
+        self._write_result(scan, schedule)
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
 
-    def _begin(self, output: ScanOutput, clock: _Clock, *, picture: bool) -> None:
-        canvas = output.snapshot()
+    def _start(self, scan: Scan, schedule: _Schedule, *, with_picture: bool) -> None:
+        canvas = scan.snapshot()
         if canvas is None:
             return
-        if picture:
-            clock.picture_s = time.monotonic() + self._periods.picture_s
-        clock.job = self._thread.submit(self._show, output, canvas, clock, picture=picture)
+        if with_picture:
+            schedule.picture_due_s = time.monotonic() + self._intervals.picture_s
+        schedule.job = self._thread.submit(self._refresh, scan, canvas, schedule, with_picture=with_picture)
 
-    def _take_over(self, output: ScanOutput, clock: _Clock, account: Account) -> None:
-        if clock.job is None:
+    def _write_result(self, scan: Scan, schedule: _Schedule) -> None:
+        """Wait for the image, if one is being computed, and write it to the file if that is due."""
+        if schedule.job is None:
             return
-        image, clock.job = clock.job.result(), None
+        image, schedule.job = schedule.job.result(), None
         started = time.monotonic()
-        if started >= clock.file_s:
-            output.write_image(image, account(output.scan))
+        if started >= schedule.file_due_s:
+            scan.write_image(image)
             done = time.monotonic()
-            clock.file_s = done + max(self._periods.image_s, _LEAST_PAUSE * (done - started))
+            schedule.file_due_s = done + max(self._intervals.image_s, _MIN_PAUSE_RATIO * (done - started))
 
-    def _show(self, output: ScanOutput, canvas: Canvas, clock: _Clock, *, picture: bool) -> StitchedImage:
-        """Compute the image, show it and draw it."""
+    def _refresh(self, scan: Scan, canvas: Canvas, schedule: _Schedule, *, with_picture: bool) -> StitchedImage:
+        """Compute the image, publish it and write the picture; runs on the image thread."""
         started = time.monotonic()
         image = canvas.image()
-        if self._publish is not None:
-            self._tell_viewers(self._publish, output, canvas, image)
-        if picture:
-            count = f"{canvas.patches} patch{'' if canvas.patches == 1 else 'es'}"
-            try:
-                write_png(output.picture_path, image.phase, image.pixel_m, output.scan, count)
-            except OSError as error:
-                _log.error("the picture %s cannot be written: %s", output.picture_path, error)
+        latest = scan.latest
+        if self._publish is not None and latest is not None:
+            attributes = self._attributes(scan, canvas, image)
+            self._publish(np.nan_to_num(image.phase), latest.unique_id, latest.time_ns, attributes)
+        if with_picture:
+            _write_picture(scan, canvas, image)
         done = time.monotonic()
-        clock.next_s = max(clock.next_s, done + _LEAST_PAUSE * (done - started) * (not picture))
-        if picture:
-            clock.picture_s = max(clock.picture_s, done + _LEAST_PAUSE * (done - started))
+        pause_end_s = done + _MIN_PAUSE_RATIO * (done - started)
+        if with_picture:
+            schedule.picture_due_s = max(schedule.picture_due_s, pause_end_s)
+        else:
+            schedule.image_due_s = max(schedule.image_due_s, pause_end_s)
         return image
 
-    def _tell_viewers(self, publish: Publish, output: ScanOutput, canvas: Canvas, image: StitchedImage) -> None:
-        latest = output.latest
-        if latest is None:
-            return
-        attributes = {
-            "scan": output.scan,
+    def _attributes(self, scan: Scan, canvas: Canvas, image: StitchedImage) -> dict[str, str | int | float]:
+        return {
+            "scan": scan.name,
             "run": self._run,
             "patches": canvas.patches,
             "x_m": image.origin_m[0],
             "y_m": image.origin_m[1],
             "pixel_m": image.pixel_m,
         }
-        publish(np.nan_to_num(image.phase), latest.unique_id, latest.time_ns, attributes)
+
+
+def _write_picture(scan: Scan, canvas: Canvas, image: StitchedImage) -> None:
+    note = f"{canvas.patches} patch{'' if canvas.patches == 1 else 'es'}"
+    try:
+        write_png(scan.picture_path, image.phase, image.pixel_m, scan.name, note)
+    except OSError as error:
+        _log.error("cannot write %s: %s", scan.picture_path, error)

@@ -1,4 +1,4 @@
-"""The image sink: each scan's stitched image, file and picture, all of them made from one log."""
+"""The image sink: stitches, stores and shows the patches of every scan, all from one patch log."""
 
 from __future__ import annotations
 
@@ -7,64 +7,79 @@ import os
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import charon
 from charon.adapters.storage.patch_log import PatchLog
 from charon.frames import LatePosition, Patch, Rejection, WireError
 from charon.ledger.sink_report import SinkReport
-from charon.vertices.sinks.image_refresh import ImageRefresh, Periods
-from charon.vertices.sinks.image_state import ImageState
-from charon.vertices.sinks.scan_output import Outputs, file_stem
-from charon.vertices.sinks.sink import Accepted, opened
+from charon.vertices.sinks.image_refresh import ImageRefresh, RefreshIntervals
+from charon.vertices.sinks.scan_files import ScanSettings, file_stem
+from charon.vertices.sinks.sink import BatchCounts, decode_for_sink
+from charon.vertices.sinks.sink_state import SinkState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from charon.adapters.storage.patch_log import Fsync
-    from charon.vertices.sinks.image_refresh import Publish
-    from charon.vertices.sinks.image_state import Sunk
-    from charon.vertices.sinks.scan_output import Anchor
+    from charon.ledger.entries import LedgerEntry
+    from charon.vertices.sinks.image_refresh import PublishImage
+    from charon.vertices.sinks.scan import ImageAnchor
+    from charon.vertices.sinks.sink import SinkMessage
 
 _log = logging.getLogger(__name__)
-_ROOM_BYTES = 32 << 20
+_RESERVE_BYTES = 32 << 20
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The messages of one call of `accept`, decoded: new ones with their payload, by name, and repeats."""
+
+    new: dict[str, tuple[SinkMessage, bytes]] = field(default_factory=dict[str, "tuple[SinkMessage, bytes]"])
+    repeats: list[SinkMessage] = field(default_factory=list["SinkMessage"])
+    unreadable: int = 0
+
+    def counts(self) -> BatchCounts:
+        kinds = [type(message) for message, _ in self.new.values()]
+        return BatchCounts(
+            kinds.count(Patch), kinds.count(Rejection), kinds.count(LatePosition), len(self.repeats), self.unreadable
+        )
 
 
 class ImageSink:
-    """Keeps messages in a log and makes everything else from it.
+    """Appends messages to a patch log and derives everything else from it.
 
-    A message is accepted when the log has it. The canvas, the HDF5 files, the set of names that
-    recognises repeats, the account and the latencies are made again from the log at the start, so a
-    sink that is killed goes on as if it had not been; only the count of repeats begins again.
+    A message is accepted once it is in the log. Canvases, HDF5 files, seen ids, account and latencies are rebuilt from
+    the log at the start, so a killed sink resumes in the same state; only the count of duplicates restarts at 0.
 
-    All methods but `report` belong to one thread.
+    All methods except `report` must be called from one thread.
 
     Parameters
     ----------
     output_dir
-        Where ``<scan>.h5``, ``<scan>.png`` and the folder ``log`` go.
+        Folder of ``<scan>.h5``, ``<scan>.png`` and the folder ``log``.
     run
-        Name of the run; each has a log of its own.
+        Name of the run; each run has its own log.
     provenance
-        Text for the files: the manifest, say.
+        Text by name to store in the files, such as the manifest.
     publish
-        Shows an image to viewers; called on the thread of the images.
-    viewer_period_s
-        Least time between two such calls.
+        Publishes an image to viewers; called on the image thread.
     fsync
-        Whether an accepted message survives the loss of power: see `PatchLog`.
+        Whether accepted messages survive a power failure: see `PatchLog`.
     weight_radius_m, weight_profile
-        Radius in m of what the patches are weighted with: see `Canvas`.
-    periods
-        How often the files are refreshed.
+        Weight of a patch: see `Canvas`.
+    intervals
+        Intervals between refreshes of files, images and pictures.
 
     Raises
     ------
     UnavailableError
-        If another process writes this run's log, or the folder cannot be written.
+        If another process writes the log of this run, or the folder cannot be written.
     """
+
+    is_durable = True
 
     def __init__(
         self,
@@ -72,131 +87,130 @@ class ImageSink:
         *,
         run: str,
         provenance: Mapping[str, str] | None = None,
-        publish: Publish | None = None,
-        viewer_period_s: float | None = None,
+        publish: PublishImage | None = None,
         fsync: Fsync = "batch",
         weight_radius_m: float | None = None,
         weight_profile: tuple[float, ...] | None = None,
-        periods: Periods | None = None,
+        intervals: RefreshIntervals | None = None,
     ) -> None:
-        periods = periods or Periods()
-        self._periods = periods if viewer_period_s is None else replace(periods, viewer_s=viewer_period_s)
-        about = {"version": charon.__version__, "run": run, **(provenance or {})}
-        self._outputs = Outputs(output_dir, run, about, weight_radius_m, weight_profile)
+        self._intervals = intervals or RefreshIntervals()
+        provenance = {"version": charon.__version__, "run": run, **(provenance or {})}
+        self._settings = ScanSettings(output_dir, run, provenance, weight_radius_m, weight_profile)
         self._log = PatchLog(output_dir / "log" / file_stem(run), fsync=fsync)
-        self._refresh = ImageRefresh(run, self._periods, publish)
+        self._refresh = ImageRefresh(run, self._intervals, publish)
         self._lock = threading.Lock()
-        self._anchors: dict[str, Anchor] = {}
-        self._state = ImageState(self._log, self._outputs, self._anchors)
+        self._anchors: dict[str, ImageAnchor] = {}
+        self._state = SinkState(self._log, self._settings, self._anchors)
+        # Repeats are not in the log, so they are counted here and added after every rebuild.
         self._duplicates: Counter[tuple[str, int]] = Counter()
         self._unreadable = 0
-        self._retry_s: float | None = None
+        self._rebuild_due_s: float | None = None
         self._rebuild()
 
-    def accept(self, messages: Sequence[bytes]) -> Accepted:
-        """Keep what is new and put it into the image; see `Sink`."""
-        fresh: dict[str, tuple[Sunk, bytes]] = {}
-        repeats: list[Sunk] = []
-        unreadable = 0
-        for payload in messages:
-            try:
-                message = opened(payload)
-            except WireError as error:
-                _log.error("set aside a message that cannot be read: %s", error)
-                unreadable += 1
-                continue
-            name = message.name if isinstance(message, LatePosition) else message.id.name
-            if name in fresh or self._state.has(message):
-                repeats.append(message)
-            else:
-                fresh[name] = message, payload
-        locations = self._log.append_many([payload for _, payload in fresh.values()])
-        for (message, _), location in zip(fresh.values(), locations, strict=True):
-            with self._lock:  # for each by itself: whoever asks for the account waits for one patch at most
-                self._state.take(message, location)
-        self._count(repeats, unreadable)
-        if self._state.moved():
+    def restore(self, entries: Sequence[LedgerEntry]) -> None:
+        """Do nothing: the state is restored from the patch log."""
+
+    def accept(self, messages: Sequence[bytes]) -> BatchCounts:
+        """Log, stitch and store the messages that are new; see `Sink`."""
+        batch = self._decode(messages)
+        locations = self._log.append_many([payload for _, payload in batch.new.values()])
+        for (message, _), location in zip(batch.new.values(), locations, strict=True):
+            with self._lock:  # for each message, so that `report` waits for one patch at most
+                self._state.add(message, location)
+        self._count(batch)
+        if self._state.new_anchors():
             self._rebuild()
-        kinds = [type(message) for message, _ in fresh.values()]
-        return Accepted(kinds.count(Patch), kinds.count(Rejection), kinds.count(LatePosition), len(repeats), unreadable)
+        return batch.counts()
 
     def tick(self) -> None:
-        """Write what is due to the files, begin the images that are due."""
-        for output in self._state.scans.values():
-            output.write(self._periods.file_s)
-            self._refresh.tick(output, self._state.book.totals)
-        self._mend()
+        """Write files and start images that are due; rebuild files that could not be written."""
+        self._state.write_files(self._intervals.file_s)
+        for scan in self._state.scans.values():
+            self._refresh.tick(scan)
+        self._rebuild_broken_files()
 
     def close(self) -> None:
-        """Write the last images and the account, close the files."""
-        if self._broken() and self._has_room():
+        """Write the last images and the account, and close the files."""
+        if self._state.has_broken_files() and self._has_space():
             self._rebuild()
-        for output in self._state.scans.values():
-            output.write(0.0)
-            self._refresh.finish(output, self._state.book.totals)
-            output.close()
+        self._state.write_files(0.0)
+        for scan in self._state.scans.values():
+            self._refresh.finish(scan)
+            scan.files.close()
         self._refresh.close()
         self._log.close()
 
     def report(self) -> SinkReport:
-        """Return the frames, the latencies and the output of each scan; may be called from any thread."""
+        """Return the account of frames, the latencies and the output of each scan; from any thread."""
         with self._lock:
-            return SinkReport(
-                entries=self._state.book.entries(), unreadable=self._unreadable, image=self._state.report()
-            )
+            entries = self._state.account.entries()
+            return SinkReport(entries=entries, unreadable=self._unreadable, image=self._state.report())
 
-    def _count(self, repeats: Sequence[Sunk], unreadable: int) -> None:
+    def _decode(self, messages: Sequence[bytes]) -> _Batch:
+        batch = _Batch()
+        for payload in messages:
+            try:
+                message = decode_for_sink(payload)
+            except WireError as error:
+                _log.error("dropped an invalid message: %s", error)
+                batch.unreadable += 1
+                continue
+            name = message.name if isinstance(message, LatePosition) else message.id.name
+            if name in batch.new or self._state.contains(message):
+                batch.repeats.append(message)
+            else:
+                batch.new[name] = message, payload
+        return batch
+
+    def _count(self, batch: _Batch) -> None:
+        """Count repeated frames and invalid messages."""
         with self._lock:
-            self._unreadable += unreadable
-            for message in repeats:
+            self._unreadable += batch.unreadable
+            for message in batch.repeats:
                 if not isinstance(message, LatePosition):
                     epoch = message.id.channel, message.id.epoch_ns
                     self._duplicates[epoch] += 1
-                    self._state.book.count(*epoch, "duplicates")
+                    self._state.account.add_duplicates(*epoch)
 
     def _rebuild(self) -> None:
-        """Make everything from the log; again where its patches turn out to lie elsewhere than the first."""
+        """Rebuild the state from the log, again for each scan whose image must move."""
         state = self._state
         while True:
-            for scan, anchor in state.moved().items():
-                _log.warning("scan %s: most patches lie around %s m: the image moves there", scan, anchor.position_m)
+            for scan, anchor in state.new_anchors().items():
+                _log.warning("scan %s: most patches are near %s m; moving the image there", scan, anchor.position_m)
                 self._anchors[scan] = anchor
             state.abandon()
-            state = ImageState(self._log, self._outputs, self._anchors)
+            state = SinkState(self._log, self._settings, self._anchors)
             self._replay(state)
-            if not state.moved():
+            if not state.new_anchors():
                 break
         for epoch, count in self._duplicates.items():
-            state.book.count(*epoch, "duplicates", count)
+            state.account.add_duplicates(*epoch, count)
         with self._lock:
             self._state = state
 
-    def _replay(self, state: ImageState) -> None:
+    def _replay(self, state: SinkState) -> None:
         for record in self._log.replay():
             try:
-                state.take(opened(record.payload), record.location, record.logged_ns)
+                state.add(decode_for_sink(record.payload), record.location, record.logged_ns)
             except WireError as error:
-                _log.error("the log has a message that cannot be read: %s", error)
-            if state.moved():
+                _log.error("skipped an invalid message in the patch log: %s", error)
+            if state.new_anchors():
                 return
-            for output in state.scans.values():
-                output.write(self._periods.file_s)
+            state.write_files(self._intervals.file_s)
 
-    def _mend(self) -> None:
-        """Make files again that could not be written, after a while and where there is room for them."""
-        if not self._broken():
+    def _rebuild_broken_files(self) -> None:
+        """Rebuild files that could not be written, after a delay and if the disk has space."""
+        if not self._state.has_broken_files():
             return
         now = time.monotonic()
-        if self._retry_s is None:
-            self._retry_s = now + self._periods.broken_s
-        elif now >= self._retry_s:
-            self._retry_s = None
-            if self._has_room():
+        if self._rebuild_due_s is None:
+            self._rebuild_due_s = now + self._intervals.rebuild_s
+        elif now >= self._rebuild_due_s:
+            self._rebuild_due_s = None
+            if self._has_space():
                 self._rebuild()
 
-    def _broken(self) -> bool:
-        return any(output.broken for output in self._state.scans.values())
-
-    def _has_room(self) -> bool:
-        disk = os.statvfs(self._outputs.folder)
-        return disk.f_bavail * disk.f_frsize > self._log.size_bytes() + _ROOM_BYTES
+    def _has_space(self) -> bool:
+        disk = os.statvfs(self._settings.folder)
+        return disk.f_bavail * disk.f_frsize > self._log.size_bytes() + _RESERVE_BYTES

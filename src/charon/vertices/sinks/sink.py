@@ -1,4 +1,4 @@
-"""What every sink does, whichever engine hands it messages."""
+"""Interface of a sink, and the checks that every sink applies to a message."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from charon.frames.fields import INT64
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from charon.ledger.entries import LedgerEntry
     from charon.ledger.sink_report import SinkReport
+
+SinkMessage = Patch | Rejection | LatePosition
+"""A message that a sink accepts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """What one call of `Sink.accept` came to.
+class BatchCounts:
+    """Number of messages in one call of `Sink.accept`, by result.
 
     Parameters
     ----------
     reconstructed, rejected, positions
-        Patches, rejections and late positions that are new.
+        New patches, rejections and late positions.
     duplicates
-        Messages that were there before.
+        Repeats of earlier messages.
     unreadable
-        Messages that no later try would make readable; they are logged and dropped.
+        Invalid messages, which are logged and dropped.
     """
 
     reconstructed: int = 0
@@ -37,56 +41,69 @@ class Accepted:
 
 
 class Sink(Protocol):
-    """The end of a frame's way."""
+    """Last step of a pipeline: stores, shows or logs messages.
 
-    def accept(self, messages: Sequence[bytes]) -> Accepted:
-        """Take messages in their wire format; when this returns they may be acknowledged.
+    All methods except `report` are called from one thread.
+    """
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether accepted messages survive the process.
+
+        If not, the vertex saves the account in the ledger before it acknowledges, and restores it after a restart.
+        """
+        ...
+
+    def restore(self, entries: Sequence[LedgerEntry]) -> None:
+        """Resume the account that a previous process saved; called only if the sink is not durable."""
+        ...
+
+    def accept(self, messages: Sequence[bytes]) -> BatchCounts:
+        """Store messages in their wire format; they may be acknowledged when this returns.
 
         Raises
         ------
         UnavailableError
-            If they cannot be kept now. None of them has been counted; the same call may be tried again.
+            If the messages cannot be stored now. None of them has been counted, and the call may be retried.
         """
         ...
 
     def tick(self) -> None:
-        """Do what is due: to be called several times a second, from the thread that calls `accept`."""
+        """Do periodic work; called several times per second."""
         ...
 
     def close(self) -> None:
-        """Finish the files and let go of them."""
+        """Finish and close the files."""
         ...
 
     def report(self) -> SinkReport:
-        """Return the frames that the sink has stored or rejected, and its figures."""
+        """Return the account of frames and the figures of the sink; may be called from any thread."""
         ...
 
 
-def opened(payload: bytes) -> Patch | Rejection | LatePosition:
-    """Return the message, checked for what a sink relies on.
+def decode_for_sink(payload: bytes) -> SinkMessage:
+    """Decode a message and check the values that sinks depend on.
 
     Raises
     ------
     WireError
-        If it cannot be read, is a frame, or holds values that no file of ours has room for.
+        If the message cannot be decoded, is a frame, or has values that cannot be stored.
     """
     message = decode(payload)
     if isinstance(message, Frame):
-        raise WireError(f"frame {message.id.name} came to a sink, which takes patches")
+        raise WireError(f"frame {message.id.name}: sinks accept patches only")
     if isinstance(message, LatePosition):
         name, numbers = message.name, (message.time_ns,)
     else:
         i = message.id
         name, numbers = i.name, (i.unique_id, i.time_ns, i.epoch_ns, *message.times_ns.values())
     if not all(n in INT64 for n in numbers):
-        raise WireError(f"{name}: one of its times or its number is no 64-bit integer")
-    if isinstance(message, Patch) and not _has_a_size(message):
-        raise WireError(
-            f"patch {message.id.name}: {message.phase.shape} pixels of {message.pixel_m!r} m cannot be placed"
-        )
+        raise WireError(f"{name}: a time or the unique id is not a 64-bit integer")
+    if isinstance(message, Patch) and not _can_be_stitched(message):
+        raise WireError(f"patch {name}: cannot stitch {message.phase.shape} pixels of {message.pixel_m!r} m")
     return message
 
 
-def _has_a_size(patch: Patch) -> bool:
+def _can_be_stitched(patch: Patch) -> bool:
     pixel_m: object = patch.pixel_m
     return isinstance(pixel_m, float) and math.isfinite(pixel_m) and pixel_m > 0.0 and min(patch.phase.shape) >= 2

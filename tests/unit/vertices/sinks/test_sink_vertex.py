@@ -1,4 +1,4 @@
-"""A sink acknowledges what it has for good, once, and nothing else."""
+"""The sink vertex acknowledges a message once, after the sink has stored it."""
 
 from __future__ import annotations
 
@@ -14,33 +14,38 @@ from charon.ledger.sink_report import SinkReport
 from charon.vertices.roles import SinkRole, VertexContext
 from charon.vertices.sinks import vertex as sink_vertex
 from charon.vertices.sinks.log_sink import LogSink
-from charon.vertices.sinks.sink import Accepted
+from charon.vertices.sinks.sink import BatchCounts, Sink
 from charon.vertices.sinks.vertex import SinkVertex
 
 ENTRIES = (LedgerEntry(channel="c", epoch_ns=1),)
 
 
-class FakeSink:
-    """A sink whose disk is full for a while."""
+class FakeSink(Sink):
+    """A sink that fails a number of times, as on a full disk."""
 
-    def __init__(self, full=0):
-        self.full = full
+    is_durable = True
+
+    def __init__(self, failures=0):
+        self.failures = failures
         self.calls = []
         self.closed = False
 
+    def restore(self, entries):
+        """Do nothing."""
+
     def accept(self, messages):
-        """Take messages, or say that there is no room."""
+        """Record the messages, or raise."""
         self.calls.append(list(messages))
-        if self.full:
-            self.full -= 1
+        if self.failures:
+            self.failures -= 1
             raise UnavailableError("/data: no space left")
-        return Accepted(reconstructed=len(messages))
+        return BatchCounts(reconstructed=len(messages))
 
     def tick(self):
         """Do nothing."""
 
     def close(self):
-        """Take note."""
+        """Record the call."""
         self.closed = True
 
     def report(self):
@@ -61,39 +66,40 @@ def run(fakes, vertex, batches, ledger=None):
     asyncio.run(main())
 
 
-def test_a_full_disk_is_tried_again_and_nothing_is_acknowledged_meanwhile(fakes, monkeypatch):
-    monkeypatch.setattr(sink_vertex, "_RETRY_S", 0.01)
+def test_full_disk_is_retried_without_acknowledging(fakes, monkeypatch):
+    monkeypatch.setattr(sink_vertex, "_RETRY_DELAY_S", 0.01)
     deliveries = [fakes.Delivery(patch(n)) for n in range(3)]
-    sink = FakeSink(full=2)
-    acks_at_a_call = []
+    sink = FakeSink(failures=2)
+    acks_at_call = []
     accept = sink.accept
-    sink.accept = lambda messages: acks_at_a_call.append([d.acks for d in deliveries]) or accept(messages)
+    sink.accept = lambda messages: acks_at_call.append([d.acks for d in deliveries]) or accept(messages)
     vertex = SinkVertex(lambda: sink)
     ledger = fakes.Ledger()
     run(fakes, vertex, [deliveries], ledger)
-    assert acks_at_a_call == [[0, 0, 0]] * 3
+    assert acks_at_call == [[0, 0, 0]] * 3
     assert sink.calls == [[d.payload for d in deliveries]] * 3
     assert [d.acks for d in deliveries] == [1, 1, 1]
-    # More time is asked for at each failure, so that nobody else is handed the messages.
+    # Each failure extends the time until redelivery, so that no other replica receives the messages.
     assert [d.extended for d in deliveries] == [2, 2, 2]
     assert "/data: no space left" in vertex.page().process.warnings
     assert sink.closed
-    assert ledger.saved[-1].process.state == "finished"
-    assert ledger.saved[-1].entries == ENTRIES
-    assert (ledger.saved[-1].report.sink, ledger.saved[-1].report.unreadable) == ("fake", 7)
+    page = ledger.saved[-1]
+    assert page.process.state == "finished"
+    assert page.entries == ENTRIES
+    assert (page.report.sink, page.report.unreadable) == ("fake", 7)
 
 
-def test_a_disk_that_stays_full_does_not_keep_the_sink_from_ending(fakes, monkeypatch):
-    monkeypatch.setattr(sink_vertex, "_RETRY_S", 0.01)
+def test_full_disk_does_not_prevent_shutdown(fakes, monkeypatch):
+    monkeypatch.setattr(sink_vertex, "_RETRY_DELAY_S", 0.01)
     delivery = fakes.Delivery(patch(1))
 
     async def main():
         stop = asyncio.Event()
-        sink = FakeSink(full=10**9)
+        sink = FakeSink(failures=10**9)
         vertex = SinkVertex(lambda: sink)
         inlet = fakes.Inlet([[delivery]], stop)
         work = asyncio.create_task(SinkRole(vertex).run(VertexContext([inlet], [], fakes.Ledger(), stop)))
-        while len(sink.calls) < 3:  # noqa: ASYNC110 - what a fake counts sets no event
+        while len(sink.calls) < 3:  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.01)
         stop.set()
         await asyncio.wait_for(work, 20)
@@ -102,8 +108,8 @@ def test_a_disk_that_stays_full_does_not_keep_the_sink_from_ending(fakes, monkey
     assert (delivery.acks, delivery.released) == (0, 1)
 
 
-def test_a_sink_that_forgets_writes_its_account_down_before_it_acknowledges(fakes, monkeypatch):
-    monkeypatch.setattr(sink_vertex, "_RETRY_S", 0.01)
+def test_account_is_saved_before_acknowledging(fakes, monkeypatch):
+    monkeypatch.setattr(sink_vertex, "_RETRY_DELAY_S", 0.01)
     deliveries = [fakes.Delivery(patch(n)) for n in (1, 2)]
     rejection = Rejection(FrameId("ad:image", 3, 1003, 1001), "shape", "too small", "source")
     deliveries.append(fakes.Delivery(encode(rejection)))
@@ -111,32 +117,33 @@ def test_a_sink_that_forgets_writes_its_account_down_before_it_acknowledges(fake
     class Ledger(fakes.Ledger):
         async def save(self, page):
             await super().save(page)
-            acks.append([d.acks for d in deliveries])
+            acks_at_save.append([d.acks for d in deliveries])
 
-    acks = []
+    acks_at_save = []
     ledger = Ledger()
     ledger.away = 2
-    run(fakes, SinkVertex(LogSink, forgets=True), [deliveries], ledger)
-    (page, its_acks), *_ = [pair for pair in zip(ledger.saved, acks, strict=True) if pair[0].entries]
+    run(fakes, SinkVertex(LogSink), [deliveries], ledger)
+    saved = zip(ledger.saved, acks_at_save, strict=True)
+    page, acks = next((page, acks) for page, acks in saved if page.entries)
     assert page.entries[0].sets == {"reconstructed": IdSet([1, 2]), "rejected:shape": IdSet([3])}
-    assert its_acks == [0, 0, 0]
+    assert acks == [0, 0, 0]
     assert [d.acks for d in deliveries] == [1, 1, 1]
 
 
-def test_its_successor_goes_on_with_the_account(fakes):
+def test_next_process_restores_the_account(fakes):
     ledger = fakes.Ledger()
-    run(fakes, SinkVertex(LogSink, forgets=True), [[fakes.Delivery(patch(n)) for n in (1, 2)]], ledger)
+    run(fakes, SinkVertex(LogSink), [[fakes.Delivery(patch(n)) for n in (1, 2)]], ledger)
     successor = fakes.Ledger(ledger.saved[-1])
-    run(fakes, SinkVertex(LogSink, forgets=True), [[fakes.Delivery(patch(n)) for n in (2, 3)]], successor)
+    run(fakes, SinkVertex(LogSink), [[fakes.Delivery(patch(n)) for n in (2, 3)]], successor)
     (entry,) = successor.saved[-1].entries
     assert entry.sets == {"reconstructed": IdSet([1, 2, 3])}
 
 
-def test_repeats_are_counted_and_what_cannot_be_read_is_set_aside():
+def test_log_sink_counts_repeats_and_invalid_ones():
     sink = LogSink()
     frame = Frame(FrameId("ad:image", 9, 1), np.zeros((2, 2), np.uint8))
-    took = sink.accept([patch(1), b"\xff", patch(1), encode(frame), patch(2)])
-    assert (took.reconstructed, took.duplicates, took.unreadable) == (2, 1, 2)
+    counts = sink.accept([patch(1), b"\xff", patch(1), encode(frame), patch(2)])
+    assert (counts.reconstructed, counts.duplicates, counts.unreadable) == (2, 1, 2)
     (entry,) = sink.report().entries
     assert entry.sets == {"reconstructed": IdSet([1, 2])}
     assert entry.counts == {"duplicates": 1}

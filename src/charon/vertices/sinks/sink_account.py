@@ -1,0 +1,46 @@
+"""Account of frames and latencies of an image sink."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from charon.ledger.book import LedgerBook
+from charon.science.latency import LatencyRecorder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from charon.frames import FrameId, Patch
+    from charon.ledger.entries import LedgerEntry
+
+
+class SinkAccount:
+    """Frames by state, and latencies until a patch is in the image, over all scans."""
+
+    def __init__(self) -> None:
+        self._book = LedgerBook()
+        self.since_detector = LatencyRecorder()
+        self.since_received = LatencyRecorder()
+
+    def add(self, frame: FrameId, scan: str, state: str) -> None:
+        """Count a frame in a state."""
+        self._book.add(frame.channel, frame.epoch_ns, scan, state, frame.unique_id)
+
+    def add_duplicates(self, channel: str, epoch_ns: int, count: int = 1) -> None:
+        """Count repeats of frames of an epoch."""
+        self._book.count(channel, epoch_ns, "duplicates", count)
+
+    def add_latency(self, patch: Patch, stitched_ns: int) -> None:
+        """Record the latencies of a patch that is in the image."""
+        if patch.id.time_ns:
+            self.since_detector.add(stitched_ns - patch.id.time_ns)
+        if received_ns := patch.times_ns.get("received"):
+            self.since_received.add(stitched_ns - received_ns)
+
+    def totals(self, scan: str) -> dict[str, int]:
+        """Return the number of frames of a scan in each state."""
+        return self._book.totals(scan)
+
+    def entries(self) -> Sequence[LedgerEntry]:
+        """Return the account for the page of the ledger."""
+        return self._book.entries()
