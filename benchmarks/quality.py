@@ -1,8 +1,8 @@
-"""How near stitched phases come to the truth, for the bundles that are shipped.
+"""Compare stitched phases with the ground truth for the shipped bundles.
 
-Held-out simulated samples: a snake scan of 900 frames, 0.1 um apart, a million photons a frame, patches stitched
-with the weights of the card. Measured Siemens star: the frames whose patch lies in the half that no training saw,
-against an iterative reconstruction (rPIE) of the same data; skipped where the data are not there.
+Held-out simulated samples: a snake scan of 900 frames, 0.1 um apart, a million photons per frame, patches stitched
+with the weights of the card. Measured Siemens star: the frames whose patch is in the half that was not used for
+training, compared with an iterative reconstruction (rPIE) of the same data; skipped if the data are missing.
 
     python benchmarks/quality.py [--frames N] [--star FOLDER] [BUNDLE ...]
 """
@@ -32,7 +32,7 @@ STAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "siemens_star"
 
 
 def main() -> None:
-    """Print a line of JSON for each bundle and sample."""
+    """Print one line of JSON for each bundle and sample."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", nargs="*", default=sorted(shipped_bundles()))
     parser.add_argument("--frames", type=int, default=900)
@@ -45,13 +45,13 @@ def main() -> None:
                 show(name, "measured-siemens-star", evaluate_star(bundle, load_star(options.star)))
             continue
         for sample in (demo_sample(), tungsten_test_pattern(), siemens_star()):
-            # Whole multiples of the pixel, also of one of 20 nm.
+            # Multiples of 20 nm are multiples of the pixel for every bundle.
             positions = np.rint(make_scan("snake", options.frames) / 20e-9) * 20e-9
             show(name, sample.name, evaluate(bundle, Experiment(Instrument(), sample, positions, seed=5)))
 
 
 def show(bundle: str, sample: str, quality: object) -> None:
-    """Print the figures of one comparison."""
+    """Print the figures of one comparison as JSON."""
     print(json.dumps({"bundle": bundle, "sample": sample, **asdict(quality)}), flush=True)
 
 

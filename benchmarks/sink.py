@@ -1,4 +1,4 @@
-"""What the image sink takes: patches a second, latency at a given rate, and memory over a long run."""
+"""Measure the image sink: patches per second, latency at given rates, and memory over a long run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Feed an image sink and print figures."""
+    """Send patches to an image sink and print figures for each rate and fsync mode."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patches", type=int, default=3000)
     parser.add_argument("--size", type=int, default=128, help="pixels along a side of a patch")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument(
-        "--rates", type=float, nargs="*", default=[100.0, 300.0, 0.0], help="patches a second; 0: all it takes"
+        "--rates", type=float, nargs="*", default=[100.0, 300.0, 0.0], help="patches per second; 0 for full speed"
     )
     parser.add_argument("--fsync", nargs="*", choices=["batch", "off"], default=["off", "batch"])
-    parser.add_argument("--folder", type=Path, help="where to write; a temporary folder otherwise")
+    parser.add_argument(
+        "--folder", type=Path, help="parent of the output folders; default: the system's temporary folder"
+    )
     options = parser.parse_args()
     for rate, fsync in itertools.product(options.rates, options.fsync):
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -39,11 +41,11 @@ def main() -> None:
 def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -> str:
     sink = ImageSink(folder, run="bench", fsync=fsync)
     phases = np.random.default_rng(1).uniform(-1, 1, (16, options.size, options.size)).astype(np.float32)
-    began, busy, busy_cpu = time.perf_counter(), 0.0, 0.0
+    run_started, busy, busy_cpu = time.perf_counter(), 0.0, 0.0
     memory: list[int] = []
     for first in range(0, options.patches, options.batch):
         if rate:
-            time.sleep(max(0.0, began + first / rate - time.perf_counter()))
+            time.sleep(max(0.0, run_started + first / rate - time.perf_counter()))
         messages = [_message(k, phases) for k in range(first, min(first + options.batch, options.patches))]
         started, started_cpu = time.perf_counter(), time.process_time()
         sink.accept(messages)
@@ -56,25 +58,25 @@ def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -
     sink.close()
     started = time.perf_counter()
     ImageSink(folder, run="bench", fsync=fsync).close()
-    again = time.perf_counter() - started
+    rebuild_s = time.perf_counter() - started
     speed = f"{rate:.0f}/s" if rate else "at full speed"
     return (
-        f"{options.size}x{options.size} in {options.batch}s, {speed}, fsync {fsync}: "
+        f"{options.size}x{options.size} in batches of {options.batch}, {speed}, fsync {fsync}: "
         f"{options.patches / busy:.0f} patches/s on the sink's thread, "
-        f"{busy_cpu / options.patches * 1e3:.2f} ms CPU a patch, "
+        f"{busy_cpu / options.patches * 1e3:.2f} ms CPU per patch, "
         f"latency p50 {figures['p50']:.1f} p99 {figures['p99']:.1f} max {figures['max']:.1f} ms, "
-        f"memory in MiB, tenth by tenth: {' '.join(f'{m / 2**20:.0f}' for m in memory)}, "
-        f"rebuilt in {again:.2f} s"
+        f"memory in MiB after each tenth: {' '.join(f'{m / 2**20:.0f}' for m in memory)}, "
+        f"rebuilt in {rebuild_s:.2f} s"
     )
 
 
 def _message(k: int, phases: np.ndarray) -> bytes:
     now = time.time_ns()
-    place = (k % 200 * 20e-9, k // 200 % 200 * 20e-9)
+    position_m = (k % 200 * 20e-9, k // 200 % 200 * 20e-9)
     frame = FrameId("ad:image", k, now, 1)
     times = {"received": now, "accepted": now, "inferred": now}
     return encode(
-        Patch(frame, "bench", phases[k % 16], 10e-9, "bench@1", scan="bench", position_m=place, times_ns=times)
+        Patch(frame, "bench", phases[k % 16], 10e-9, "bench@1", scan="bench", position_m=position_m, times_ns=times)
     )
 
 

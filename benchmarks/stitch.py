@@ -1,4 +1,4 @@
-"""What it costs to add patches to a canvas, and to read the image from it."""
+"""Measure the cost of adding patches to a canvas and of computing the image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from charon.science.stitch import Canvas
 
 
 def main() -> None:
-    """Print the cost of a patch for a few sizes, and of the image."""
+    """Print the cost per patch for three sizes, and the cost of the image."""
     rng = np.random.default_rng(1)
     for size in (64, 128, 256):
         for amplitude in (False, True):
@@ -26,7 +26,7 @@ def main() -> None:
             print(
                 f"add {size}x{size}{' with amplitude' if amplitude else '':15} "
                 f"p50 {np.median(costs) * 1e3:.3f} ms, mean {np.mean(costs) * 1e3:.3f} ms, p99 "
-                f"{np.quantile(costs, 0.99) * 1e3:.3f} ms a patch: {1 / np.mean(costs):.0f}/s on one core"
+                f"{np.quantile(costs, 0.99) * 1e3:.3f} ms per patch: {1 / np.mean(costs):.0f}/s on one core"
             )
     started = time.perf_counter()
     copy = canvas.snapshot()
