@@ -133,7 +133,7 @@ class ModelCard(_Part):
     patch
         Geometry of a patch.
     training
-        Options, data, seed and duration of the training, or the origin of imported weights.
+        Recipe, data, seed and duration of the training, or the origin of imported weights.
     quality
         Measured figures, with the data and the command.
     """

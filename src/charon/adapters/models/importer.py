@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 PublishedForm: TypeAlias = Literal["ptychonn2", "ptychonn2-norm"]
 
 _PATCH_SHAPE = (128, 128)
-_NORM_CROP = (64, 64, 384, 384)
+_CROP_SIZE = 512
+_NORM_CROP_SIZE = 384
 _NORM_THRESHOLD = 3.0
 
 
@@ -85,8 +86,10 @@ def import_weights(weights_path: Path, out_dir: Path, options: ImportOptions | N
     shape = (crop[2] // binning, crop[3] // binning)
     try:
         model = build_model(architecture, read_state_dict(weights_path), normalisation, shape)
-    except (StateDictError, ValueError) as error:
-        raise BundleError(f"{weights_path} cannot be imported as {options.form}: {error}") from error
+    except StateDictError as error:
+        raise BundleError(str(error)) from error
+    except ValueError as error:
+        raise BundleError(f"{weights_path}: cannot import as {options.form}: {error}") from error
     card = ModelCard(
         name=options.name,
         version=options.version,
@@ -103,13 +106,13 @@ def import_weights(weights_path: Path, out_dir: Path, options: ImportOptions | N
 
 def _preprocessing(options: ImportOptions) -> tuple[Normalisation, tuple[int, int, int, int], int, str]:
     if options.form == "ptychonn2":
-        return RawCounts(), _central_crop(options.detector_shape, 512), 4, "none: mean-binned counts"
+        return RawCounts(), _central_crop(options.detector_shape, _CROP_SIZE), 4, "none: mean-binned counts"
     if options.reference is None:
         raise BundleError(
             "form ptychonn2-norm needs reference frames for mean and standard deviation; add --reference FILE.npz"
         )
-    crop = _central_crop(options.detector_shape, _NORM_CROP[2])
-    resize = antialiased_resize(_NORM_CROP[2], _PATCH_SHAPE[0])
+    crop = _central_crop(options.detector_shape, _NORM_CROP_SIZE)
+    resize = antialiased_resize(_NORM_CROP_SIZE, _PATCH_SHAPE[0])
     mean, deviation = _statistics(options.reference, crop, resize)
     description = (
         "anti-aliased resize 384 to 128, below 3 set to 0, minus mean, over standard deviation of the reference"

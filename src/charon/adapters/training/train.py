@@ -117,7 +117,7 @@ def export(
         ),
         training={
             "recipe": options.to_json(),
-            "plan": setup.architecture.name,
+            "architecture": setup.architecture.name,
             "data": "simulated pairs of random shapes",
             "steps": result.steps,
             "duration_s": round(result.duration_s),

@@ -1,4 +1,4 @@
-"""Samples of known truth for demos and evaluation; no network is trained on them."""
+"""Samples with known phase for demos and evaluation; networks are never trained on them."""
 
 from __future__ import annotations
 

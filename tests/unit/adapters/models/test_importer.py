@@ -57,7 +57,7 @@ def test_ptychonn2_weights_run_at_any_batch_size(tmp_path: Path) -> None:
 
 @needs_gold
 def test_weights_of_other_form_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"cannot be imported as ptychonn2: .*missing"):
+    with pytest.raises(BundleError, match=r"cannot import as ptychonn2: .*missing"):
         import_weights(GOLD / "model_ptychonn_bn_meanSubStdData.pth", tmp_path / "bundle")
 
 
