@@ -222,7 +222,8 @@ def tiny_bundle(folder: Path) -> Path:
     import onnx
     from onnx import TensorProto, helper
 
-    from charon.adapters.inference.bundle import InputCard, ModelCard, OutputCard, PatchCard, write_bundle
+    from charon.adapters.inference.bundle import write_bundle
+    from charon.adapters.inference.card import InputCard, ModelCard, OutputCard, PatchCard
 
     shape = ["n", 32, 32]
     graph = helper.make_graph(

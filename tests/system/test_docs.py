@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, get_args
 import click
 import pytest
 
-from charon.adapters.inference.bundle import ModelCard
+from charon.adapters.inference.card import ModelCard
 from charon.cli.main import cli
 from charon.cli.registry import COMMANDS
 from charon.cli.vertex import vertex

@@ -14,7 +14,8 @@ from charon.science.quality import PhaseQuality, compare_to_sample
 from charon.science.simulation.grid import radius_from_centre
 
 if TYPE_CHECKING:
-    from charon.adapters.inference.bundle import Bundle, PatchCard
+    from charon.adapters.inference.bundle import Bundle
+    from charon.adapters.inference.card import PatchCard
     from charon.science.simulation import Experiment
 
 _BATCH = 32

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from charon.adapters.inference.bundle import (
-    Bundle,
-    BundleError,
-    InputCard,
-    ModelCard,
-    OutputCard,
-    PatchCard,
-    file_sha256,
-    write_bundle,
-)
+from charon.adapters.inference.bundle import Bundle, BundleError, file_sha256, write_bundle
+from charon.adapters.inference.card import InputCard, ModelCard, OutputCard, PatchCard
 from charon.adapters.models.architecture import ptychonn2
 from charon.adapters.models.graph import build_model
 from charon.adapters.models.normalisation import Normalisation, RawCounts, Standardise

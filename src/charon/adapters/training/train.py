@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from charon.adapters.inference.bundle import (
-    Bundle,
-    InputCard,
-    ModelCard,
-    OutputCard,
-    PatchCard,
-    write_bundle,
-)
+from charon.adapters.inference.bundle import Bundle, write_bundle
+from charon.adapters.inference.card import InputCard, ModelCard, OutputCard, PatchCard
 from charon.adapters.models.graph import build_model
 from charon.adapters.training.dataset import load_or_simulate
 from charon.adapters.training.fit import Fit, FitResult, Loss

@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from charon.adapters.inference.bundle import (
-    MAX_BUNDLE_BYTES,
-    BundleError,
-    InputCard,
-    ModelCard,
-    OutputCard,
-    PatchCard,
-    load_bundle,
-    shipped_bundles,
-    write_bundle,
-)
+from charon.adapters.inference.bundle import MAX_BUNDLE_BYTES, BundleError, load_bundle, shipped_bundles, write_bundle
+from charon.adapters.inference.card import InputCard, ModelCard, OutputCard, PatchCard
 
 if TYPE_CHECKING:
     from pathlib import Path
