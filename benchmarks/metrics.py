@@ -1,4 +1,4 @@
-"""How long `charonctl metrics` takes, and in how much memory: 80 queries over an hour from a real Prometheus."""
+"""Time and memory of `charonctl metrics`: 80 queries over one hour from a real Prometheus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = 1_755_528_000
 
 
 def measure_metrics(folder: Path) -> dict[str, Any]:
-    """Fill a Prometheus with an hour of samples and ask it 80 queries at a step of 5 s."""
+    """Fill a Prometheus with one hour of samples and run 80 queries with a step of 5 s."""
     subprocess.run(["/bin/rm", "-rf", str(folder)], check=True)
     folder.mkdir(parents=True)
     write_samples(folder / "samples.txt")
@@ -55,7 +55,7 @@ def measure_metrics(folder: Path) -> dict[str, Any]:
 
 
 def write_samples(path: Path) -> None:
-    """Write an hour of counters: 500 series under 80 names, a sample every 5 s."""
+    """Write one hour of gauges: 500 series of 80 metrics, with a sample every 5 s."""
     with path.open("w") as file:
         for k in range(QUERIES):
             file.write(f"# TYPE frames_{k} gauge\n")
@@ -67,12 +67,12 @@ def write_samples(path: Path) -> None:
 
 
 def wait_ready(url: str) -> None:
-    """Wait until the Prometheus answers."""
+    """Wait until Prometheus is ready."""
     end = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(f"{url}/-/ready", timeout=2) as answer:  # noqa: S310 - of our own
-                if answer.status == 200:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=2) as response:  # noqa: S310 - started by this benchmark
+                if response.status == 200:
                     return
         except OSError:
             if time.monotonic() > end:
@@ -81,7 +81,7 @@ def wait_ready(url: str) -> None:
 
 
 def timed(url: str, folder: Path, kind: str) -> dict[str, Any]:
-    """Run the command three times; return the median of the time, the memory and what was saved."""
+    """Run the command three times; return median time, peak memory, file size and counts."""
     output = folder / f"saved.{kind}"
     times = ["--start", str(START), "--end", str(START + SPAN_S), "--step", str(STEP_S)]
     command = [sys.executable, "-m", "charon.cli.main", "metrics", url, "--queries-file", str(folder / "queries.txt")]
@@ -92,12 +92,12 @@ def timed(url: str, folder: Path, kind: str) -> dict[str, Any]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise SystemExit(f"charonctl metrics ended with status {process.returncode}")
+            raise SystemExit(f"charonctl metrics failed with status {process.returncode}")
         walls.append(time.perf_counter() - started)
         peaks.append(usage.ru_maxrss / 1024)
     figures = {"wall_s": round(sorted(walls)[1], 2), "peak_mib": round(max(peaks)), "file_mib": size_mib(output)}
     if kind == "json":
-        # The first line alone: what this process holds would count as its children's memory.
+        # Only the first line, because a fork counts this process's memory as the child's.
         with output.open() as file:
             figures |= json.loads(file.readline().rstrip().removesuffix(",") + "}")["metadata"]["counts"]
     return figures
