@@ -1,7 +1,7 @@
-"""What an error means for the run: one frame is bad, something is away, or it is over.
+"""Exceptions of the project.
 
-Everything else that is raised is fatal: it is logged once and the process ends with a non-zero
-status, to be started again by its supervisor.
+Any other exception is fatal: it is logged once, the process exits with a non-zero status, and its supervisor
+restarts it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a frame was rejected: the words that rejections are counted by."""
+    """Why a frame was rejected; rejections are counted by reason."""
 
     SHAPE = "shape"
     DTYPE = "dtype"
@@ -23,7 +23,15 @@ class Reason(StrEnum):
 
 
 class BadFrameError(ValueError):
-    """A frame is bad: count it by its reason, set it aside, go on."""
+    """A frame is invalid: it is rejected and counted by its reason, and the run continues.
+
+    Parameters
+    ----------
+    reason
+        Category of the fault.
+    detail
+        One sentence that describes the fault.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -32,8 +40,8 @@ class BadFrameError(ValueError):
 
 
 class UnavailableError(ConnectionError):
-    """Something that is needed does not answer: try again, and say which address."""
+    """A service does not respond: the caller retries with back-off; the message contains the address."""
 
 
 class UsageError(ValueError):
-    """The user asked for something that cannot be: one line that says what, and what to do."""
+    """The user's request is invalid: the message states in one line what is wrong and what to do."""

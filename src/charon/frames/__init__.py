@@ -9,7 +9,7 @@ from charon.frames.model import (
     Position,
     Rejection,
     Scalar,
-    named_time_ns,
+    detector_time_ns,
 )
 from charon.frames.wire import WireError, decode, encode
 
@@ -24,6 +24,6 @@ __all__ = [
     "Scalar",
     "WireError",
     "decode",
+    "detector_time_ns",
     "encode",
-    "named_time_ns",
 ]

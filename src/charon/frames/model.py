@@ -1,4 +1,4 @@
-"""What travels: frames, patches, rejections and late positions."""
+"""Messages between vertices: frames, patches, rejections and late positions."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Scalar = str | int | float | bool | None
-"""A value that an attribute of a frame may have."""
+"""Value of a frame's attribute."""
 
 Position = tuple[float, float]
-"""A scan position (x, y) in metres: x grows with the column, y with the row; it is the patch's centre."""
+"""Scan position (x, y) in m, the centre of a patch: x increases with the column, y with the row."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class FrameId:
-    """Which frame this is, by what the detector alone says of it.
+    """Frame id: identifies a frame by the values that the detector assigned to it.
 
     Parameters
     ----------
     channel
-        The pvAccess channel that carried the frame.
+        The pvAccess channel of the frame.
     unique_id
-        The detector's ``uniqueId``; it begins again when the detector restarts.
+        The detector's ``uniqueId``; a restarted detector reuses the numbers.
     time_ns
-        The detector's own time stamp in ns since 1970; 0 where it sends none.
+        Detector time: the detector's own time stamp in ns since 1970; 0 if it sends none.
     epoch_ns
-        Time stamp of the first frame of the run of rising ``unique_id`` that this one belongs to, as
-        its reader saw it. It groups frames for accounting and is no part of the name: two readers of
-        one channel may have joined at different frames.
+        Detector time of the first frame of the epoch, as the frame's reader received it. It groups frames for
+        accounting and is not part of the name: two readers of one channel may have joined at different frames.
     """
 
     channel: str
@@ -43,30 +42,30 @@ class FrameId:
 
     @property
     def name(self) -> str:
-        """The name under which the frame is counted, the same for every reader of the channel."""
+        """The frame id as a string, equal for all readers of the channel."""
         return f"{self.channel}/{self.time_ns}/{self.unique_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One detector image on its way to inference.
+    """A detector image with its metadata.
 
     Parameters
     ----------
     id
-        Which frame.
+        The frame id.
     image
-        Detector counts, (row, column), any NTNDArray integer or float type; binned and cropped where
-        the source was told to.
+        Detector counts, (row, column), any integer or float type of an NTNDArray; binned and cropped if the source
+        is configured to.
     scan
-        Name of the scan, from the frame's attributes or made from the epoch.
+        Name of the scan, from the frame's attributes or derived from the epoch.
     position_m
-        Scan position (x, y) in m where known.
+        Scan position (x, y) in m; None if unknown.
     attributes
-        What else the detector attached.
+        Other attributes of the frame.
     times_ns
-        Time stamp of each stage passed, ns since 1970, by the clock of the machine it ran on:
-        ``received``, ``accepted``, ``inferred``, ``stitched``.
+        Time of each completed stage (``received``, ``accepted``, ``inferred``, ``stitched``) in ns since 1970, by the
+        clock of the machine that ran it.
 
     Raises
     ------
@@ -83,26 +82,26 @@ class Frame:
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2:
-            message = f"frame {self.id.name}: an image has 2 dimensions, this one {self.image.ndim}"
-            raise ValueError(message)
+            raise ValueError(f"frame {self.id.name}: image has {self.image.ndim} dimensions instead of 2")
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One reconstructed patch of the sample.
+    """A reconstructed patch of the sample.
 
     Parameters
     ----------
     id
-        The frame it was made from.
+        Id of the frame from which it was reconstructed.
     run
-        Name of the pipeline's run.
+        Name of the run.
     phase
         Phase of the object in rad, (row, column), floating point.
     amplitude
-        Amplitude of the object (1 = no absorption), shaped as `phase`, where the network gives it.
+        Amplitude of the object (1 = no absorption), with the shape of `phase`; None if the network does not
+        reconstruct it.
     pixel_m
-        Size of a pixel of the patch in m.
+        Pixel size of the patch in m.
     model
         Name and version of the model, ``name@version``.
     scan, position_m, attributes, times_ns
@@ -127,27 +126,31 @@ class Patch:
 
     def __post_init__(self) -> None:
         if self.phase.ndim != 2 or self.phase.dtype.kind != "f":
-            message = f"patch {self.id.name}: a phase is a 2-D float array, not {self.phase.dtype}{self.phase.shape}"
-            raise ValueError(message)
+            raise ValueError(
+                f"patch {self.id.name}: phase is {self.phase.dtype}{self.phase.shape} instead of a 2-D float array"
+            )
         if self.amplitude is not None and self.amplitude.shape != self.phase.shape:
-            message = f"patch {self.id.name}: amplitude {self.amplitude.shape} beside a phase {self.phase.shape}"
-            raise ValueError(message)
+            raise ValueError(
+                f"patch {self.id.name}: amplitude has shape {self.amplitude.shape}, phase has {self.phase.shape}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A frame that will not become a patch, and why; it travels to the sinks like a patch.
+    """A rejected frame and the reason; it is forwarded to the sinks like a patch.
 
     Parameters
     ----------
     id
-        Which frame.
+        The frame id.
     reason
-        One of a few fixed words, to count by (see `charon.errors.Reason`).
+        Category of the fault, by which rejections are counted: see `charon.errors.Reason`.
     detail
-        One sentence that names what is wrong.
+        One sentence that describes the fault.
     vertex
-        Where it was rejected.
+        Name of the vertex that rejected the frame.
+    scan, times_ns
+        As in `Frame`.
     """
 
     id: FrameId
@@ -160,14 +163,14 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class LatePosition:
-    """A scan position that came on a channel of its own, to be matched by detector time.
+    """A scan position that arrived on its own channel; it is matched to a frame by detector time.
 
     Parameters
     ----------
     channel
-        The frames' channel that it belongs to.
+        The pvAccess channel of the frame.
     time_ns
-        Time stamp, by the detector's clock, of the frame that it belongs to.
+        Detector time of the frame.
     position_m
         Scan position (x, y) in m.
     """
@@ -178,14 +181,14 @@ class LatePosition:
 
     @property
     def name(self) -> str:
-        """The name under which the position is counted once."""
+        """The message id of the position."""
         return f"{self.channel}/{self.time_ns}/position"
 
 
-def named_time_ns(name: str) -> int:
-    """Return the detector's time stamp in ns that the name of a frame or of a late position holds; 0 for none."""
+def detector_time_ns(name: str) -> int:
+    """Return the detector time in the name of a frame or of a late position."""
     return int(name.rsplit("/", 2)[1])
 
 
 Message = Frame | Patch | Rejection | LatePosition
-"""Anything that travels between vertices."""
+"""A message between vertices."""

@@ -1,8 +1,7 @@
-"""The one wire format of everything that travels: CBOR with RFC 8746 typed arrays.
+"""Wire format of all messages between vertices: CBOR with RFC 8746 typed arrays.
 
-The whole message is in the payload, nothing in headers, so that it is the same in JetStream and in
-Numaflow, whose maps cannot set headers. Arrays are row-major and little-endian, tagged with their
-element type; no value is cast on the way.
+A message is contained in the payload alone, because Numaflow's maps cannot set headers. Arrays are row-major and
+little-endian, tagged with their element type; no value is cast.
 
 References
 ----------
@@ -12,22 +11,21 @@ RFC 8949 (CBOR), doi:10.17487/RFC8949; RFC 8746 (typed arrays), doi:10.17487/RFC
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cbor2
 import numpy as np
 
-from charon.frames.model import Frame, FrameId, LatePosition, Message, Patch, Rejection
+from charon.frames.fields import Fields, integer, integers, mapping, number, sequence, text
+from charon.frames.model import Frame, FrameId, LatePosition, Message, Patch, Rejection, Scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import UnionType
-
     from numpy.typing import NDArray
+
+    from charon.frames.model import Position
 
 VERSION = 1
 _ROW_MAJOR = 40
-_SCALAR = str | int | float | bool | None
 _DTYPE_OF_TAG: dict[int, np.dtype[Any]] = {
     64: np.dtype("u1"),
     69: np.dtype("<u2"),
@@ -42,8 +40,8 @@ _DTYPE_OF_TAG: dict[int, np.dtype[Any]] = {
     86: np.dtype("<f8"),
 }
 _TAG_OF_DTYPE = {dtype: tag for tag, dtype in _DTYPE_OF_TAG.items()}
-# What bytes that nobody vouches for make of a CBOR reader: its own errors, and those of the values that tags stand for.
-_DAMAGE = (
+# Errors that cbor2 raises for invalid bytes: its own, and those of the types that tags represent.
+_CBOR_ERRORS = (
     cbor2.CBORDecodeError,
     ArithmeticError,
     AttributeError,
@@ -56,16 +54,16 @@ _DAMAGE = (
 
 
 class WireError(ValueError):
-    """The bytes are not a message of this form; the text says where they depart from it."""
+    """A payload is not a valid message, or a message cannot be encoded."""
 
 
 def encode(message: Message) -> bytes:
-    """Return the message as bytes.
+    """Return the message in its wire format.
 
     Raises
     ------
     WireError
-        If an array has an element type that RFC 8746 has no tag for.
+        If RFC 8746 has no tag for the element type of an array.
     """
     if isinstance(message, LatePosition):
         fields: dict[str, Any] = {
@@ -109,169 +107,150 @@ def encode(message: Message) -> bytes:
 
 
 def decode(payload: bytes) -> Message:
-    """Return the message that the bytes hold; its arrays are read-only views of the payload's copy.
+    """Return the message of a payload; its arrays are read-only.
 
     Raises
     ------
     WireError
-        If the bytes are damaged, of another form or of a later version.
+        If the payload is damaged, is not a message, or has another version.
     """
     try:
-        fields = cbor2.loads(payload, tag_hook=_untagged)
+        document: object = cbor2.loads(payload, tag_hook=_untagged)
     except WireError:
         raise
-    except _DAMAGE as error:
-        message = f"{len(payload)} bytes are no CBOR message: {error.__cause__ or error}"
-        raise WireError(message) from error
-    if not isinstance(fields, dict):
-        message = f"a message is a CBOR map, this is {type(fields).__name__}"
-        raise WireError(message)
-    version, kind = fields.get("v"), fields.get("kind")
+    except _CBOR_ERRORS as error:
+        raise WireError(f"invalid CBOR in {len(payload)} bytes: {error.__cause__ or error}") from error
+    if not isinstance(document, dict):
+        raise WireError(f"message is not a CBOR map but {type(document).__name__}")
+    message = cast("Fields", document)
+    version, kind = message.get("v"), message.get("kind")
     if not isinstance(version, int) or version != VERSION:
-        message = f"version {version!r} of the wire format is unknown here (this is version {VERSION})"
-        raise WireError(message)
+        raise WireError(f"unknown version {version!r} of the wire format (supported: {VERSION})")
     build = _BUILDERS.get(kind) if isinstance(kind, str) else None
     if build is None:
-        message = f"a message of kind {kind!r} is unknown"
-        raise WireError(message)
+        raise WireError(f"unknown kind of message: {kind!r}")
     try:
-        return build(fields)
+        return build(message)
     except KeyError as error:
-        message = f"a {kind} lacks its field {error}"
-        raise WireError(message) from error
+        raise WireError(f"{kind}: field {error} is missing") from error
     except (TypeError, ValueError, OverflowError) as error:
-        message = f"a {kind} has a field of the wrong form: {error}"
-        raise WireError(message) from error
+        raise WireError(f"{kind}: {error}") from error
 
 
 def _tagged(array: NDArray[Any]) -> cbor2.CBORTag:
-    """Return an array of two dimensions or more as RFC 8746 tag 40 around a typed array."""
+    """Return a multi-dimensional array as RFC 8746 tag 40 around a typed array."""
     dtype = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
     tag = _TAG_OF_DTYPE.get(dtype)
     if tag is None:
-        message = f"arrays of type {array.dtype} have no place in the wire format"
-        raise WireError(message)
+        raise WireError(f"the wire format does not support arrays of {array.dtype}")
     data = np.ascontiguousarray(array, dtype=dtype)
     return cbor2.CBORTag(_ROW_MAJOR, [list(array.shape), cbor2.CBORTag(tag, data.tobytes())])
 
 
-def _untagged(tag: cbor2.CBORTag, *_: object) -> Any:  # noqa: ANN401 - the hook returns whatever the tag stands for
-    if tag.tag in _DTYPE_OF_TAG:
-        dtype = _DTYPE_OF_TAG[tag.tag]
-        if not isinstance(tag.value, bytes) or len(tag.value) % dtype.itemsize:
-            message = f"a typed array of {dtype} whose bytes do not divide by {dtype.itemsize}"
-            raise WireError(message)
-        return np.frombuffer(tag.value, dtype=dtype)
-    if tag.tag == _ROW_MAJOR:
-        return _shaped(tag.value)
-    return tag
+def _untagged(tag: cbor2.CBORTag, *_: object) -> object:
+    value: object = tag.value
+    dtype = _DTYPE_OF_TAG.get(tag.tag)
+    if dtype is not None:
+        if not isinstance(value, bytes) or len(value) % dtype.itemsize:
+            raise WireError(f"typed array of {dtype}: length is not a multiple of {dtype.itemsize} bytes")
+        return np.frombuffer(value, dtype=dtype)
+    return _shaped(value) if tag.tag == _ROW_MAJOR else tag
 
 
 def _shaped(value: object) -> NDArray[Any]:
-    """Return the array that RFC 8746 tag 40 stands for."""
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise WireError("a multi-dimensional array is a pair of its dimensions and its values")
-    shape, flat = value
-    if not isinstance(shape, list | tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise WireError("the dimensions of an array are whole numbers from 0 up")
-    if not isinstance(flat, np.ndarray) or flat.ndim != 1 or flat.size != math.prod(shape):
-        raise WireError(f"an array of {'x'.join(map(str, shape))} values holds another number of them")
-    return flat.reshape(tuple(shape))
+    """Return the array of RFC 8746 tag 40."""
+    try:
+        shape, flat = sequence(value, "tag 40", 2)
+        dimensions = sequence(shape, "shape")
+    except TypeError as error:
+        raise WireError(f"multi-dimensional array: {error}") from error
+    if not all(isinstance(n, int) and n >= 0 for n in dimensions):
+        raise WireError("multi-dimensional array: dimensions are not non-negative integers")
+    sides = cast("tuple[int, ...]", tuple(dimensions))
+    if not isinstance(flat, np.ndarray):
+        raise WireError("multi-dimensional array: values are not a typed array")
+    values = cast("NDArray[Any]", flat)
+    if values.ndim != 1 or values.size != math.prod(sides):
+        raise WireError(f"multi-dimensional array: expected {'x'.join(map(str, sides))} values, got {values.size}")
+    return values.reshape(sides)
 
 
-def _id(fields: Mapping[str, Any]) -> FrameId:
-    parts = fields["id"]
-    if not isinstance(parts, list | tuple) or len(parts) != 4:
-        raise TypeError("id is not channel, uniqueId, time and epoch")
-    channel, *numbers = parts
-    if not isinstance(channel, str) or not all(isinstance(n, int) for n in numbers):
-        raise TypeError("id is not a text and three whole numbers")
-    return FrameId(channel, *numbers)
+def _id(message: Fields) -> FrameId:
+    channel, unique_id, time_ns, epoch_ns = sequence(message["id"], "id", 4)
+    if not (
+        isinstance(channel, str)
+        and isinstance(unique_id, int)
+        and isinstance(time_ns, int)
+        and isinstance(epoch_ns, int)
+    ):
+        raise TypeError("id is not a string and three integers")
+    return FrameId(channel, unique_id, time_ns, epoch_ns)
 
 
-def _pair(fields: Mapping[str, Any]) -> tuple[float, float]:
-    pair = fields["position"]
-    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(n, int | float) for n in pair):
-        raise TypeError("position is no pair of numbers")
-    return float(pair[0]), float(pair[1])
+def _pair(message: Fields) -> Position:
+    x, y = sequence(message["position"], "position", 2)
+    if not (isinstance(x, int | float) and isinstance(y, int | float)):
+        raise TypeError("position is not a pair of numbers")
+    return float(x), float(y)
 
 
-def _position(fields: Mapping[str, Any]) -> tuple[float, float] | None:
-    return None if fields["position"] is None else _pair(fields)
+def _position(message: Fields) -> Position | None:
+    return None if message["position"] is None else _pair(message)
 
 
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    value = fields[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is no text")
-    return value
+def _attributes(message: Fields) -> dict[str, Scalar]:
+    values = mapping(message["attributes"], "attributes")
+    if not all(isinstance(value, Scalar) for value in values.values()):
+        raise TypeError("attributes contain a value that is not a scalar")
+    return cast("dict[str, Scalar]", values)
 
 
-def _number(fields: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - an int stays an int
-    value = fields[key]
-    if not isinstance(value, int | float):
-        raise TypeError(f"{key} is no number")
-    return value
-
-
-def _mapping(fields: Mapping[str, Any], key: str, kinds: type | UnionType) -> dict[str, Any]:
-    """Return a map from texts to values of the kinds named."""
-    value = fields[key]
-    if not isinstance(value, dict) or not all(isinstance(k, str) and isinstance(v, kinds) for k, v in value.items()):
-        raise TypeError(f"{key} is no map from names to values of its kind")
-    return value
-
-
-def _array(fields: Mapping[str, Any], key: str) -> NDArray[Any]:
-    value = fields[key]
+def _array(message: Fields, key: str) -> NDArray[Any]:
+    value = message[key]
     if not isinstance(value, np.ndarray):
-        message = f"{key} is no typed array"
-        raise TypeError(message)
-    return value
+        raise TypeError(f"{key} is not a typed array")
+    return cast("NDArray[Any]", value)
 
 
-def _frame(fields: Mapping[str, Any]) -> Frame:
+def _frame(message: Fields) -> Frame:
     return Frame(
-        id=_id(fields),
-        image=_array(fields, "image"),
-        scan=_text(fields, "scan"),
-        position_m=_position(fields),
-        attributes=_mapping(fields, "attributes", _SCALAR),
-        times_ns=_mapping(fields, "times", int),
+        id=_id(message),
+        image=_array(message, "image"),
+        scan=text(message, "scan"),
+        position_m=_position(message),
+        attributes=_attributes(message),
+        times_ns=integers(message, "times"),
     )
 
 
-def _patch(fields: Mapping[str, Any]) -> Patch:
+def _patch(message: Fields) -> Patch:
     return Patch(
-        id=_id(fields),
-        run=_text(fields, "run"),
-        phase=_array(fields, "phase"),
-        pixel_m=_number(fields, "pixel"),
-        model=_text(fields, "model"),
-        amplitude=None if fields["amplitude"] is None else _array(fields, "amplitude"),
-        scan=_text(fields, "scan"),
-        position_m=_position(fields),
-        attributes=_mapping(fields, "attributes", _SCALAR),
-        times_ns=_mapping(fields, "times", int),
+        id=_id(message),
+        run=text(message, "run"),
+        phase=_array(message, "phase"),
+        pixel_m=number(message, "pixel"),
+        model=text(message, "model"),
+        amplitude=None if message["amplitude"] is None else _array(message, "amplitude"),
+        scan=text(message, "scan"),
+        position_m=_position(message),
+        attributes=_attributes(message),
+        times_ns=integers(message, "times"),
     )
 
 
-def _rejection(fields: Mapping[str, Any]) -> Rejection:
+def _rejection(message: Fields) -> Rejection:
     return Rejection(
-        id=_id(fields),
-        reason=_text(fields, "reason"),
-        detail=_text(fields, "detail"),
-        vertex=_text(fields, "vertex"),
-        scan=_text(fields, "scan"),
-        times_ns=_mapping(fields, "times", int),
+        id=_id(message),
+        reason=text(message, "reason"),
+        detail=text(message, "detail"),
+        vertex=text(message, "vertex"),
+        scan=text(message, "scan"),
+        times_ns=integers(message, "times"),
     )
 
 
-def _late_position(fields: Mapping[str, Any]) -> LatePosition:
-    time_ns = fields["time"]
-    if not isinstance(time_ns, int):
-        raise TypeError("time is no whole number")
-    return LatePosition(_text(fields, "channel"), time_ns, _pair(fields))
+def _late_position(message: Fields) -> LatePosition:
+    return LatePosition(text(message, "channel"), integer(message, "time"), _pair(message))
 
 
 _BUILDERS = {"frame": _frame, "patch": _patch, "rejection": _rejection, "position": _late_position}

@@ -28,7 +28,7 @@ from pynumaflow.sourcer.servicer.async_servicer import AsyncSourceServicer
 
 from charon.engines.numaflow.outbox import PARTITION
 from charon.errors import UnavailableError
-from charon.frames import named_time_ns
+from charon.frames import detector_time_ns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable
@@ -280,7 +280,7 @@ def _open_stream(requests: RequestQueue, context: Any) -> None:  # noqa: ANN401 
 
 def event_time(name: str) -> datetime:
     """Return the detector's time stamp as Numaflow's event time; now, where the detector sends none."""
-    time_ns = named_time_ns(name)
+    time_ns = detector_time_ns(name)
     return _EPOCH + timedelta(microseconds=time_ns // 1000) if time_ns else datetime.now(UTC)
 
 
