@@ -1,4 +1,4 @@
-"""Messages a second from a work queue: the client library's fetch beside the reader that pulls ahead."""
+"""Measure messages per second from a work queue, with the client library's fetch and with the prefetching reader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Print the rate and the processor time of both readers."""
+    """Print the message rate and the processor time of both readers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--bytes", type=int, default=65_536)
@@ -35,8 +35,7 @@ def main() -> None:
 
 async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
     bus = await NatsConnection.connect(server.address, "benchmark")
-    for name, make in {"fetch": _fetching, "reader of our own": _reading}.items():
-        edge = name.replace(" ", "-")
+    for edge, make in {"fetch": _fetch, "EdgeReader": _edge_reader}.items():
         await bus.streams.create(
             edge, storage="memory", max_bytes=2**31, max_messages=100_000, ack_wait_s=30.0, max_ack_pending=1000
         )
@@ -45,19 +44,19 @@ async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
         for first in range(0, options.messages, 100):
             names = range(first, min(first + 100, options.messages))
             await asyncio.gather(*(writer.send(payload, f"{edge}-{k}") for k in names))
-        got, started, started_cpu = 0, time.perf_counter(), time.process_time()
-        while got < options.messages:
-            got += await read()
-        seconds, busy = time.perf_counter() - started, time.process_time() - started_cpu
+        received, started, started_cpu = 0, time.perf_counter(), time.process_time()
+        while received < options.messages:
+            received += await read()
+        elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
         print(
-            f"{name}: {got / seconds:.0f} messages/s of {options.bytes} bytes in batches of {options.batch}, "
-            f"{busy / got * 1e6:.0f} us of this process a message"
+            f"{edge}: {received / elapsed_s:.0f} messages/s of {options.bytes} bytes in batches of {options.batch}, "
+            f"{cpu_s / received * 1e6:.0f} us processor time per message"
         )
     await bus.close()
 
 
-async def _fetching(bus: NatsConnection, edge: str, batch: int) -> Read:
-    subscription = await bus.js.pull_subscribe_bind("reader", edge)
+async def _fetch(bus: NatsConnection, edge: str, batch: int) -> Read:
+    subscription = await bus.client.jetstream().pull_subscribe_bind("reader", edge)
 
     async def read() -> int:
         messages = await subscription.fetch(batch, timeout=1)
@@ -68,7 +67,7 @@ async def _fetching(bus: NatsConnection, edge: str, batch: int) -> Read:
     return read
 
 
-async def _reading(bus: NatsConnection, edge: str, batch: int) -> Read:
+async def _edge_reader(bus: NatsConnection, edge: str, batch: int) -> Read:
     reader = EdgeReader(bus, edge, max(2 * batch, 16))
 
     async def read() -> int:

@@ -1,7 +1,7 @@
-"""What a message costs in several published forms: bytes, time to encode, time to decode.
+"""Measure the size and the time to encode and decode of a message in several published formats.
 
-Arrow (``pip install pyarrow``) and safetensors (``pip install safetensors``) are measured where they are
-installed; Charon itself needs neither.
+Arrow (``pip install pyarrow``) and safetensors (``pip install safetensors``) are measured if they are installed;
+Charon requires neither.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Print the costs of one frame in each form."""
+    """Print the costs of one frame in each format."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=128, help="pixels along a side of the frame")
-    parser.add_argument("--rounds", type=int, default=1500)
+    parser.add_argument("--rounds", type=int, default=1500, help="number of measurements")
     options = parser.parse_args()
     for dtype in ("float32", "int16"):
         frame = _frame(options.side, dtype)
         print(f"{options.side}x{options.side} {dtype}, {frame.image.nbytes} bytes of image")
         for name, write, read in _codecs(frame):
             payload = write()
-            there = _median_us(write, options.rounds)
-            back = _median_us(lambda payload=payload, read=read: read(payload), options.rounds)
-            extra = len(payload) - frame.image.nbytes
-            print(f"  {name:12} {extra:5} bytes more, encode {there:6.1f} us, decode {back:6.1f} us")
+            encode_us = _median_us(write, options.rounds)
+            decode_us = _median_us(lambda payload=payload, read=read: read(payload), options.rounds)
+            overhead = len(payload) - frame.image.nbytes
+            print(f"  {name:12} {overhead:5} bytes overhead, encode {encode_us:6.1f} us, decode {decode_us:6.1f} us")
 
 
 def _frame(side: int, dtype: str) -> Frame:
     image = np.random.default_rng(1).poisson(5.0, (side, side)).astype(dtype)
-    name = FrameId("ad:image", 1234, 1_795_000_000_000_000_000, 1_795_000_000_000_000_000)
+    frame_id = FrameId("ad:image", 1234, 1_795_000_000_000_000_000, 1_795_000_000_000_000_000)
     times = {"received": 1_795_000_000_000_100_000, "accepted": 1_795_000_000_000_200_000}
     attributes = {"ColorMode": 0, "x_position": 1.25e-6, "y_position": -3.5e-7, "scan_id": "scan-1"}
-    return Frame(name, image, "scan-1", (1.25e-6, -3.5e-7), attributes, times)
+    return Frame(frame_id, image, "scan-1", (1.25e-6, -3.5e-7), attributes, times)
 
 
 def _codecs(frame: Frame) -> list[Codec]:
-    found: list[Codec] = [("CBOR", lambda: encode(frame), decode)]
+    codecs: list[Codec] = [("CBOR", lambda: encode(frame), decode)]
     if importlib.util.find_spec("pyarrow"):
-        found.append(_arrow(frame))
+        codecs.append(_arrow(frame))
     if importlib.util.find_spec("safetensors"):
-        found.append(_safetensors(frame))
-    return found
+        codecs.append(_safetensors(frame))
+    return codecs
 
 
 def _fields(frame: Frame) -> dict[str, Any]:
-    """Return everything but the image, as a text form carries it."""
+    """Return all fields except the image, for a format that stores them as text."""
     i = frame.id
     return {
         "id": [i.channel, i.unique_id, i.time_ns, i.epoch_ns],
@@ -69,7 +69,7 @@ def _fields(frame: Frame) -> dict[str, Any]:
 
 
 def _arrow(frame: Frame) -> Codec:
-    """Return an Arrow IPC stream of one record, its other fields as JSON in the schema's metadata."""
+    """Return the codec for an Arrow IPC stream of one record, with the other fields as JSON in its metadata."""
     import pyarrow as pa
 
     def write() -> bytes:
@@ -92,33 +92,33 @@ def _arrow(frame: Frame) -> Codec:
 
 
 def _safetensors(frame: Frame) -> Codec:
-    """Return safetensors, its other fields as JSON in the header's metadata; numbers would have to be text."""
+    """Return the codec for safetensors, with the other fields as JSON in its metadata, which holds strings only."""
     from safetensors.numpy import save
 
     def write() -> bytes:
         return save({"image": frame.image}, metadata={"fields": json.dumps(_fields(frame))})
 
     def read(payload: bytes) -> object:
-        # The library's `load` gives tensors but no metadata, so the header is read here as its form says.
+        # The library's `load` returns tensors without metadata, so the header is parsed here.
         length = int.from_bytes(payload[:8], "little")
         header = json.loads(payload[8 : 8 + length])
-        told = header["image"]
-        dtype = {"F32": "<f4", "I16": "<i2"}[told["dtype"]]
-        first, last = told["data_offsets"]
+        tensor = header["image"]
+        dtype = {"F32": "<f4", "I16": "<i2"}[tensor["dtype"]]
+        first, last = tensor["data_offsets"]
         data = memoryview(payload)[8 + length + first : 8 + length + last]
-        image = np.frombuffer(data, dtype).reshape(told["shape"])
+        image = np.frombuffer(data, dtype).reshape(tensor["shape"])
         return image, json.loads(header["__metadata__"]["fields"])
 
     return "safetensors", write, read
 
 
 def _median_us(call: Callable[[], object], rounds: int) -> float:
-    costs: list[int] = []
+    durations_ns: list[int] = []
     for _ in range(rounds):
         started = time.perf_counter_ns()
         call()
-        costs.append(time.perf_counter_ns() - started)
-    return float(np.median(costs)) / 1e3
+        durations_ns.append(time.perf_counter_ns() - started)
+    return float(np.median(durations_ns)) / 1e3
 
 
 if __name__ == "__main__":

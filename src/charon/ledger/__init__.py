@@ -1,1 +1,1 @@
-"""The account of frames: which frame ids reached which state, per vertex and for a whole run."""
+"""The account of frames: the pages that vertices write, and the numbers computed from them."""

@@ -1,4 +1,4 @@
-"""An IdSet is a set of integers: whatever is done to it, in whatever order, Python's own set agrees."""
+"""An IdSet behaves as Python's own set of integers, in every sequence of operations."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ steps = st.lists(
 )
 
 
-def play(history):
-    """Do the same to an IdSet and to a set."""
+def apply(history):
+    """Return an IdSet and a set after the same operations."""
     ids, model = IdSet(), set()
     for what, value in history:
         if what == "add":
@@ -42,21 +42,21 @@ def assert_same(ids, model):
     assert list(ids) == sorted(model)
     assert len(ids) == len(model)
     assert [n in ids for n in range(-22, 75)] == [n in model for n in range(-22, 75)]
-    # Sorted, disjoint, and not touching: the same numbers have one form only.
-    found = ids.ranges()
-    assert all(a <= b for a, b in found)
-    assert all(before[1] + 1 < after[0] for before, after in itertools.pairwise(found))
+    # Ranges are sorted, disjoint and not adjacent, so that equal sets have equal ranges.
+    pairs = ids.ranges()
+    assert all(a <= b for a, b in pairs)
+    assert all(before[1] + 1 < after[0] for before, after in itertools.pairwise(pairs))
 
 
 @given(steps)
-def test_it_holds_what_a_set_holds(history):
-    assert_same(*play(history))
+def test_operations_agree_with_set(history):
+    assert_same(*apply(history))
 
 
 @given(steps, steps)
-def test_union_and_difference_are_those_of_sets(mine, theirs):
-    a, a_model = play(mine)
-    b, b_model = play(theirs)
+def test_union_and_minus_agree_with_set(first, second):
+    a, a_model = apply(first)
+    b, b_model = apply(second)
     assert_same(a.union(b), a_model | b_model)
     assert_same(a.union(b, IdSet([70])), a_model | b_model | {70})
     assert_same(a.minus(b), a_model - b_model)
@@ -65,34 +65,43 @@ def test_union_and_difference_are_those_of_sets(mine, theirs):
 
 
 @given(steps)
-def test_gaps_are_what_lies_between_and_is_missing(history):
-    ids, model = play(history)
+def test_gaps_are_the_missing_numbers_between(history):
+    ids, model = apply(history)
     between = set(range(min(model), max(model))) if model else set()
     assert_same(ids.gaps(), between - model)
 
 
 @given(steps, st.randoms(use_true_random=False))
-def test_ranges_in_any_order_give_the_set_back(history, random):
-    ids, model = play(history)
+def test_from_ranges_accepts_any_order(history, random):
+    ids, model = apply(history)
     shuffled = ids.ranges()
     random.shuffle(shuffled)
     assert IdSet.from_ranges(shuffled) == ids
     assert IdSet(model) == ids
 
 
-def test_a_set_is_no_set_of_other_things():
+@given(steps, numbers)
+def test_copy_is_independent(history, number):
+    ids, model = apply(history)
+    copy = ids.copy()
+    copy.add(number)
+    assert_same(ids, model)
+    assert_same(copy, model | {number})
+
+
+def test_comparison_with_other_types():
     assert "3" not in IdSet([3])
     assert IdSet([3]) != {3}
     assert repr(IdSet([1, 2, 5])) == "IdSet([[1, 2], [5, 5]])"
 
 
 @pytest.mark.parametrize("ranges", [[[2, 1]], [[1]], [[1, 2, 3]]])
-def test_what_is_no_range_is_refused(ranges):
+def test_from_ranges_rejects_invalid_range(ranges):
     with pytest.raises(ValueError, match=r"before it begins|values to unpack"):
         IdSet.from_ranges(ranges)
 
 
-def test_a_million_frames_are_one_range():
+def test_million_consecutive_frames_are_one_range():
     ids = IdSet()
     for number in range(100_000):
         ids.add(number)
