@@ -28,7 +28,7 @@ def test_status_and_stop_work_from_another_terminal(live, manifest):
     assert plain.stdout.splitlines()[1].startswith("in: ")
     second = run.ctl("run", str(manifest("again.yaml")), "--local", "--output", str(run.output.parent / "again"))
     assert second.returncode == 2
-    assert "runs already" in second.stderr
+    assert "is already running" in second.stderr
     pids = run.pids()
     stopped = run.ctl("stop", "ptychography", "--local")
     assert stopped.returncode == 0, stopped.stderr
@@ -40,7 +40,7 @@ def test_status_and_stop_work_from_another_terminal(live, manifest):
     assert summary["complete"]
     gone = run.ctl("status")
     assert gone.returncode == 2
-    assert "no pipeline runs here" in gone.stderr
+    assert "no pipeline is running here" in gone.stderr
 
 
 def test_an_interrupt_finishes_what_was_accepted(live, manifest):

@@ -71,7 +71,7 @@ def test_a_killed_nats_server_costs_nothing_with_file_storage(live, manifest, un
     _kill(run.server_pid())
     detector.wait(60)
     summary = run.finish()
-    assert any("nats-server ended" in message for message in summary["messages"])
+    assert any("nats-server exited" in message for message in summary["messages"])
     assert summary["published"] == FRAMES
     assert summary["missed"] == summary["lost"] == summary["rejected"] == 0
     assert summary["reconstructed"] == FRAMES

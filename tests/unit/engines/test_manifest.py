@@ -221,7 +221,7 @@ def test_foreign_command_is_rejected(read):
     def change(document):
         vertex(document, 1)["udf"]["container"]["command"] = ["/bin/rm"]
 
-    with pytest.raises(UsageError, match="'cat' runs '/bin/rm'"):
+    with pytest.raises(UsageError, match="'cat': unsupported command '/bin/rm'"):
         vertex_command(read(change).spec.vertices[1])
 
 

@@ -1,4 +1,4 @@
-"""A pipeline on one machine: supervised processes around a nats-server of their own."""
+"""A pipeline on one machine: supervised processes and a nats-server."""
 
 from charon.engines.embedded.engine import EmbeddedEngine, EngineError
 from charon.engines.embedded.options import Options

@@ -1,4 +1,4 @@
-"""The command line of a vertex's process on this machine."""
+"""Command lines of the vertices' processes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PROGRAM = "charon-vertex"
 
 
 def vertex_command(vertex: Vertex) -> list[str]:
-    """Return the command line that a vertex's process gets here.
+    """Return the command line of a vertex's process.
 
     Raises
     ------
     UsageError
-        If the vertex runs something else than this program.
+        If the vertex does not run ``charon-vertex``.
     """
     program = [sys.executable, "-m", "charon.cli.vertex"]
     container = vertex.container
@@ -30,7 +30,7 @@ def vertex_command(vertex: Vertex) -> list[str]:
         return [*program, "log-sink"]
     if vertex.sink is not None and vertex.sink.blackhole is not None:
         return [*program, "log-sink", "--quiet"]
-    raise UsageError(f"vertex {vertex.name!r}: the embedded engine has no builtin function; give it a container")
+    raise UsageError(f"vertex {vertex.name!r}: the embedded engine has no builtin functions; use a container")
 
 
 def _arguments(vertex: str, container: Container) -> list[str]:
@@ -38,7 +38,8 @@ def _arguments(vertex: str, container: Container) -> list[str]:
     if container.command:
         if Path(container.command[0]).name != PROGRAM:
             raise UsageError(
-                f"vertex {vertex!r} runs {container.command[0]!r}; the embedded engine runs {PROGRAM} only"
+                f"vertex {vertex!r}: unsupported command {container.command[0]!r};"
+                f" the embedded engine runs {PROGRAM} only"
             )
         command = command[1:]
     return command

@@ -21,6 +21,7 @@ from charon.engines.embedded.telemetry import metrics_text
 from charon.errors import UnavailableError
 from charon.settings import environment
 from charon.settings.vertex import EmbeddedSettings
+from charon.tasks import task_group
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.5
+_SUPERVISION_INTERVAL_S = 0.05
 _SILENT_S = 60.0
 
 
@@ -91,7 +93,7 @@ class EmbeddedEngine:
                 process.start()
         # Frames must find their readers warm: the first ones would wait for them.
         await self._until_ready([v.name for v in self.pipeline.spec.vertices if v.source is None], timeout_s)
-        await self._buffers.let_begin(self._signal)
+        await self._buffers.start_sources(self._signal)
         await self._until_ready([v.name for v in self.pipeline.spec.vertices], timeout_s)
 
     async def snapshot(self, *, ended: bool = False) -> Snapshot:
@@ -102,7 +104,7 @@ class EmbeddedEngine:
         UnavailableError
             If the nats-server does not answer (it is being started again).
         """
-        return await take_snapshot(self._buffers.bus, list(self._buffers.edges.values()), ended=ended)
+        return await take_snapshot(self._buffers.connection, list(self._buffers.edges.values()), ended=ended)
 
     def server_cpu_s(self) -> float:
         """Return the processor time in s that the nats-server has used."""
@@ -218,7 +220,18 @@ class EmbeddedEngine:
     # Watching
 
     async def _supervise(self) -> None:
-        """Start again what dies, until it dies too often."""
+        """Supervise processes, server and disk; a defect in the supervision fails the run."""
+        try:
+            async with task_group() as tasks:
+                tasks.create_task(self._supervise_processes())
+                if self.options.storage == "file":
+                    tasks.create_task(self._buffers.monitor_disk())
+        except Exception as error:  # noqa: BLE001 - reported as the failure of the run
+            _log.exception("the supervision of the run failed")
+            self.failure = self.failure or f"the supervision of the run failed: {error!r}"
+
+    async def _supervise_processes(self) -> None:
+        """Restart what exits, until it exits too often."""
         while True:
             for processes in self.processes.values():
                 for process in processes:
@@ -227,7 +240,7 @@ class EmbeddedEngine:
                         self.failure = process.failure
             await self._buffers.supervise()
             self.failure = self.failure or self._buffers.failure
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_SUPERVISION_INTERVAL_S)
 
     def _tell(self, message: str | None) -> None:
         if message:
@@ -240,7 +253,7 @@ class EmbeddedEngine:
 
     async def _until_empty(self, edge: str, deadline: float | None) -> bool:
         while self.failure is None:
-            if await self._buffers.waiting(edge) == 0:
+            if await self._buffers.backlog(edge) == 0:
                 return True
             if deadline is not None and time.monotonic() > deadline:
                 return False
@@ -253,7 +266,7 @@ class EmbeddedEngine:
         while not await process.exits_within(_LOOK_S):
             page: Page | None = None
             with suppress(UnavailableError, ValueError):
-                page = await LedgerPage(self._buffers.bus.ledger, process.name).load()
+                page = await LedgerPage(self._buffers.connection.ledger, process.name).load()
             updated = last + 1 if page is None else page.process.updated_ns
             if updated != last:
                 last, since = updated, time.monotonic()

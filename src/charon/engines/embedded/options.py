@@ -1,36 +1,40 @@
-"""How the embedded engine runs a pipeline."""
+"""Options of the embedded engine."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path  # noqa: TC003 - the dataclass reads its annotations
+from pathlib import Path  # noqa: TC003 - pydantic evaluates the annotations
 from typing import Literal
 
+from pydantic import Field
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the embedded engine runs a pipeline.
+from charon.settings.base import Settings
+
+
+class Options(Settings):
+    """Options of the embedded engine.
 
     Parameters
     ----------
     output
-        Folder for results, logs and the buffers' files.
+        Folder for results, logs and the files of the buffers.
     storage
-        Where buffers live: ``memory``, or ``file`` to survive the death of the nats-server.
+        Storage of the buffers: ``memory``, or ``file``, which survives a crash of the nats-server.
     buffer_bytes
-        Bound of each edge's buffer.
+        Size limit of each edge's buffer.
     ack_wait_s
-        After this long a message that nobody acknowledged is handed out again.
+        Time after which an unacknowledged message is redelivered.
+    nats_port
+        TCP port of the nats-server on loopback; 0 selects a free one.
     environment
-        Added to every vertex's environment.
+        Additional environment variables of every vertex.
     metrics_port
-        Where to serve the run's metrics on loopback, 0 for a free port; None serves none.
+        TCP port on loopback for the run's metrics; 0 selects a free one, None serves no metrics.
     """
 
     output: Path
     storage: Literal["memory", "file"] = "memory"
-    buffer_bytes: int = 2 * 2**30
-    ack_wait_s: float = 3.0
-    nats_port: int = 0
-    environment: dict[str, str] = field(default_factory=dict[str, str])
-    metrics_port: int | None = None
+    buffer_bytes: int = Field(default=2 * 2**30, gt=0)
+    ack_wait_s: float = Field(default=3.0, gt=0)
+    nats_port: int = Field(default=0, ge=0, le=65535)
+    environment: dict[str, str] = Field(default_factory=dict[str, str])
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)

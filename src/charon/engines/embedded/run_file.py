@@ -1,4 +1,4 @@
-"""Where a running pipeline is found from another terminal."""
+"""Run files: how commands in another terminal find a running pipeline."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What another terminal needs to know of a run.
+    """Content of a run file.
 
     Parameters
     ----------
     pipeline, run
-        Names of the pipeline and of this run of it.
+        Names of the pipeline and of the run.
     pid
-        Of its supervisor.
+        Process id of the supervisor.
     port, token
-        Of its nats-server.
+        TCP port and token of the nats-server.
     output, manifest
-        Folder of its results; file that it was read from.
+        Folder of the results, and file or URL of the manifest.
     started_ns
-        When this was written, ns since 1970.
+        Time when the file was written, ns since 1970.
     replicas
-        Every ``vertex.replica`` that it has, ready or not.
+        All replicas, as ``vertex.replica``.
     """
 
     pipeline: str
@@ -50,28 +50,33 @@ class RunInfo:
 
     @property
     def address(self) -> NatsAddress:
-        """Where the run's nats-server is."""
+        """Address of the run's nats-server."""
         return NatsAddress(port=self.port, token=self.token)
 
     @property
     def alive(self) -> bool:
-        """Whether the supervisor that wrote this still runs."""
+        """Whether the supervisor that wrote the file still runs."""
         try:
             process = psutil.Process(self.pid)
-            # A process id is used again: the one meant began before it wrote this.
-            here = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-            return here and process.create_time() * 1e9 <= self.started_ns
+            running = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            # Process ids are reused: the supervisor started before it wrote the file.
+            return running and process.create_time() * 1e9 <= self.started_ns
         except psutil.Error:
             return False
 
 
 class RunFile:
-    """The file of one pipeline's run, locked while it runs; it holds a secret and is for its owner's eyes.
+    """The run file of one pipeline, locked while it runs; readable by its owner only, because it contains a token.
+
+    Parameters
+    ----------
+    pipeline
+        Name of the pipeline.
 
     Raises
     ------
     UsageError
-        If a pipeline of this name runs already.
+        If a pipeline of this name is already running.
     """
 
     def __init__(self, pipeline: str) -> None:
@@ -85,65 +90,66 @@ class RunFile:
             except BlockingIOError as error:
                 self._file.close()
                 raise UsageError(
-                    f"a pipeline {pipeline!r} runs already here; end it with: charonctl stop {pipeline} --local"
+                    f"pipeline {pipeline!r} is already running here; end it with: charonctl stop {pipeline} --local"
                 ) from error
-            if self._is_there():
+            if self._is_current():
                 return
-            # A run that ended took it away between the two: whoever comes next would lock another file.
+            # A run that ended deleted the file between the two calls; a later run would lock a new file.
             self._file.close()
 
-    def _is_there(self) -> bool:
+    def _is_current(self) -> bool:
         try:
             return os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
         except FileNotFoundError:
             return False
 
     def write(self, info: RunInfo) -> None:
-        """Write where the run is found."""
+        """Write the content of the file."""
         self._file.seek(0)
         self._file.truncate()
         json.dump(asdict(info), self._file)
         self._file.flush()
 
     def close(self) -> None:
-        """Take the file away and let another run of the pipeline begin."""
+        """Delete the file and release the lock."""
         self.path.unlink(missing_ok=True)
         self._file.close()
 
 
 def find_runs() -> list[RunInfo]:
-    """Return the runs that are alive on this machine, for this user."""
-    found: list[RunInfo] = []
+    """Return this user's active runs on this machine."""
+    runs: list[RunInfo] = []
     for path in sorted(runs_folder().glob("*.json")):
         try:
             info = RunInfo(**_read(path))
         except (OSError, ValueError, TypeError):
             continue
         if info.alive:
-            found.append(info)
-    return found
+            runs.append(info)
+    return runs
 
 
 def find_run(pipeline: str | None) -> RunInfo:
-    """Return the run of a pipeline, or the only one.
+    """Return the active run of a pipeline, or the only active run.
 
     Raises
     ------
     UsageError
-        If there is none, or several and none is named.
+        If there is none, or `pipeline` is None and there are several.
     """
     runs = find_runs()
+    names = ", ".join(run.pipeline for run in runs)
     if pipeline is None:
         if len(runs) == 1:
             return runs[0]
         if runs:
-            raise UsageError(f"several pipelines run here: {', '.join(r.pipeline for r in runs)}; name one")
-        raise UsageError("no pipeline runs here; start one with: charonctl run FILE --local")
+            raise UsageError(f"several pipelines are running here: {names}; name one")
+        raise UsageError("no pipeline is running here; start one with: charonctl run FILE --local")
     for run in runs:
         if run.pipeline == pipeline:
             return run
-    others = f"; running: {', '.join(r.pipeline for r in runs)}" if runs else ""
-    raise UsageError(f"no pipeline {pipeline!r} runs here{others}")
+    others = f"; running: {names}" if runs else ""
+    raise UsageError(f"no pipeline {pipeline!r} is running here{others}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run's state as metrics, for Prometheus to scrape: one endpoint for all its vertices."""
+"""Metrics of a run for Prometheus: one endpoint for all its vertices."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ def metrics_text(pipeline: str, snapshot: Snapshot, restarts: Mapping[str, int],
     Parameters
     ----------
     pipeline
-        Its name, a label of every series.
+        Name of the pipeline, a label of every series.
     snapshot
-        Its state.
+        State of the run.
     restarts
-        How often each ``vertex.replica`` was started again.
+        Number of restarts of each ``vertex.replica``.
     server_restarts
-        How often the nats-server was.
+        Number of restarts of the nats-server.
     """
     pages = Pages()
     for key, page in sorted(snapshot.pages.items()):
-        pages.add(page, _of_replica(pipeline, key))
-    of_run = {"pipeline": pipeline}
-    again = Family("charon_vertex_restarts_total", "counter", "How often the vertex's process was started again.")
+        pages.add(page, _replica_labels(pipeline, key))
+    run_labels = {"pipeline": pipeline}
+    vertices = Family("charon_vertex_restarts_total", "counter", "Restarts of the vertex's process.")
     for key, n in sorted(restarts.items()):
-        again.add(n, _of_replica(pipeline, key))
-    server = Family("charon_buffer_server_restarts_total", "counter", "How often the nats-server was started again.")
-    server.add(server_restarts, of_run)
-    families = [*pages.families(), again, server]
-    families += _account(snapshot.account, of_run)
-    families += _edges(snapshot.edges, of_run)
+        vertices.add(n, _replica_labels(pipeline, key))
+    server = Family("charon_buffer_server_restarts_total", "counter", "Restarts of the nats-server.")
+    server.add(server_restarts, run_labels)
+    families = [*pages.families(), vertices, server]
+    families += _account_families(snapshot.account, run_labels)
+    families += _edge_families(snapshot.edges, run_labels)
     return render(families)
 
 
-def _of_replica(pipeline: str, key: str) -> dict[str, str]:
+def _replica_labels(pipeline: str, key: str) -> dict[str, str]:
     vertex, _, replica = key.rpartition(".")
     return {"pipeline": pipeline, "vertex": vertex, "replica": replica}
 
 
-def _account(account: Account, labels: Mapping[str, str]) -> list[Family]:
-    # Gauges, not counters: a frame in flight leaves that state, and what was missed may still turn up.
-    frames = Family("charon_run_frames", "gauge", "The account of the run: frames by where they are.")
+def _account_families(account: Account, labels: Mapping[str, str]) -> list[Family]:
+    # Gauges, not counters: frames leave the state in flight, and a missed frame can still arrive.
+    frames = Family("charon_run_frames", "gauge", "Account of the run: frames by state.")
     states = {
         "published": account.published,
         "missed": account.missed,
@@ -64,21 +64,21 @@ def _account(account: Account, labels: Mapping[str, str]) -> list[Family]:
     }
     for state, n in states.items():
         frames.add(n, {**labels, "state": state})
-    rejected = Family("charon_run_rejected_frames", "gauge", "The account of the run: rejected frames by reason.")
+    rejected = Family("charon_run_rejected_frames", "gauge", "Account of the run: rejected frames by reason.")
     for reason, n in sorted(account.rejected.items()):
         rejected.add(n, {**labels, "reason": reason})
     return [frames, rejected]
 
 
-def _edges(edges: Mapping[str, EdgeState], labels: Mapping[str, str]) -> list[Family]:
+def _edge_families(edges: Mapping[str, EdgeState], labels: Mapping[str, str]) -> list[Family]:
     waiting = Family("charon_edge_waiting_messages", "gauge", "Messages in the buffer of an edge.")
-    handed = Family("charon_edge_ack_pending_messages", "gauge", "Of these, those handed out and not acknowledged.")
+    ack_pending = Family("charon_edge_ack_pending_messages", "gauge", "Delivered and unacknowledged messages.")
     size = Family("charon_edge_bytes", "gauge", "Bytes in the buffer of an edge.")
-    limit = Family("charon_edge_limit_bytes", "gauge", "Bound of the buffer of an edge.")
+    limit = Family("charon_edge_limit_bytes", "gauge", "Size limit of the buffer of an edge.")
     for edge, state in sorted(edges.items()):
-        here = {**labels, "edge": edge}
-        waiting.add(state.waiting, here)
-        handed.add(state.ack_pending, here)
-        size.add(state.size_bytes, here)
-        limit.add(state.limit_bytes, here)
-    return [waiting, handed, size, limit]
+        edge_labels = {**labels, "edge": edge}
+        waiting.add(state.waiting, edge_labels)
+        ack_pending.add(state.ack_pending, edge_labels)
+        size.add(state.size_bytes, edge_labels)
+        limit.add(state.limit_bytes, edge_labels)
+    return [waiting, ack_pending, size, limit]

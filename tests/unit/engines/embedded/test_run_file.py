@@ -53,7 +53,7 @@ def test_file_removed_while_opened_is_recreated(state, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", remove_before_lock)
     second = RunFile("p")
     assert second.path.exists()
-    with pytest.raises(UsageError, match="runs already"):
+    with pytest.raises(UsageError, match="already running"):
         RunFile("p")
     second.close()
 
@@ -61,7 +61,7 @@ def test_file_removed_while_opened_is_recreated(state, monkeypatch):
 def test_pipeline_runs_once(state):
     first = RunFile("p")
     first.write(info())
-    with pytest.raises(UsageError, match=r"'p' runs already.*charonctl stop p"):
+    with pytest.raises(UsageError, match=r"'p' is already running.*charonctl stop p"):
         RunFile("p")
     # The rejected run leaves the file of the first one unchanged.
     assert find_run("p").run == "p-1"
@@ -85,7 +85,7 @@ def test_files_of_ended_runs_are_ignored(state):
     for name, text in documents.items():
         (state / f"{name}.json").write_text(text)
     assert find_runs() == []
-    with pytest.raises(UsageError, match="no pipeline runs here"):
+    with pytest.raises(UsageError, match="no pipeline is running here"):
         find_run(None)
     # The file of an ended run does not prevent a new one.
     RunFile("dead").close()
@@ -107,7 +107,7 @@ def test_error_names_all_runs(state):
         run_file.write(info(name))
     with pytest.raises(UsageError, match="p, q; name one"):
         find_run(None)
-    with pytest.raises(UsageError, match="no pipeline 'x' runs here; running: p, q"):
+    with pytest.raises(UsageError, match="no pipeline 'x' is running here; running: p, q"):
         find_run("x")
     for run_file in files:
         run_file.close()
