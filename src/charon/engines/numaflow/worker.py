@@ -20,7 +20,7 @@ from charon.vertices.roles import InferenceRole, SinkRole, SourceRole, VertexCon
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from charon.engines.numaflow.servers import Server
+    from charon.engines.numaflow.servicers import Server
     from charon.settings.vertex import NumaflowSettings
     from charon.vertices.roles import Role
 
@@ -139,7 +139,7 @@ async def _drain_asked(requests: RequestQueue, settings: NumaflowSettings, worki
 
 def _server(settings: NumaflowSettings, role: Role, end: Outbox | RequestQueue) -> Server:
     try:
-        from charon.engines.numaflow import servers  # noqa: PLC0415 - an optional part of Charon
+        from charon.engines.numaflow import servicers as servers  # noqa: PLC0415 - an optional part of Charon
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in {"pynumaflow", "grpc", "google"}:
             raise
