@@ -1,57 +1,73 @@
-"""What an engine starts: a vertex with its surroundings, ready to work between an inlet and outlets."""
+"""Roles: the vertices as an engine runs them, from restoring the last page to writing the final one."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from charon.ledger.states import VertexState
+from charon.tasks import task_group
 from charon.vertices.ledger_writer import write_ledger_periodically
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractContextManager
 
+    from charon.ledger.pages import Page
+    from charon.vertices.context import VertexContext
     from charon.vertices.inference import InferenceVertex
-    from charon.vertices.ports import Inlet, Ledger, Outlet
     from charon.vertices.sinks.vertex import SinkVertex
-    from charon.vertices.source.vertex import SourceVertex
+    from charon.vertices.source import SourceVertex
+    from charon.vertices.stats import Stats
+
+EndpointT_co = TypeVar("EndpointT_co", covariant=True)
 
 
-async def immediately() -> None:
-    """Wait for nothing."""
+class Vertex(Protocol):
+    """What every vertex reports about itself."""
+
+    @property
+    def stats(self) -> Stats:
+        """Its counters."""
+        ...
+
+    def page(self) -> Page:
+        """Return its page of the ledger."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class VertexContext:
-    """What an engine puts around a vertex.
+class Endpoints(Protocol[EndpointT_co]):
+    """Creates an engine's connection to a vertex. Each role calls the method for its kind of vertex."""
 
-    Parameters
-    ----------
-    inlets, outlets
-        Ends of the edges into and out of it.
-    ledger
-        Its replica's page.
-    stop
-        Set when it shall finish what it took and end.
-    may_begin
-        Returns when what follows a source is ready for its frames.
-    """
+    def source(self, pending: Callable[[], int]) -> EndpointT_co:
+        """Return the connection of a source; `pending` returns the number of unconfirmed messages."""
+        ...
 
-    inlets: Sequence[Inlet]
-    outlets: Sequence[Outlet]
-    ledger: Ledger
-    stop: asyncio.Event
-    may_begin: Callable[[], Awaitable[None]] = immediately
+    def inference(self) -> EndpointT_co:
+        """Return the connection of an inference vertex."""
+        ...
+
+    def sink(self) -> EndpointT_co:
+        """Return the connection of a sink."""
+        ...
 
 
 class Role(Protocol):
     """A vertex that an engine can run."""
 
-    async def run(self, around: VertexContext) -> None:
-        """Work until told to stop, finish what was taken, and leave the last word in the ledger."""
+    @property
+    def vertex(self) -> Vertex:
+        """The vertex."""
+        ...
+
+    def connect(self, endpoints: Endpoints[EndpointT_co]) -> EndpointT_co:
+        """Return the engine's connection for this kind of vertex."""
+        ...
+
+    async def run(self, context: VertexContext) -> None:
+        """Run until `context.stop` is set, finish the messages that were read, and write the final page."""
         ...
 
 
@@ -64,72 +80,88 @@ class SourceRole:
     vertex
         The source.
     monitors
-        Entered when the vertex is ready to take frames, left when it is told to stop.
+        Entered when the vertex is ready for frames, exited when it stops.
     """
 
     vertex: SourceVertex
     monitors: list[AbstractContextManager[Any]] = field(default_factory=list["AbstractContextManager[Any]"])
 
-    async def run(self, around: VertexContext) -> None:
-        """Read the channel until told to stop, then hand over what the ring still holds."""
-        await self.vertex.restore(around.ledger)
-        finished = asyncio.Event()
-        keeping = asyncio.create_task(write_ledger_periodically(self.vertex.page, around.ledger, finished))
-        await around.may_begin()
-        work = asyncio.create_task(self.vertex.work(around.outlets, around.stop))
-        try:
-            with ExitStack() as stack:
-                for monitor in self.monitors:
-                    stack.enter_context(monitor)
-                await asyncio.wait({work, asyncio.create_task(around.stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
-            await work
+    def connect(self, endpoints: Endpoints[EndpointT_co]) -> EndpointT_co:
+        """Return the engine's connection for a source."""
+        return endpoints.source(lambda: self.vertex.pending)
+
+    async def run(self, context: VertexContext) -> None:
+        """Read the channel until stopped, then publish the frames left in the ring."""
+        await self.vertex.restore(context.ledger)
+        async with _writing_pages(self.vertex, context):
+            await context.ready()
+            async with task_group() as tasks:
+                tasks.create_task(self._monitor(context.stop))
+                tasks.create_task(self.vertex.work(context.outlets, context.stop))
             self.vertex.stats.state = VertexState.FINISHED
-        finally:
-            finished.set()
-            await keeping
+
+    async def _monitor(self, stop: asyncio.Event) -> None:
+        with ExitStack() as stack:
+            for monitor in self.monitors:
+                stack.enter_context(monitor)
+            await stop.wait()
 
 
 @dataclass(slots=True)
 class InferenceRole:
-    """Inference between one work queue and the edges that follow."""
+    """An inference vertex."""
 
     vertex: InferenceVertex
 
-    async def run(self, around: VertexContext) -> None:
-        """Warm up, report ready, work until told to stop."""
-        await self.vertex.restore(around.ledger)
+    def connect(self, endpoints: Endpoints[EndpointT_co]) -> EndpointT_co:
+        """Return the engine's connection for an inference vertex."""
+        return endpoints.inference()
+
+    async def run(self, context: VertexContext) -> None:
+        """Warm up, report ready and process batches until stopped."""
+        await self.vertex.restore(context.ledger)
         await asyncio.to_thread(self.vertex.warm_up)
+        await context.ready()
         self.vertex.stats.state = VertexState.RUNNING
-        await _work_and_tell(self.vertex, around)
+        async with _writing_pages(self.vertex, context):
+            async with task_group() as tasks:
+                for inlet in context.inlets:
+                    tasks.create_task(self.vertex.work(inlet, context.outlets, context.stop))
+            self.vertex.stats.state = VertexState.FINISHED
 
 
 @dataclass(slots=True)
 class SinkRole:
-    """A sink at the end of an edge."""
+    """A sink."""
 
     vertex: SinkVertex
 
-    async def run(self, around: VertexContext) -> None:
-        """Store what comes until told to stop, then write the last image."""
+    def connect(self, endpoints: Endpoints[EndpointT_co]) -> EndpointT_co:
+        """Return the engine's connection for a sink."""
+        return endpoints.sink()
+
+    async def run(self, context: VertexContext) -> None:
+        """Store messages until stopped, then write the final image."""
         await asyncio.to_thread(self.vertex.open)
-        await self.vertex.restore(around.ledger)
+        await self.vertex.restore(context.ledger)
+        await context.ready()
         self.vertex.stats.state = VertexState.RUNNING
-        await _work_and_tell(self.vertex, around)
+        async with _writing_pages(self.vertex, context):
+            async with task_group() as tasks:
+                for inlet in context.inlets:
+                    tasks.create_task(self.vertex.work(inlet, context.stop))
+            await asyncio.to_thread(self.vertex.close)
+            self.vertex.stats.state = VertexState.FINISHED
 
 
-async def _work_and_tell(vertex: InferenceVertex | SinkVertex, around: VertexContext) -> None:
+@asynccontextmanager
+async def _writing_pages(vertex: Vertex, context: VertexContext) -> AsyncGenerator[None]:
+    """Write the vertex's page periodically, and a last time on exit, also after a failure."""
     finished = asyncio.Event()
-    keeping = asyncio.create_task(write_ledger_periodically(vertex.page, around.ledger, finished))
-    try:
+    async with task_group() as tasks:
+        writer = tasks.create_task(write_ledger_periodically(vertex.page, context.ledger, finished))
         try:
-            async with asyncio.TaskGroup() as group:
-                for inlet in around.inlets:
-                    group.create_task(vertex.work(inlet, around.outlets, around.stop))
-        except BaseExceptionGroup as errors:
-            # One is enough to say why the process ends: a group's last line says nothing.
-            raise errors.exceptions[0] from None
-        await asyncio.to_thread(vertex.close)
-        vertex.stats.state = VertexState.FINISHED
-    finally:
-        finished.set()
-        await keeping
+            yield
+        finally:
+            finished.set()
+            await asyncio.wait({writer})

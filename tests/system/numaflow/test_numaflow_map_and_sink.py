@@ -40,6 +40,15 @@ def _answered(answers):
     return {number: [decode(result.value) for result in results] for number, results in answers}
 
 
+def _restart(pod):
+    """Start a killed container again and wait until it has removed the earlier one's information file."""
+    pod.start()
+    deadline = time.monotonic() + 20
+    while (pod.sockets / "mapper-server-info").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def _page(pod, vertex):
     return json.loads((pod.sockets / f"charon-page-{vertex}.0.json").read_text())
 
@@ -194,11 +203,7 @@ def test_it_is_not_ready_before_it_is_warm_even_where_an_earlier_one_was(inferen
     asyncio.run(ready())
     pod.kill()
     assert (pod.sockets / "mapper-server-info").exists()
-    pod.start()
-    # Gone with the start of the next one, until that one serves.
-    end = time.monotonic() + 20
-    while (pod.sockets / "mapper-server-info").exists():
-        assert time.monotonic() < end
+    _restart(pod)
     asyncio.run(ready())
 
 
@@ -220,7 +225,7 @@ def test_a_frame_at_which_inference_keeps_dying_is_set_aside(inference):
     while (answer := asyncio.run(ask())) is None:
         deaths += 1
         assert deaths < 5
-        pod.start()
+        _restart(pod)
     assert deaths == 3
     assert isinstance(answer, Rejection)
     assert answer.reason == "poison"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from charon.adapters.nats import EdgeReader, EdgeWriter, LedgerPage, NatsConnection
 from charon.engines.embedded.start_signal import wait_for_start
-from charon.vertices.roles import VertexContext
+from charon.vertices.context import VertexContext
 
 if TYPE_CHECKING:
     from charon.settings.vertex import EmbeddedSettings
@@ -32,7 +32,7 @@ async def work(role: Role, settings: EmbeddedSettings) -> None:
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     connection = await NatsConnection.connect(settings.nats, settings.page)
 
-    async def may_begin() -> None:
+    async def ready() -> None:
         await wait_for_start(connection.ledger, settings.start_signal, stop)
 
     try:
@@ -40,6 +40,6 @@ async def work(role: Role, settings: EmbeddedSettings) -> None:
         inlets = [EdgeReader(connection, edge, prefetch) for edge in settings.inlets]
         outlets = [EdgeWriter(connection, edge) for edge in settings.outlets]
         page = LedgerPage(connection.ledger, settings.page)
-        await role.run(VertexContext(inlets, outlets, page, stop, may_begin))
+        await role.run(VertexContext(inlets, outlets, page, stop, ready))
     finally:
         await connection.close()

@@ -76,7 +76,6 @@ class RequestQueue:
         self._receiving = 0
         self._incomplete: set[PendingRequest] = set()
         self._last_busy = time.monotonic()
-        self.ready = asyncio.Event()
         self.streams = 0
         """Number of open streams from Numaflow."""
 
@@ -125,7 +124,6 @@ class RequestQueue:
 
     async def batch(self, max_messages: int, linger_s: float) -> Sequence[PendingRequest]:
         """Return waiting requests; wait for the first one, then at most `linger_s` for more of its batch."""
-        self.ready.set()
         if not await self._wait(_EMPTY_BATCH_TIMEOUT_S, 1):
             return []
         if linger_s > 0 and len(self._waiting) < max_messages and self._receiving:

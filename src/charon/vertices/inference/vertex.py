@@ -141,9 +141,6 @@ class InferenceVertex:
         await delivery.ack(item.result or None)
         self.stats.count("done")
 
-    def close(self) -> None:
-        """Do nothing: `work` returns after every result is confirmed."""
-
     def page(self) -> InferencePage:
         """Return this replica's page of the ledger."""
         return InferencePage(

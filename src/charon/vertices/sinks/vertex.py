@@ -17,7 +17,7 @@ from charon.vertices.stats import Stats
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
+    from charon.vertices.ports import Delivery, Inlet, Ledger
     from charon.vertices.sinks.sink import Sink
 
 _RETRY_DELAY_S = 1.0
@@ -64,7 +64,7 @@ class SinkVertex:
         if isinstance(page, SinkPage):
             self.sink.restore(page.entries)
 
-    async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:  # noqa: ARG002 - a sink has none
+    async def work(self, inlet: Inlet, stop: asyncio.Event) -> None:
         """Receive, store and acknowledge batches until stopped."""
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, "sink") as thread:

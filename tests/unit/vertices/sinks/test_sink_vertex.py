@@ -11,7 +11,8 @@ from charon.frames import Frame, FrameId, Patch, Rejection, encode
 from charon.ledger.entries import LedgerEntry
 from charon.ledger.id_set import IdSet
 from charon.ledger.sink_report import SinkReport
-from charon.vertices.roles import SinkRole, VertexContext
+from charon.vertices.context import VertexContext
+from charon.vertices.roles import SinkRole
 from charon.vertices.sinks import vertex as sink_vertex
 from charon.vertices.sinks.log_sink import LogSink
 from charon.vertices.sinks.sink import BatchCounts, Sink
@@ -60,8 +61,8 @@ def patch(n):
 def run(fakes, vertex, batches, ledger=None):
     async def main():
         stop = asyncio.Event()
-        around = VertexContext([fakes.Inlet(batches, stop)], [], ledger or fakes.Ledger(), stop)
-        await asyncio.wait_for(SinkRole(vertex).run(around), 20)
+        context = VertexContext([fakes.Inlet(batches, stop)], [], ledger or fakes.Ledger(), stop)
+        await asyncio.wait_for(SinkRole(vertex).run(context), 20)
 
     asyncio.run(main())
 
