@@ -16,7 +16,7 @@ from charon.vertices.inference import InferenceVertex, ModelInfo
 from charon.vertices.roles import InferenceRole, SinkRole, SourceRole
 from charon.vertices.sinks.log_sink import LogSink
 from charon.vertices.sinks.vertex import SinkVertex
-from charon.vertices.source.vertex import SourceVertex
+from charon.vertices.source import SourceVertex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

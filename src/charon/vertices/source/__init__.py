@@ -1,1 +1,6 @@
-"""The source vertex: from a detector channel to the inter-step buffer."""
+"""The source vertex: reads the detector's channel and publishes its frames."""
+
+from charon.vertices.source.ring import Update
+from charon.vertices.source.vertex import SourceVertex
+
+__all__ = ["SourceVertex", "Update"]

@@ -16,7 +16,7 @@ from charon.frames import Frame, LatePosition, Rejection
 from charon.ledger.accounting import compute_account
 from charon.ledger.pages import page_from_json
 from charon.science.preprocess import Geometry
-from charon.vertices.source.vertex import SourceVertex
+from charon.vertices.source import SourceVertex
 
 CHANNEL = "ad:image"
 
@@ -61,7 +61,7 @@ def test_a_stop_drains_the_ring(fakes):
 
 def test_nothing_is_lost_while_the_buffer_refuses(fakes):
     async def main():
-        vertex = SourceVertex(CHANNEL, in_flight=4)
+        vertex = SourceVertex(CHANNEL, max_in_flight=4)
         outlet = fakes.Outlet()
         outlet.gate.clear()
         stop = asyncio.Event()
@@ -124,7 +124,7 @@ def test_however_many_frames_find_the_ring_full_it_stays_small(fakes):
 
 def test_what_the_ring_holds_when_the_reader_gives_up_is_missed(fakes):
     async def main():
-        vertex = SourceVertex(CHANNEL, in_flight=4)
+        vertex = SourceVertex(CHANNEL, max_in_flight=4)
         outlet = fakes.Outlet()
         outlet.gate.clear()
         for n in range(1, 101):
@@ -309,6 +309,6 @@ def test_a_channel_without_time_stamps_is_told_once(fakes):
     vertex = SourceVertex(CHANNEL)
     run(vertex, fakes.Outlet, [fakes.Update(n, time_ns=0) for n in (1, 2, 3)])
     assert [line for line in vertex.page().process.warnings if "time stamps" in line] == [
-        f"channel {CHANNEL} sends no time stamps: frames are named by uniqueId alone"
+        f"channel {CHANNEL} sends no time stamps; frames are identified by uniqueId alone"
     ]
     assert account(vertex).published == 3

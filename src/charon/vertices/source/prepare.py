@@ -1,0 +1,202 @@
+"""Preparation of updates: identify, assign the epoch, crop and bin, add the position, encode."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from charon.errors import BadFrameError, Reason
+from charon.frames import Rejection, WireError, encode
+from charon.ledger.book import LedgerBook
+from charon.ledger.epochs import EpochTracker
+from charon.ledger.states import FrameState
+from charon.vertices.source.ring import MissedRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from charon.frames import Frame, FrameId, Position
+    from charon.ledger.pages import SourcePage
+    from charon.science.preprocess import Geometry
+    from charon.vertices.source.ring import Update
+    from charon.vertices.stats import Stats
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedMessage:
+    """An encoded frame or rejection.
+
+    Parameters
+    ----------
+    id
+        The frame's id, with its epoch.
+    scan
+        Name of its scan.
+    payload
+        The message in its wire format.
+    reason
+        Why the frame was rejected; empty for a frame.
+    """
+
+    id: FrameId
+    scan: str
+    payload: bytes
+    reason: str = ""
+
+
+class FramePreparer:
+    """Turns updates into messages and records the frames in the ledger book.
+
+    One batch is prepared at a time, on the event loop or on a worker thread.
+
+    Parameters
+    ----------
+    channel
+        Name of the channel.
+    geometry
+        Crop and binning; None publishes frames unchanged.
+    positions
+        Returns the scan position of a frame that carries none, or None.
+    stats
+        Counters of the vertex.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        geometry: Geometry | None,
+        positions: Callable[[FrameId], Position | None] | None,
+        stats: Stats,
+    ) -> None:
+        self.book = LedgerBook()
+        self.epochs = EpochTracker()
+        self.frame_bytes = 0
+        """Size of the latest image in bytes; 0 before the first."""
+        self.prepare_s = 1.0
+        """Time in s that a frame of the latest batch needed; high at first, so that the first batch uses the thread."""
+        self._channel = channel
+        self._geometry = geometry
+        self._positions = positions
+        self._stats = stats
+        self._unconfirmed: FrameId | None = None
+        self._warned_of_time = False
+
+    def restore(self, page: SourcePage) -> None:
+        """Resume from the latest page of this replica's previous process."""
+        self.book = LedgerBook.from_entries(page.entries)
+        if page.last is None:
+            return
+        last = replace(page.last, channel=self._channel)
+        self.epochs.resume(last)
+        if last.unique_id not in self.book.ids(self._channel, last.epoch_ns, FrameState.ACCEPTED):
+            # The previous process ended before the buffer confirmed this frame; publish it if it arrives again.
+            self._unconfirmed = last
+
+    def prepare(self, updates: Sequence[Update | MissedRun]) -> list[PreparedMessage]:
+        """Return the messages of a batch of updates; missed, repeated and ignored updates have none."""
+        started = time.perf_counter()
+        messages = [self._prepare_one(update) for update in updates]
+        elapsed_s = time.perf_counter() - started
+        self._stats.busy_s += elapsed_s
+        self.prepare_s = elapsed_s / len(updates)
+        return [message for message in messages if message is not None]
+
+    def record_missed(self, updates: Sequence[Update | MissedRun]) -> None:
+        """Record updates as missed that will not be prepared any more."""
+        for update in updates:
+            try:
+                run = update if isinstance(update, MissedRun) else MissedRun(update.identify(), update.identify())
+            except BadFrameError:
+                continue
+            self._record_run(run)
+
+    def _prepare_one(self, update: Update | MissedRun) -> PreparedMessage | None:
+        if isinstance(update, MissedRun):
+            return self._record_run(update)
+        try:
+            channel_id = update.identify()
+        except BadFrameError as error:
+            return self._ignore(error)
+        frame: Frame | BadFrameError
+        try:
+            frame = update.frame()
+        except BadFrameError as error:
+            if error.reason == Reason.EMPTY and channel_id.time_ns == 0:
+                # The initial value of an area detector's channel, before its first frame.
+                return self._ignore(error)
+            frame = error
+        frame_id, repeated = self.epochs.assign(channel_id)
+        unconfirmed, self._unconfirmed = self._unconfirmed, None
+        if repeated and frame_id != unconfirmed:
+            self._stats.count("again")
+            return None
+        if frame_id.time_ns == 0:
+            self._warn_of_missing_time()
+        return self._prepare_frame(update, frame_id, frame)
+
+    def _ignore(self, error: BadFrameError) -> None:
+        # An update without an id is not a frame and cannot be accounted for.
+        self._stats.count(f"unidentified:{error.reason}")
+        if error.reason == Reason.EMPTY:
+            # Normal until the first frame, so not a warning.
+            _log.info("channel %s has no image yet", self._channel)
+            return
+        self._stats.warn(f"channel {self._channel}: ignored an update that is not a frame: {error.detail}")
+
+    def _record_run(self, run: MissedRun) -> None:
+        frame_id, repeated = self.epochs.assign(run.first)
+        self.epochs.assign(run.last)
+        numbers = run.first.unique_id + repeated, run.last.unique_id
+        if numbers[0] <= numbers[1]:
+            self.book.add_range(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), FrameState.MISSED, numbers)
+
+    def _prepare_frame(self, update: Update, frame_id: FrameId, frame: Frame | BadFrameError) -> PreparedMessage:
+        try:
+            if isinstance(frame, BadFrameError):
+                raise frame
+            frame = self._complete(frame, frame_id)
+            times = {**frame.times_ns, "received": update.received_ns, "accepted": time.time_ns()}
+            payload = encode(replace(frame, times_ns=times))
+        except BadFrameError as error:
+            return self._reject(update, frame_id, error)
+        except WireError as error:
+            return self._reject(update, frame_id, BadFrameError(Reason.DTYPE, str(error)))
+        self.book.add(frame_id.channel, frame_id.epoch_ns, frame.scan, FrameState.SEEN, frame_id.unique_id)
+        return PreparedMessage(frame_id, frame.scan, payload)
+
+    def _complete(self, frame: Frame, frame_id: FrameId) -> Frame:
+        """Return the frame cropped and binned, with its id, position and scan."""
+        self.frame_bytes = frame.image.nbytes
+        image = frame.image if self._geometry is None else self._geometry.apply(frame.image)
+        position = frame.position_m
+        if position is None and self._positions is not None:
+            position = self._positions(frame_id)
+        scan = frame.scan or scan_name(frame_id)
+        return replace(frame, id=frame_id, image=image, position_m=position, scan=scan)
+
+    def _reject(self, update: Update, frame_id: FrameId, error: BadFrameError) -> PreparedMessage:
+        prefix = f"frame {frame_id.name}: "
+        detail = prefix + error.detail.removeprefix(prefix)
+        self._stats.warn(f"rejected: {detail}")
+        scan = scan_name(frame_id)
+        self.book.add(frame_id.channel, frame_id.epoch_ns, scan, FrameState.SEEN, frame_id.unique_id)
+        times = {"received": update.received_ns}
+        payload = encode(Rejection(frame_id, error.reason, detail, "source", scan, times))
+        return PreparedMessage(frame_id, scan, payload, str(error.reason))
+
+    def _warn_of_missing_time(self) -> None:
+        if not self._warned_of_time:
+            self._warned_of_time = True
+            self._stats.warn(f"channel {self._channel} sends no time stamps; frames are identified by uniqueId alone")
+
+
+def scan_name(frame_id: FrameId) -> str:
+    """Return a name for the scan of a frame that carries none: the time at which its epoch began."""
+    if frame_id.epoch_ns == 0:
+        return "scan"
+    return time.strftime("scan-%Y%m%dT%H%M%SZ", time.gmtime(frame_id.epoch_ns // 1_000_000_000))
