@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -39,10 +39,10 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
         first.__context__ = context
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+def _leaves(error: BaseException) -> list[BaseException]:
     """Return the exceptions of nested groups in order, each once."""
-    leaves: dict[int, BaseException] = {}
-    for error in group.exceptions:
-        for leaf in _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]:
-            leaves[id(leaf)] = leaf
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    members: tuple[BaseException, ...] = cast("Any", error).exceptions
+    leaves = {id(leaf): leaf for member in members for leaf in _leaves(member)}
     return list(leaves.values())
