@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from charon.cli.view import account_line, count_done, latency_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from charon.adapters.nats import EdgeState
     from charon.engines.cluster import ClusterView, VertexView
     from charon.engines.embedded import Snapshot
 
@@ -27,7 +30,7 @@ def cluster_lines(view: ClusterView, snapshot: Snapshot | None, account_error: s
     lines = [f"{view.name}  namespace {view.namespace}  {state}" + (f": {view.message}" if view.message else "")]
     lines += [f"! {name}: {message}" for name, message in view.conditions.items() if message]
     pages = {} if snapshot is None else snapshot.by_vertex()
-    edges = {} if snapshot is None else snapshot.edges
+    edges: Mapping[str, EdgeState] = {} if snapshot is None else snapshot.edges
     for vertex in (*view.vertices, view.daemon):
         done = f", {count_done(pages[vertex.name])} frames" if vertex.name in pages else ""
         backlogs = [edges[name].waiting for name in vertex.buffers if name in edges]

@@ -20,8 +20,8 @@ def is_local(pipeline: str | None, choice: bool | None) -> bool:
     pipeline
         Name of the pipeline; None means the only one.
     choice
-        The user's choice: True for local, False for the cluster, None for automatic. Then the command addresses a
-        local run if one matches, or if no cluster is configured.
+        True for a local run, False for a cluster. None selects a local run if one has this name or if no cluster is
+        configured, else the cluster.
     """
     from charon.engines.embedded import find_runs  # noqa: PLC0415 - imports NATS
 

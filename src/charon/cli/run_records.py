@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -53,7 +53,7 @@ class RunRecord:
         """Time of the start, in UTC, which identifies a run among those of the same name."""
         return rfc3339(self.started_ns // 1_000_000)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the record as JSON values, with readable times in addition."""
         ended = None if self.ended_ns is None else rfc3339(self.ended_ns // 1_000_000)
         return {**asdict(self), "start": self.at, "end": ended}

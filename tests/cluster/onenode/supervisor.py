@@ -28,7 +28,7 @@ from onenode.layout import API_PORT, NODE, NODE_ADDRESS, NODE_NETWORK, Layout
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Settings of the whole machine that the kubelet changes.
+# Machine-wide settings that the kubelet changes.
 _MACHINE_SETTINGS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
 CGROUP_CONTROLLERS = Path("/sys/fs/cgroup")
 _START_TIMEOUT_S = 180.0

@@ -1,6 +1,6 @@
 //go:build parts
 
-// Package parts names the programs of a Kubernetes node, so that `go mod tidy` keeps what they need.
+// Package parts imports the programs of a Kubernetes node, so that `go mod tidy` keeps their dependencies.
 package parts
 
 import (

@@ -137,7 +137,7 @@ class ClusterView:
         """Whether the pipeline may have accepted frames: its setup succeeded, or a vertex has pods."""
         return self.phase not in {"", "Failed"} or any(vertex.pods for vertex in self.vertices)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the view as JSON values."""
         return {**asdict(self), "runs": self.running}
 

@@ -106,7 +106,7 @@ class Spec(Part):
         for edge in self.edges:
             for end in (edge.from_, edge.to):
                 if end not in names:
-                    raise ValueError(f"edge {edge.from_} -> {edge.to}: unknown vertex {end!r}")
+                    raise ValueError(f"edge {edge.from_} -> {edge.to}: unknown vertex {end!r}; correct its name")
         for vertex in self.vertices:
             self._check_ends(vertex)
         self.in_order()

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _MAX_CHARACTERS = 16 << 20
 _MAX_LISTED_KINDS = 20
+_FAULTS = {
+    "extra_forbidden": "unknown field; correct or remove it",
+    "missing": "required field is missing; add it",
+    "string_pattern_mismatch": "invalid name; use lower case letters, digits and dashes, starting with a letter",
+    "too_short": "must not be empty",
+}
 
 
 def read_text(path: Path) -> str:
@@ -77,7 +83,7 @@ def parse_pipeline(text: str, name: str) -> Pipeline:
         RecursionError,
     ) as error:
         # PyYAML lets other exceptions escape: for a date with a 13th month, an invalid tag, a thousand brackets.
-        raise UsageError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{name}: not valid YAML: {_yaml_fault(error)}") from error
     objects = [cast("dict[str, Any]", document) for document in documents if isinstance(document, dict)]
     pipelines = [document for document in objects if document.get("kind") == "Pipeline"]
     if len(pipelines) != 1:
@@ -88,6 +94,14 @@ def parse_pipeline(text: str, name: str) -> Pipeline:
     except ValidationError as error:
         faults = "; ".join(_describe(details, pipelines[0]) for details in error.errors())
         raise UsageError(f"{name}: {faults}") from error
+
+
+def _yaml_fault(error: Exception) -> str:
+    """Return the position and cause of a YAML error as one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(error.problem).split())}"
+    return " ".join(str(error).split())
 
 
 def _kind(value: object) -> str:
@@ -105,8 +119,8 @@ def _describe(details: ErrorDetails, document: dict[str, Any]) -> str:
             path += f"[{_child(node, 'name') or step}]"
         else:
             path += f".{step}" if path else step
-    unknown = details["type"] == "extra_forbidden"
-    fault = "unknown field; correct or remove it" if unknown else details["msg"].removeprefix("Value error, ")
+    message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    fault = _FAULTS.get(details["type"], message)
     return f"{path}: {fault}" if path else fault
 
 
