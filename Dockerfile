@@ -40,11 +40,12 @@ RUN /opt/charon/bin/python /build/prune.py && /opt/charon/bin/python -m compilea
 FROM installed AS project
 COPY pyproject.toml README.md LICENSE /build/charon/
 COPY src /build/charon/src
+COPY workflows /build/charon/workflows
+COPY ansible /build/charon/ansible
 RUN cd /build/charon && /opt/charon/bin/hatchling build -t wheel -d /build/wheel \
  && /tools/bin/pip --python /opt/charon/bin/python install --disable-pip-version-check --no-compile --no-deps --no-index \
       --no-warn-script-location --quiet --root /project /build/wheel/*.whl \
  && /opt/charon/bin/python -m compileall -q --invalidation-mode unchecked-hash /project/opt/charon/lib
-COPY workflows /project/opt/charon/workflows
 
 
 FROM base
@@ -64,7 +65,6 @@ ENV HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONNOUSERSITE=1 \
     PYTHONUNBUFFERED=1
-# The default manifests of charonctl are relative to this folder.
 WORKDIR /opt/charon
 USER 10001:10001
 # The exec form, without a shell, so that SIGTERM reaches the vertex.

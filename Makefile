@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
-.PHONY: demo test test-cluster check bench setup setup-dev lock test-train format clean images images-import
+.PHONY: demo test test-cluster test-dist test-lowest dist check bench setup setup-dev lock test-train format clean images images-import
 
 ## Simulate a scan and reconstruct it live; writes the image to out/demo.
 demo: $(STAMP)
@@ -14,12 +14,28 @@ demo: $(STAMP)
 
 ## Run the tests.
 test: $(STAMP)-dev
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/train --ignore tests/cluster
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/train --ignore tests/cluster --ignore tests/distribution
 
 ## Run the tests on Kubernetes: on a test cluster, or on the cluster of CHARON_TEST_KUBECONFIG.
 test-cluster: $(STAMP)-dev
 	$(BIN)/python tests/cluster/prepare.py
 	$(BIN)/pytest -q tests/cluster
+
+## Build the sdist and the wheel in dist/.
+dist: $(STAMP)-dev
+	$(BIN)/hatchling build -t sdist -t wheel -d dist
+
+## Install the wheel in an empty environment outside the checkout and run the demo there.
+test-dist: $(STAMP)-dev
+	$(BIN)/pytest -q tests/distribution
+
+## Run the unit tests with the lowest versions that pyproject.toml allows.
+test-lowest: $(STAMP)-dev
+	rm -rf build/lowest
+	$(BIN)/uv venv --quiet --python $(BIN)/python build/lowest
+	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
+	  --group test --editable '.[numaflow]'
+	build/lowest/bin/python -m pytest -q -n 2 --dist loadfile tests/unit
 
 ## Check lint, formatting, types and layers; CI runs this first.
 check: $(STAMP)-dev

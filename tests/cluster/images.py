@@ -27,7 +27,17 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "docker.io/library/charon:latest"
 PAUSE_IMAGE = "docker.io/charon-tests/pause:1"
 # The sources of the image, as in .dockerignore.
-SOURCES = ("Dockerfile", ".dockerignore", "images", "requirements", "src", "workflows", "pyproject.toml", "README.md")
+SOURCES = (
+    "Dockerfile",
+    ".dockerignore",
+    "images",
+    "requirements",
+    "src",
+    "ansible",
+    "workflows",
+    "pyproject.toml",
+    "README.md",
+)
 _PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
 
 

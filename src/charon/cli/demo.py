@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charon.cli.parameters import ShippedPath
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from charon.cli.session import Session
     from charon.cli.trial import DetectorProcess
 
-MANIFEST = Path("workflows/aps/numaflow-aps-live.yaml")
+MANIFEST = "workflows/aps/numaflow-aps-live.yaml"
 _OURS = ("run", "log", "summary.json", "truth.npz", "stitched.png", "stitched.h5", "comparison.png")
 
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True, help="Folder.")
-@click.option("--manifest", type=click.Path(path_type=Path), default=MANIFEST, show_default=True, help="Pipeline.")
+@click.option("--manifest", type=ShippedPath(), default=MANIFEST, show_default=True, help="Pipeline.")
 @click.option("--frame-rate", "-fps", type=click.FloatRange(min=0, min_open=True), default=100.0, show_default=True)
 @click.option("--shape", default="48x48", show_default=True, help="Lines x points of the scan.")
 @click.option("--sample", type=click.Choice(["chart", "star", "tungsten"]), default="chart", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the noise.")
 def demo(output: Path, manifest: Path, frame_rate: float, shape: str, sample: str, seed: int) -> int:
     """Simulate a scan of 512x512 frames at 100 frames/s and reconstruct it live; it ends by itself."""
-    from charon.cli.trial import DetectorProcess, run_trial, stay_on_loopback  # noqa: PLC0415 - imports NATS and rich
-    from charon.engines.embedded import EngineError, Options  # noqa: PLC0415 - imports NATS
-    from charon.engines.manifest import read_pipeline  # noqa: PLC0415 - imports pydantic
+    from charon.cli.trial import DetectorProcess, run_trial, stay_on_loopback
+    from charon.engines.embedded import EngineError, Options
+    from charon.engines.manifest import read_pipeline
 
     expected = count_points(shape)
     pipeline = read_pipeline(manifest)
@@ -87,8 +88,8 @@ def clear(output: Path) -> None:
 
 def finish(session: Session, output: Path, detector: DetectorProcess) -> int:
     """Compare with the truth, write the summary, say what came out; return the exit status."""
-    from charon.cli.ground_truth import compare_with_truth  # noqa: PLC0415 - imports NumPy and HDF5
-    from charon.cli.session import write_json  # noqa: PLC0415 - imports NATS and rich
+    from charon.cli.ground_truth import compare_with_truth
+    from charon.cli.session import write_json
 
     told = detector.report()
     quality = compare_with_truth(output / "stitched.h5", output / "truth.npz", output / "comparison.png")

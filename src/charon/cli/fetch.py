@@ -55,7 +55,7 @@ def local_file(location: str) -> Generator[Path]:
 
 
 def _download(url: str) -> str:
-    import httpx  # noqa: PLC0415 - slow to import; only for URLs
+    import httpx
 
     shown = without_credentials(url)
     try:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from charon.adapters.kubernetes import pass_through
+from charon.resources import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 _PASS_ALL: dict[str, Any] = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+_FILE_OPTIONS = {"-f", "--filename", "-k", "--kustomize"}
 
 
 @click.command(context_settings=_PASS_ALL)
@@ -18,4 +23,18 @@ def kubectl(arguments: tuple[str, ...]) -> int:
 
     The kubeconfig is $KUBECONFIG, else ~/.kube/config, else that of K3s. The exit status is that of kubectl.
     """
-    return pass_through(arguments)
+    return pass_through(list(_with_shipped_files(arguments)))
+
+
+def _with_shipped_files(arguments: Sequence[str]) -> Iterator[str]:
+    """Replace each file that is missing here by the manifest of that name that ships with Charon."""
+    previous = ""
+    for argument in arguments:
+        option, separator, value = argument.partition("=")
+        if previous in _FILE_OPTIONS:
+            yield str(resolve(argument))
+        elif separator and option in _FILE_OPTIONS:
+            yield f"{option}={resolve(value)}"
+        else:
+            yield argument
+        previous = argument

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import click
+
+from charon.resources import resolve
 
 _MAX_SECONDS = 1e7
 
@@ -78,3 +81,23 @@ def parse_numbers(text: str) -> frozenset[int]:
     except ValueError as error:
         raise ValueError(f"{text!r} is not a list of numbers such as 7,10-12") from error
     return frozenset(numbers)
+
+
+class ShippedPath(click.Path):
+    """Path of a file; a missing ``workflows/...`` or ``ansible/...`` is the one that ships with Charon."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - as in click
+        """Return the path."""
+        return cast("Path", super().convert(resolve(value), param, ctx))
+
+
+class ShippedName(click.types.StringParamType):
+    """File or URL; a missing ``workflows/...`` is the manifest that ships with Charon."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - as in click
+        """Return the name."""
+        name = str(super().convert(value, param, ctx))
+        return name if "://" in name else str(resolve(name))

@@ -13,7 +13,7 @@ import click
 from charon.adapters.addresses import without_credentials
 from charon.adapters.kubernetes import Kubectl
 from charon.cli import run_records
-from charon.cli.parameters import Seconds
+from charon.cli.parameters import Seconds, ShippedName
 from charon.cli.signals import ended_by_signals
 from charon.errors import UsageError
 
@@ -27,7 +27,7 @@ _FOR_KUBECTL = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 @click.command(context_settings=_FOR_KUBECTL)
-@click.argument("manifest", metavar="FILE-OR-URL")
+@click.argument("manifest", metavar="FILE-OR-URL", type=ShippedName())
 @click.option("--local", is_flag=True, help="On this machine, on the embedded engine; without, on a cluster.")
 @click.option("--no-wait", is_flag=True, help="On a cluster: apply it and return at once.")
 @click.option("--timeout", type=Seconds(1), default=300.0, show_default=True, help="Seconds to wait for it.")
@@ -112,9 +112,9 @@ class LocalOptions:
 @ended_by_signals()
 def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s: float, quiet: bool = False) -> int:
     """Apply a manifest and wait until its pipeline runs."""
-    from charon.cli.fetch import read_manifest  # noqa: PLC0415 - imports pydantic
-    from charon.engines.cluster import ClusterPipeline, NotRunningError, wait_until_running  # noqa: PLC0415 - imports NATS
-    from charon.engines.manifest import parse_pipeline  # noqa: PLC0415 - imports pydantic
+    from charon.cli.fetch import read_manifest
+    from charon.engines.cluster import ClusterPipeline, NotRunningError, wait_until_running
+    from charon.engines.manifest import parse_pipeline
 
     try:
         kubectl = Kubectl(arguments)
@@ -152,10 +152,10 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
 
 def run_here(name: str, given: LocalOptions) -> int:
     """Run a manifest's pipeline on the embedded engine."""
-    from charon.cli.fetch import local_file  # noqa: PLC0415 - imports pydantic
-    from charon.cli.session import Session, Stillness, write_json  # noqa: PLC0415 - imports NATS and rich
-    from charon.engines.embedded import EngineError, Options  # noqa: PLC0415 - imports NATS
-    from charon.engines.manifest import read_pipeline  # noqa: PLC0415 - imports pydantic
+    from charon.cli.fetch import local_file
+    from charon.cli.session import Session, Stillness, write_json
+    from charon.engines.embedded import EngineError, Options
+    from charon.engines.manifest import read_pipeline
 
     with local_file(name) as manifest:
         pipeline = read_pipeline(manifest)

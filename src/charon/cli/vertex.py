@@ -130,11 +130,11 @@ def _start() -> EmbeddedSettings | NumaflowSettings:
 def _run(role: Role, settings: EmbeddedSettings | NumaflowSettings) -> None:
     """Run a vertex on the engine that started this process."""
     if isinstance(settings, NumaflowSettings):
-        from charon.engines.numaflow import work as work_on_numaflow  # noqa: PLC0415 - only the engine in use
+        from charon.engines.numaflow import work as work_on_numaflow
 
         asyncio.run(work_on_numaflow(role, settings))
     else:
-        from charon.engines.embedded import work  # noqa: PLC0415 - imports NATS
+        from charon.engines.embedded import work
 
         asyncio.run(work(role, settings))
 

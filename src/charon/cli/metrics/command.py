@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from charon.cli.parameters import ShippedPath
 from charon.cli.signals import ended_by_signals
 from charon.errors import UsageError
 
@@ -27,9 +28,7 @@ _FORMATS = ["json", "csv", "parquet"]
 @click.option("--end", help="As --start.  [default: end of --run, else now]")
 @click.option("--step", help="Step in seconds, or a duration (15s).  [default: from the range; 5s for 1 h]")
 @click.option("--query", "queries", multiple=True, metavar="PROMQL", help="PromQL query; repeatable.")
-@click.option(
-    "--queries-file", type=click.Path(path_type=Path), help="File with one PromQL query per line; # starts a comment."
-)
+@click.option("--queries-file", type=ShippedPath(), help="File with one PromQL query per line; # starts a comment.")
 @click.option("--run", "run_name", metavar="NAME[@TIME]", help="Recorded run with times, namespace and pipeline.")
 @click.option("--namespace", help="Value of $namespace in queries.  [default: any]")
 @click.option("--pipeline", help="Value of $pipeline in queries.  [default: any]")
@@ -57,8 +56,8 @@ def metrics(
     list_runs: bool,
 ) -> int:
     """Run PromQL range queries and save the results."""
-    from charon.cli.metrics import listing, options  # noqa: PLC0415
-    from charon.cli.metrics.export import export_queries  # noqa: PLC0415
+    from charon.cli.metrics import listing, options
+    from charon.cli.metrics.export import export_queries
 
     # With --verbose, log one line per HTTP request instead of every step of it.
     logging.getLogger("httpcore").setLevel(logging.INFO)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from charon.adapters.ansible import Playbook, find_tool, install_collections, missing_collections, uses_become
+from charon.cli.parameters import ShippedPath
 from charon.cli.provision.arguments import connection_arguments, reject_passwords, resolve_target, split_host
 from charon.cli.provision.password import sudo_password
 from charon.cli.signals import ended_by_signals
 from charon.settings import environment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from charon.adapters.ansible import Summary
 
 # With one of these options, ansible-playbook prints something and does not change a host.
@@ -40,7 +42,7 @@ Examples:
     },
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.argument("playbook", type=click.Path(path_type=Path))
+@click.argument("playbook", type=ShippedPath())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[HOST] [ANSIBLE ARGUMENTS]...")
 @ended_by_signals()
 def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
@@ -81,14 +83,14 @@ def _install_collections(playbook: Path, run: Playbook) -> None:
 
 
 def _follow(run: Playbook, password: str | None) -> Summary:
-    from charon.cli.provision.view import LiveView, PlainView  # noqa: PLC0415 - imports rich
+    from charon.cli.provision.view import LiveView, PlainView
 
     with LiveView() if sys.stderr.isatty() else PlainView() as view:
         return run.run(view.show, password)
 
 
 def _report(summary: Summary, *, as_json: bool) -> None:
-    from charon.cli.provision.view import summary_lines  # noqa: PLC0415 - imports rich
+    from charon.cli.provision.view import summary_lines
 
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))

@@ -1,0 +1,40 @@
+"""Manifests and playbooks that ship with Charon, in a checkout as in an installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_CHECKOUT = _PACKAGE.parents[1]
+FOLDERS = ("ansible", "workflows")
+"""Top-level folders that ship with Charon."""
+
+
+def shipped(path: str | Path) -> Path | None:
+    """Return the shipped file or folder of a relative path such as ``workflows/aps/metrics.txt``.
+
+    Parameters
+    ----------
+    path
+        Path from the top of a checkout; its first part is one of `FOLDERS`.
+
+    Returns
+    -------
+    The path on this machine, or None if Charon does not ship it.
+    """
+    relative = Path(path)
+    if relative.is_absolute() or relative.parts[:1] not in {(folder,) for folder in FOLDERS} or ".." in relative.parts:
+        return None
+    candidates = (_PACKAGE / "resources" / relative, _CHECKOUT / relative)
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def resolve(path: str | Path) -> Path:
+    """Return the path itself if it exists or is not shipped, else the shipped file of that name.
+
+    A file in the current folder takes precedence, so a user can copy and edit a shipped manifest.
+    """
+    given = Path(path)
+    if given.exists():
+        return given
+    return shipped(given) or given
