@@ -28,9 +28,9 @@ _OURS = ("run", "log", "summary.json", "truth.npz", "stitched.png", "stitched.h5
 @click.option("--seed", default=0, show_default=True, help="Of the noise.")
 def demo(output: Path, manifest: Path, frame_rate: float, shape: str, sample: str, seed: int) -> int:
     """Simulate a scan of 512x512 frames at 100 frames/s and reconstruct it live; it ends by itself."""
-    from charon.cli.trial import DetectorProcess, run_trial, stay_on_loopback
-    from charon.engines.embedded import EngineError, Options
-    from charon.engines.manifest import read_pipeline
+    from charon.cli.trial import DetectorProcess, run_trial, stay_on_loopback  # noqa: PLC0415 - imports NATS and rich
+    from charon.engines.embedded import EngineError, Options  # noqa: PLC0415 - imports NATS
+    from charon.engines.manifest import read_pipeline  # noqa: PLC0415 - imports pydantic
 
     expected = count_points(shape)
     pipeline = read_pipeline(manifest)
@@ -88,8 +88,8 @@ def clear(output: Path) -> None:
 
 def finish(session: Session, output: Path, detector: DetectorProcess) -> int:
     """Compare with the truth, write the summary, say what came out; return the exit status."""
-    from charon.cli.ground_truth import compare_with_truth
-    from charon.cli.session import write_json
+    from charon.cli.ground_truth import compare_with_truth  # noqa: PLC0415 - imports NumPy and HDF5
+    from charon.cli.session import write_json  # noqa: PLC0415 - imports NATS and rich
 
     told = detector.report()
     quality = compare_with_truth(output / "stitched.h5", output / "truth.npz", output / "comparison.png")

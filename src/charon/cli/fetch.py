@@ -55,7 +55,7 @@ def local_file(location: str) -> Generator[Path]:
 
 
 def _download(url: str) -> str:
-    import httpx
+    import httpx  # noqa: PLC0415 - slow to import; only for URLs
 
     shown = without_credentials(url)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charon.adapters.kubernetes import pass_through
-from charon.resources import resolve
+from charon.cli.parameters import resolve_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,9 +32,9 @@ def _with_shipped_files(arguments: Sequence[str]) -> Iterator[str]:
     for argument in arguments:
         option, separator, value = argument.partition("=")
         if previous in _FILE_OPTIONS:
-            yield str(resolve(argument))
+            yield str(resolve_shipped(argument))
         elif separator and option in _FILE_OPTIONS:
-            yield f"{option}={resolve(value)}"
+            yield f"{option}={resolve_shipped(value)}"
         else:
             yield argument
         previous = argument

@@ -23,7 +23,7 @@ def is_local(pipeline: str | None, choice: bool | None) -> bool:
         True for a local run, False for a cluster. None selects a local run if one has this name or if no cluster is
         configured, else the cluster.
     """
-    from charon.engines.embedded import find_runs
+    from charon.engines.embedded import find_runs  # noqa: PLC0415 - imports NATS
 
     if choice is not None:
         return choice
@@ -39,7 +39,7 @@ def pipeline_on_cluster(kubectl: Kubectl, pipeline: str | None, namespace: str |
     UsageError
         If no name is given and the namespace has no pipeline, or several.
     """
-    from charon.engines.cluster import ClusterPipeline, list_pipelines
+    from charon.engines.cluster import ClusterPipeline, list_pipelines  # noqa: PLC0415 - imports NATS
 
     namespace = namespace or kubectl.namespace()
     if pipeline is None:

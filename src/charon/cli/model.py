@@ -19,7 +19,7 @@ def model() -> None:
 @model.command("list")
 def list_bundles() -> None:
     """List the bundles that are included in Charon."""
-    from charon.adapters.inference.bundle import load_bundle, shipped_bundles
+    from charon.adapters.inference.bundle import load_bundle, shipped_bundles  # noqa: PLC0415 - imports pydantic
 
     for name in shipped_bundles():
         card = load_bundle(name).card
@@ -35,7 +35,7 @@ def list_bundles() -> None:
 @click.argument("bundle")
 def show(bundle: str) -> None:
     """Print the card of BUNDLE, a name from the list or a folder."""
-    from charon.cli.assembly import load
+    from charon.cli.assembly import load  # noqa: PLC0415 - imports NumPy
 
     click.echo(load(bundle).card.to_json(), nl=False)
 
@@ -70,8 +70,8 @@ def import_(
     version: str,
 ) -> None:
     """Convert published PyTorch WEIGHTS (.pth) to a bundle in FOLDER, without PyTorch."""
-    from charon.adapters.inference.bundle import BundleError
-    from charon.adapters.models import ImportOptions, import_weights
+    from charon.adapters.inference.bundle import BundleError  # noqa: PLC0415 - imports pydantic
+    from charon.adapters.models import ImportOptions, import_weights  # noqa: PLC0415 - imports ONNX
 
     options = ImportOptions(
         form="ptychonn2-norm" if form == "ptychonn2-norm" else "ptychonn2",

@@ -83,6 +83,14 @@ def parse_numbers(text: str) -> frozenset[int]:
     return frozenset(numbers)
 
 
+def resolve_shipped(path: str | Path) -> Path:
+    """Return the path, or the shipped file of that name if it is missing; a line on stderr reports the latter."""
+    resolved = resolve(path)
+    if resolved != Path(path):
+        click.echo(f"{path}: not in this folder; using the file that ships with Charon", err=True)
+    return resolved
+
+
 class ShippedPath(click.Path):
     """Path of a file; a missing ``workflows/...`` or ``ansible/...`` is the one that ships with Charon."""
 
@@ -91,7 +99,7 @@ class ShippedPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - as in click
         """Return the path."""
-        return cast("Path", super().convert(resolve(value), param, ctx))
+        return cast("Path", super().convert(resolve_shipped(value), param, ctx))
 
 
 class ShippedName(click.types.StringParamType):
@@ -100,4 +108,4 @@ class ShippedName(click.types.StringParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - as in click
         """Return the name."""
         name = str(super().convert(value, param, ctx))
-        return name if "://" in name else str(resolve(name))
+        return name if "://" in name else str(resolve_shipped(name))

@@ -23,7 +23,7 @@ def reclaim(storage_class: str, dry_run: bool) -> int:
 
     Use it after an inter-step buffer was deleted. Files in the volumes' folders are kept.
     """
-    from charon.engines.cluster import list_volumes, reclaim_volumes, released_volumes
+    from charon.engines.cluster import list_volumes, reclaim_volumes, released_volumes  # noqa: PLC0415 - imports NATS
 
     kubectl = Kubectl()
     before = list_volumes(kubectl, storage_class)

@@ -112,9 +112,9 @@ class LocalOptions:
 @ended_by_signals()
 def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s: float, quiet: bool = False) -> int:
     """Apply a manifest and wait until its pipeline runs."""
-    from charon.cli.fetch import read_manifest
-    from charon.engines.cluster import ClusterPipeline, NotRunningError, wait_until_running
-    from charon.engines.manifest import parse_pipeline
+    from charon.cli.fetch import read_manifest  # noqa: PLC0415 - imports pydantic
+    from charon.engines.cluster import ClusterPipeline, NotRunningError, wait_until_running  # noqa: PLC0415 - imports NATS
+    from charon.engines.manifest import parse_pipeline  # noqa: PLC0415 - imports pydantic
 
     try:
         kubectl = Kubectl(arguments)
@@ -152,10 +152,10 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
 
 def run_here(name: str, given: LocalOptions) -> int:
     """Run a manifest's pipeline on the embedded engine."""
-    from charon.cli.fetch import local_file
-    from charon.cli.session import Session, Stillness, write_json
-    from charon.engines.embedded import EngineError, Options
-    from charon.engines.manifest import read_pipeline
+    from charon.cli.fetch import local_file  # noqa: PLC0415 - imports pydantic
+    from charon.cli.session import Session, Stillness, write_json  # noqa: PLC0415 - imports NATS and rich
+    from charon.engines.embedded import EngineError, Options  # noqa: PLC0415 - imports NATS
+    from charon.engines.manifest import read_pipeline  # noqa: PLC0415 - imports pydantic
 
     with local_file(name) as manifest:
         pipeline = read_pipeline(manifest)

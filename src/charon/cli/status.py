@@ -30,7 +30,7 @@ def status(pipeline: str | None, namespace: str | None, local: bool | None, as_j
 
 
 def _status_here(pipeline: str | None, as_json: bool) -> int:
-    from charon.engines.embedded import find_run
+    from charon.engines.embedded import find_run  # noqa: PLC0415 - imports NATS
 
     info = find_run(pipeline)
     before, now = asyncio.run(_look_twice(info, apart_s=0.0 if as_json else 0.6))
@@ -43,8 +43,8 @@ def _status_here(pipeline: str | None, as_json: bool) -> int:
 
 @ended_by_signals()
 def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: bool) -> int:
-    from charon.cli.cluster_view import cluster_lines
-    from charon.engines.cluster import read_account
+    from charon.cli.cluster_view import cluster_lines  # noqa: PLC0415 - imports rich
+    from charon.engines.cluster import read_account  # noqa: PLC0415 - imports NATS
 
     kubectl = Kubectl()
     view = pipeline_on_cluster(kubectl, pipeline, namespace).observe()
@@ -64,8 +64,8 @@ def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: boo
 
 async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot]:
     """Take two snapshots a moment apart: rates need both."""
-    from charon.adapters.nats import NatsConnection
-    from charon.engines.embedded import take_snapshot
+    from charon.adapters.nats import NatsConnection  # noqa: PLC0415 - imports NATS
+    from charon.engines.embedded import take_snapshot  # noqa: PLC0415 - imports NATS
 
     bus = await NatsConnection.connect(info.address, "status", reconnect=False)
     try:
@@ -80,7 +80,7 @@ async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot
 
 
 def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
-    from charon.cli.view import Rates, live_view, plain_lines
+    from charon.cli.view import Rates, live_view, plain_lines  # noqa: PLC0415 - imports rich
 
     rates = Rates()
     rates.update(before)
@@ -88,7 +88,7 @@ def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
     order = sorted(now.by_vertex(), key=lambda name: _place(now, name))
     title = f"{info.pipeline}  {info.run}  results in {info.output}"
     if sys.stdout.isatty():
-        from rich.console import Console
+        from rich.console import Console  # noqa: PLC0415 - slow to import
 
         Console().print(live_view(title, now, current, order))
     else:

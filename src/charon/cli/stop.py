@@ -35,7 +35,7 @@ def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeou
 
 
 def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, no_drain: bool) -> int:
-    from charon.engines.embedded import find_run
+    from charon.engines.embedded import find_run  # noqa: PLC0415 - imports NATS
 
     if namespace is not None:
         raise UsageError(f"a pipeline that runs here has no namespace; leave out {namespace!r}")
@@ -55,10 +55,10 @@ def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, n
 
 @ended_by_signals()
 def _stop_on_cluster(pipeline: str | None, namespace: str | None, timeout: float, *, no_drain: bool) -> int:
-    import asyncio
+    import asyncio  # noqa: PLC0415 - slow to import
 
-    from charon.cli.view import account_line, latency_line
-    from charon.engines.cluster import read_account
+    from charon.cli.view import account_line, latency_line  # noqa: PLC0415 - imports rich
+    from charon.engines.cluster import read_account  # noqa: PLC0415 - imports NATS
 
     kubectl = Kubectl()
     found = pipeline_on_cluster(kubectl, pipeline, namespace)

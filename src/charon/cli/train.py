@@ -59,8 +59,8 @@ def train(
     Requires PyTorch: .venv/bin/pip install -r requirements/train.txt
     """
     try:
-        from charon.adapters.training import FORMS, TrainOptions
-        from charon.adapters.training import train as run_training
+        from charon.adapters.training import FORMS, TrainOptions  # noqa: PLC0415 - imports PyTorch
+        from charon.adapters.training import train as run_training  # noqa: PLC0415 - imports PyTorch
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -130,11 +130,11 @@ def _start() -> EmbeddedSettings | NumaflowSettings:
 def _run(role: Role, settings: EmbeddedSettings | NumaflowSettings) -> None:
     """Run a vertex on the engine that started this process."""
     if isinstance(settings, NumaflowSettings):
-        from charon.engines.numaflow import work as work_on_numaflow
+        from charon.engines.numaflow import work as work_on_numaflow  # noqa: PLC0415 - only the engine in use
 
         asyncio.run(work_on_numaflow(role, settings))
     else:
-        from charon.engines.embedded import work
+        from charon.engines.embedded import work  # noqa: PLC0415 - imports NATS
 
         asyncio.run(work(role, settings))
 

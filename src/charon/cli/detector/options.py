@@ -97,7 +97,7 @@ def detector(**given: Any) -> None:  # noqa: ANN401 - as named above
     attributes. They leave at their times, made ahead where that is needed. The names of the options are
     those of pvapy-ad-sim-server.
     """
-    from charon.cli.detector.run import run
-    from charon.cli.detector.settings import Settings
+    from charon.cli.detector.run import run  # noqa: PLC0415 - imports NumPy and PvaPy
+    from charon.cli.detector.settings import Settings  # noqa: PLC0415 - imports NumPy and PvaPy
 
     run(Settings(**given))

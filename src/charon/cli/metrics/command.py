@@ -56,8 +56,8 @@ def metrics(
     list_runs: bool,
 ) -> int:
     """Run PromQL range queries and save the results."""
-    from charon.cli.metrics import listing, options
-    from charon.cli.metrics.export import export_queries
+    from charon.cli.metrics import listing, options  # noqa: PLC0415
+    from charon.cli.metrics.export import export_queries  # noqa: PLC0415
 
     # With --verbose, log one line per HTTP request instead of every step of it.
     logging.getLogger("httpcore").setLevel(logging.INFO)

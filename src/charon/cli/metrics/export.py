@@ -95,8 +95,8 @@ def _progress(requests: int) -> Generator[Callable[[], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    from rich.console import Console  # noqa: PLC0415 - slow to import; only a terminal needs it
+    from rich.progress import Progress  # noqa: PLC0415
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("querying", total=requests)

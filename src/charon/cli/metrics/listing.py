@@ -55,8 +55,8 @@ def has_unknown_end(record: RunRecord) -> bool:
 
 
 def _print_table(rows: list[tuple[str, str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console  # noqa: PLC0415 - slow to import; only a terminal needs it
+    from rich.table import Table  # noqa: PLC0415
 
     table = Table("metric", "type", "help", box=None)
     for row in rows:

@@ -83,14 +83,14 @@ def _install_collections(playbook: Path, run: Playbook) -> None:
 
 
 def _follow(run: Playbook, password: str | None) -> Summary:
-    from charon.cli.provision.view import LiveView, PlainView
+    from charon.cli.provision.view import LiveView, PlainView  # noqa: PLC0415 - imports rich
 
     with LiveView() if sys.stderr.isatty() else PlainView() as view:
         return run.run(view.show, password)
 
 
 def _report(summary: Summary, *, as_json: bool) -> None:
-    from charon.cli.provision.view import summary_lines
+    from charon.cli.provision.view import summary_lines  # noqa: PLC0415 - imports rich
 
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
