@@ -62,7 +62,7 @@ def call(capsys, *arguments):
         ([CLOSED, "--query", "up", "--start", "0", "--step", "1ms"], "longer step"),
         ([CLOSED, "--query", "up\udcff"], "UTF-8"),
         ([CLOSED, "--query", "up", "--format", "xml"], "xml"),
-        ([CLOSED, "--query", "up", "--run", "nobody"], "nobody"),
+        ([CLOSED, "--query", "up", "--run", "unknown"], "unknown"),
         ([CLOSED, "--query", "up", "--namespace", 'a"}'], "Kubernetes name"),
         ([CLOSED, "--query", "up", "--list-metrics"], "--list-metrics"),
         ([CLOSED, "--colour"], "--colour"),

@@ -221,7 +221,7 @@ def test_run_sets_times_and_variables(scraped, tmp_path):
     assert 'pipeline=~"ptychography"' in saved["queries"][0]["query"]
     last = {s["metric"]["state"]: s["values"][-1][1] for s in saved["queries"][0]["data"]["result"]}
     assert last["reconstructed"] == last["accepted"] == "240"
-    unknown = metrics(scraped, "--run", "nobody", "--query", "up")
+    unknown = metrics(scraped, "--run", "unknown", "--query", "up")
     assert unknown.returncode == 2
     assert "ptychography" in unknown.stderr
 

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from charon.adapters.nats import LedgerPage
-from charon.adapters.prometheus.scrape.server import serve_text
+from charon.adapters.prometheus.scrape import serve_text
 from charon.engines.embedded.buffers import Buffers
 from charon.engines.embedded.commands import vertex_command
 from charon.engines.embedded.processes import Process

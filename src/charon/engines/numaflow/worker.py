@@ -7,7 +7,7 @@ import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from charon.adapters.prometheus.scrape.server import serve_metrics
+from charon.adapters.prometheus.scrape import serve_metrics
 from charon.engines.numaflow.pod_ledger import PodLedger
 from charon.errors import UnavailableError, UsageError
 from charon.tasks import task_group

@@ -1,17 +1,18 @@
-"""What a vertex's page of the ledger says, as metrics."""
+"""Metrics of the pages that vertices write to the ledger."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from charon import __version__
-from charon.adapters.prometheus.scrape.text import Family
+from charon.adapters.prometheus.scrape.text import MetricFamily
 from charon.ledger.pages import InferencePage, SinkPage, SourcePage
 from charon.ledger.states import rejection_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from charon.adapters.prometheus.scrape.text import MetricKind
     from charon.ledger.entries import LedgerEntry
     from charon.ledger.latency import LatencyHistogram
     from charon.ledger.pages import Page
@@ -20,76 +21,58 @@ if TYPE_CHECKING:
 _BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Pages:
-    """Metrics of the pages of a ledger: one family for each metric, a series for each page that has it."""
+class PageMetrics:
+    """Metrics of the ledger's pages: one family per metric, with one series per page that has the metric."""
 
     def __init__(self) -> None:
-        self._info = Family("charon_build_info", "gauge", "Always 1; the version of Charon.")
-        self._vertex = Family("charon_vertex_info", "gauge", "Always 1; what the vertex is.")
-        self._ready = Family("charon_vertex_ready", "gauge", "Whether the vertex is ready for frames.")
-        self._start = Family("charon_vertex_start_time_seconds", "gauge", "When the vertex began, Unix time.")
-        self._updated = Family("charon_vertex_updated_seconds", "gauge", "When the vertex last told, Unix time.")
-        self._memory = Family("charon_resident_memory_bytes", "gauge", "Resident memory of the vertex's process.")
-        self._cpu = Family("charon_cpu_seconds_total", "counter", "Processor time of the vertex's process.")
-        self._busy = Family(
-            "charon_busy_seconds_total", "counter", "Time spent preparing frames, in the network, or storing."
+        self._families: list[MetricFamily] = []
+        add = self._add_family
+        self._info = add("charon_build_info", "gauge", "Version of Charon; always 1.")
+        self._vertex = add("charon_vertex_info", "gauge", "Description of the vertex; always 1.")
+        self._ready = add("charon_vertex_ready", "gauge", "Whether the vertex is ready for frames.")
+        self._start = add("charon_vertex_start_time_seconds", "gauge", "Start time of the vertex, Unix time.")
+        self._updated = add("charon_vertex_updated_seconds", "gauge", "Time of the last update, Unix time.")
+        self._memory = add("charon_resident_memory_bytes", "gauge", "Resident memory of the process.")
+        self._cpu = add("charon_cpu_seconds_total", "counter", "CPU time of the process.")
+        self._busy = add(
+            "charon_busy_seconds_total", "counter", "Time spent preparing frames, in inference, or writing output."
         )
-        self._done = Family("charon_messages_total", "counter", "Messages that the vertex has dealt with.")
-        self._events = Family("charon_events_total", "counter", "Other things that happened to messages, by name.")
-        self._frames = Family(
-            "charon_frames_total", "counter", "Frames that reached a state, each counted once by its name."
-        )
-        self._rejected = Family("charon_rejected_total", "counter", "Frames that were set aside, by reason.")
-        self._duplicates = Family("charon_duplicates_total", "counter", "Repeats of frames that were recognised.")
-        self._unreadable = Family("charon_unreadable_total", "counter", "Messages that could not be read.")
-        self._batch = Family("charon_batch_size", "histogram", "Messages in a batch.")
-        self._ring = Family("charon_ring_waiting", "gauge", "Frames that wait in the source for the buffer.")
-        self._epochs = Family(
-            "charon_detector_restarts_total", "counter", "How often the detector began to count anew."
-        )
-        self._positions = Family("charon_positions_waiting", "gauge", "Positions whose patch has not come yet.")
-        self._latency = Family(
+        self._done = add("charon_messages_total", "counter", "Messages processed.")
+        self._events = add("charon_events_total", "counter", "Other events of messages, by name.")
+        self._frames = add("charon_frames_total", "counter", "Frames by state, each frame counted once.")
+        self._rejected = add("charon_rejected_total", "counter", "Frames rejected, by reason.")
+        self._duplicates = add("charon_duplicates_total", "counter", "Duplicate frames.")
+        self._unreadable = add("charon_unreadable_total", "counter", "Messages that could not be decoded.")
+        self._batch = add("charon_batch_size", "histogram", "Messages per batch.")
+        self._ring = add("charon_ring_waiting", "gauge", "Frames in the source's ring buffer.")
+        self._restarts = add("charon_detector_restarts_total", "counter", "Restarts of the detector's frame counter.")
+        self._positions = add("charon_positions_waiting", "gauge", "Scan positions without a patch.")
+        self._latency = add(
             "charon_latency_seconds",
             "histogram",
-            "From the detector's time stamp, or from receipt by the source, until the patch is in the image.",
+            "Latency from the detector's time stamp, or from receipt by the source, to the image.",
         )
-        self._clocks = Family(
-            "charon_clock_disagreements_total", "counter", "Frames whose latency says that two clocks disagree."
+        self._clocks = add(
+            "charon_clock_disagreements_total", "counter", "Frames with a negative latency or one above an hour."
         )
         self._info.add(1, {"version": __version__})
 
-    def families(self) -> list[Family]:
+    def families(self) -> list[MetricFamily]:
         """Return the families."""
-        return [
-            self._info,
-            self._vertex,
-            self._ready,
-            self._start,
-            self._updated,
-            self._memory,
-            self._cpu,
-            self._busy,
-            self._done,
-            self._events,
-            self._frames,
-            self._rejected,
-            self._duplicates,
-            self._unreadable,
-            self._batch,
-            self._ring,
-            self._epochs,
-            self._positions,
-            self._latency,
-            self._clocks,
-        ]
+        return list(self._families)
+
+    def _add_family(self, name: str, kind: MetricKind, help_text: str) -> MetricFamily:
+        family = MetricFamily(name, kind, help_text)
+        self._families.append(family)
+        return family
 
     def add(self, page: Page, labels: Mapping[str, str]) -> None:
-        """Add a page.
+        """Add the series of a page.
 
         Parameters
         ----------
         page
-            The page of a vertex.
+            Page of a vertex.
         labels
             Labels of every series, such as the vertex's name.
         """
@@ -98,7 +81,7 @@ class Pages:
         self._add_entries(page.entries, labels)
         if isinstance(page, SourcePage):
             self._ring.add(page.waiting, labels)
-            self._epochs.add(page.restarts, labels)
+            self._restarts.add(page.restarts, labels)
         elif isinstance(page, SinkPage):
             self._unreadable.add(page.report.unreadable, labels)
             image = page.report.image

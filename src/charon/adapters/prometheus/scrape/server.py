@@ -1,4 +1,4 @@
-"""Being scraped: a small HTTP server on the event loop that answers with metrics."""
+"""HTTP server on the event loop that exposes metrics to Prometheus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from charon.adapters.prometheus.scrape.pages import Pages
+from charon.adapters.prometheus.scrape.pages import PageMetrics
 from charon.adapters.prometheus.scrape.text import CONTENT_TYPE, render
 from charon.errors import UnavailableError
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from charon.ledger.pages import Page
 
 _log = logging.getLogger(__name__)
-# A scrape is a few hundred bytes; what is more, or slower, or more of them than scrapers there are, is none.
-_MOST_HEAD_BYTES = 16_384
-_HEAD_S = 5.0
-# Prometheus itself waits 10 s by default.
-_TELL_S = 8.0
-_MOST_AT_ONCE = 32
+# A scrape has a few hundred bytes; these limits reject everything else.
+_MAX_HEAD_BYTES = 16_384
+_MAX_CONNECTIONS = 32
+_IO_TIMEOUT_S = 5.0
+# Shorter than Prometheus's default scrape timeout of 10 s.
+_RENDER_TIMEOUT_S = 8.0
 _PHRASES = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
@@ -35,33 +35,33 @@ async def serve_metrics(
     port: int,
     labels: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[int]:
-    """Serve a vertex's page of the ledger as metrics while the context is open.
+    """Serve the metrics of a vertex's page of the ledger while the context is open.
 
     Parameters
     ----------
     page
         Returns the page; called on the event loop at each scrape.
     host
-        Address to listen at; only this machine reaches the default.
+        Address to listen on; by default loopback.
     port
-        Port to listen at; 0 takes a free one.
+        Port to listen on; 0 selects a free port.
     labels
-        Of every series, such as ``{"vertex": "cat", "replica": "0"}``.
+        Labels of every series, such as ``{"vertex": "cat", "replica": "0"}``.
 
     Yields
     ------
-    The port.
+    The bound port.
 
     Raises
     ------
     UnavailableError
-        If the address cannot be listened at.
+        If the server cannot listen on the address.
     """
 
     async def text() -> str:
-        pages = Pages()
-        pages.add(page(), labels or {})
-        return render(pages.families())
+        metrics = PageMetrics()
+        metrics.add(page(), labels or {})
+        return render(metrics.families())
 
     async with serve_text(text, host=host, port=port) as bound:
         yield bound
@@ -69,72 +69,72 @@ async def serve_metrics(
 
 @asynccontextmanager
 async def serve_text(text: Callable[[], Awaitable[str]], *, host: str = "127.0.0.1", port: int) -> AsyncGenerator[int]:
-    """Serve text at ``/metrics`` and a sign of life at ``/healthz`` while the context is open.
+    """Serve text on ``/metrics`` and ``ok`` on ``/healthz`` while the context is open.
 
     Parameters
     ----------
     text
-        Returns the metrics at each scrape; where it raises UnavailableError, the scrape fails and says so.
+        Returns the metrics at each scrape; its UnavailableError becomes the message of a failed scrape.
     host, port
-        As `serve_metrics` takes them.
+        Address and port to listen on, as in `serve_metrics`.
 
     Yields
     ------
-    The port.
+    The bound port.
 
     Raises
     ------
     UnavailableError
-        If the address cannot be listened at.
+        If the server cannot listen on the address.
     """
-    talks: set[asyncio.Task[None]] = set()
+    connections: set[asyncio.Task[None]] = set()
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
-            talks.add(task)
-            task.add_done_callback(talks.discard)
+            connections.add(task)
+            task.add_done_callback(connections.discard)
         try:
             with suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError):
-                if len(talks) > _MOST_AT_ONCE:
-                    await _send(writer, 503, "too many at once\n")
+                if len(connections) > _MAX_CONNECTIONS:
+                    await _send(writer, 503, "too many connections\n")
                 else:
-                    await _answer(reader, writer, text)
+                    await _respond(reader, writer, text)
         finally:
             writer.close()
 
     try:
-        server = await asyncio.start_server(talk, host, port, limit=_MOST_HEAD_BYTES)
+        server = await asyncio.start_server(handle, host, port, limit=_MAX_HEAD_BYTES)
     except OSError as error:
-        # What asyncio says repeats the address.
+        # The message of asyncio repeats the address.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise UnavailableError(f"metrics cannot be served at port {port} of {host}: {reason}") from error
+        raise UnavailableError(f"cannot serve metrics on port {port} of {host}: {reason}") from error
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
-        for task in list(talks):
+        for task in list(connections):
             task.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
+        await asyncio.gather(*connections, return_exceptions=True)
         await server.wait_closed()
 
 
-async def _answer(
+async def _respond(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: Callable[[], Awaitable[str]]
 ) -> None:
-    """Read a request's head and answer it; the connection ends with it."""
+    """Read the head of a request and send the response; the connection is then closed."""
     try:
-        async with asyncio.timeout(_HEAD_S):
+        async with asyncio.timeout(_IO_TIMEOUT_S):
             head = await reader.readuntil(b"\r\n\r\n")
         method, target, version = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
-        sound = version.startswith("HTTP/1.")
+        valid = version.startswith("HTTP/1.")
     except (asyncio.LimitOverrunError, ValueError):
-        sound, method, target = False, "", ""
-    if not sound:
-        await _send(writer, 400, "this is no HTTP request\n")
+        valid, method, target = False, "", ""
+    if not valid:
+        await _send(writer, 400, "invalid HTTP request\n")
         return
     if method not in {"GET", "HEAD"}:
-        await _send(writer, 405, "only GET is answered\n")
+        await _send(writer, 405, "method not allowed; use GET\n")
         return
     path = target.partition("?")[0]
     if path == "/healthz":
@@ -142,24 +142,24 @@ async def _answer(
     elif path == "/metrics":
         await _send_metrics(writer, text, body=method == "GET")
     else:
-        await _send(writer, 404, "metrics are at /metrics\n", body=method == "GET")
+        await _send(writer, 404, "not found; metrics are on /metrics\n", body=method == "GET")
 
 
 async def _send_metrics(writer: asyncio.StreamWriter, text: Callable[[], Awaitable[str]], *, body: bool) -> None:
     try:
-        async with asyncio.timeout(_TELL_S):
-            found = await text()
+        async with asyncio.timeout(_RENDER_TIMEOUT_S):
+            metrics = await text()
     except TimeoutError:
-        await _send(writer, 503, "the metrics do not come in time\n")
+        await _send(writer, 503, "rendering metrics timed out\n")
         return
     except UnavailableError as error:
         await _send(writer, 503, f"{error}\n")
         return
-    except Exception:  # noqa: BLE001 - a scrape that fails must not end the vertex; Prometheus sees the target down
-        _log.exception("the metrics cannot be told")
-        await _send(writer, 503, "the metrics cannot be told; the log says why\n")
+    except Exception:  # noqa: BLE001 - a failed scrape must not stop the vertex
+        _log.exception("failed to render metrics")
+        await _send(writer, 503, "failed to render metrics; see the log\n")
         return
-    await _send(writer, 200, found, kind=CONTENT_TYPE, body=body)
+    await _send(writer, 200, metrics, kind=CONTENT_TYPE, body=body)
 
 
 async def _send(
@@ -171,5 +171,5 @@ async def _send(
         f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
     )
     writer.write(head.encode() + (content if body else b""))
-    async with asyncio.timeout(_HEAD_S):
+    async with asyncio.timeout(_IO_TIMEOUT_S):
         await writer.drain()

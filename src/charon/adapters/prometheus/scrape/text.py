@@ -1,4 +1,4 @@
-"""Prometheus's text format, version 0.0.4."""
+"""Prometheus's text exposition format, version 0.0.4."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+MetricKind = Literal["counter", "gauge", "histogram"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(slots=True)
-class Family:
-    """All samples of one metric.
+class MetricFamily:
+    """A metric with all its samples.
 
     Parameters
     ----------
-    name, kind, text
-        Its name, its type, and what it is.
+    name, kind, help
+        Name, type and help text of the metric.
     """
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    text: str
+    kind: MetricKind
+    help: str
     _lines: list[str] = field(default_factory=list[str])
 
     def add(self, value: float, labels: Mapping[str, str]) -> None:
@@ -34,16 +35,16 @@ class Family:
     def add_histogram(
         self, bounds: Sequence[float], cumulative: Sequence[int], count: int, total: float, labels: Mapping[str, str]
     ) -> None:
-        """Add a histogram.
+        """Add the samples of a histogram.
 
         Parameters
         ----------
         bounds, cumulative
-            Upper bounds, rising, and how many observations are within each.
+            Upper bounds in ascending order, and the number of observations up to each.
         count, total
-            How many observations there are, and their sum.
+            Number and sum of all observations.
         labels
-            Of the histogram.
+            Labels of the histogram.
         """
         for bound, n in zip(bounds, cumulative, strict=True):
             self._lines.append(_sample(f"{self.name}_bucket", {**labels, "le": _number(bound)}, n))
@@ -52,21 +53,21 @@ class Family:
         self._lines.append(_sample(f"{self.name}_count", labels, count))
 
     def lines(self) -> list[str]:
-        """Return the family in text; nothing where it has no sample."""
+        """Return the lines of the family; none if it has no samples."""
         if not self._lines:
             return []
-        text = self.text.replace("\\", "\\\\").replace("\n", "\\n")
-        return [f"# HELP {self.name} {text}", f"# TYPE {self.name} {self.kind}", *self._lines]
+        help_text = self.help.replace("\\", "\\\\").replace("\n", "\\n")
+        return [f"# HELP {self.name} {help_text}", f"# TYPE {self.name} {self.kind}", *self._lines]
 
 
-def render(families: Iterable[Family]) -> str:
-    """Return families as the text that a scrape takes."""
+def render(families: Iterable[MetricFamily]) -> str:
+    """Return the response to a scrape."""
     return "".join(f"{line}\n" for family in families for line in family.lines())
 
 
 def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    inner = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inner}}} {_number(value)}" if inner else f"{name} {_number(value)}"
+    pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+    return f"{name}{{{pairs}}} {_number(value)}" if pairs else f"{name} {_number(value)}"
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A vertex's page becomes metrics that add up; text is escaped; buckets are cumulative."""
+"""Pages become metrics in a valid exposition: counts match, text is escaped, buckets are cumulative."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import subprocess
 
 import pytest
 
-from charon.adapters.prometheus.scrape.pages import Pages
-from charon.adapters.prometheus.scrape.text import Family, render
+from charon.adapters.prometheus.scrape import MetricFamily, PageMetrics, render
 from charon.ledger.entries import LedgerEntry
 from charon.ledger.id_set import IdSet
 from charon.ledger.pages import SinkPage, SourcePage
@@ -24,12 +23,12 @@ LINE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)
 
 def samples(text):
     """Return {(name, labels): value} of an exposition."""
-    found = {}
+    values = {}
     for line in text.splitlines():
         if not line.startswith("#"):
             name, labels, value = LINE.fullmatch(line).groups()
-            found[name, tuple(sorted(re.findall(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"', labels or "")))] = float(value)
-    return found
+            values[name, tuple(sorted(re.findall(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"', labels or "")))] = float(value)
+    return values
 
 
 def page():
@@ -55,19 +54,18 @@ def entry(sets, counts):
 
 
 def exposition(*pages):
-    found = Pages()
-    for k, one in enumerate(pages):
-        found.add(one, {"vertex": 'a"\\\n', "replica": str(k)})
-    return render(found.families())
+    metrics = PageMetrics()
+    for k, replica_page in enumerate(pages):
+        metrics.add(replica_page, {"vertex": 'a"\\\n', "replica": str(k)})
+    return render(metrics.families())
 
 
-def test_a_page_becomes_metrics():
-    text = exposition(page())
-    found = samples(text)
-    here = (("replica", "0"), ("vertex", r"a\"\\\n"))
+def test_page_becomes_metrics():
+    values = samples(exposition(page()))
+    common = (("replica", "0"), ("vertex", r"a\"\\\n"))
 
     def value(name, **labels):
-        return found[name, tuple(sorted((*here, *labels.items())))]
+        return values[name, tuple(sorted((*common, *labels.items())))]
 
     assert value("charon_messages_total") == 12
     assert value("charon_events_total", event="again") == 2
@@ -90,37 +88,39 @@ def test_a_page_becomes_metrics():
     assert value("charon_clock_disagreements_total", **since) == 1
 
 
-def test_each_metric_is_described_once_whatever_the_number_of_pages():
+def test_each_metric_is_described_once():
     text = exposition(page(), page(), SourcePage(process=ProcessStats()))
     for kind in ("HELP", "TYPE"):
         names = re.findall(rf"^# {kind} (\S+)", text, re.MULTILINE)
         assert len(names) == len(set(names)) > 10
     ready = [value for (name, _), value in samples(text).items() if name == "charon_vertex_ready"]
     assert ready == [1, 1, 0]
-    # A family's samples stand together, as the format asks for.
+    # The format requires the samples of a family to be consecutive.
     order = [name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name, _ in samples(text)]
     assert [k for k, name in enumerate(order) if k and name != order[k - 1] and name in order[:k]] == []
 
 
-def test_promtool_takes_the_text():
+def test_promtool_accepts_the_exposition():
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("promtool is not here: install the package prometheus")
+        pytest.skip("promtool is missing; install the package prometheus")
     source = SourcePage(process=ProcessStats(), channel="ad:image", waiting=3, restarts=1)
     text = exposition(page(), source)
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
-    spoilt = text.replace("# TYPE charon_frames_total counter", "# TYPE charon_frames_total histogram")
-    refused = subprocess.run([promtool, "check", "metrics"], input=spoilt, capture_output=True, text=True, check=False)
-    assert refused.returncode != 0
+    invalid = text.replace("# TYPE charon_frames_total counter", "# TYPE charon_frames_total histogram")
+    rejected = subprocess.run(
+        [promtool, "check", "metrics"], input=invalid, capture_output=True, text=True, check=False
+    )
+    assert rejected.returncode != 0
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [(3, "3"), (True, "1"), (0.25, "0.25"), (1e20, "1e+20"), (float("nan"), "NaN"), (float("-inf"), "-Inf")],
 )
-def test_numbers_as_prometheus_writes_them(value, text):
-    family = Family("x", "gauge", "two\nlines \\")
+def test_numbers_have_prometheus_format(value, text):
+    family = MetricFamily("x", "gauge", "two\nlines \\")
     family.add(value, {})
     assert render([family]) == f"# HELP x two\\nlines \\\\\n# TYPE x gauge\nx {text}\n"
-    assert render([Family("empty", "gauge", "none")]) == ""
+    assert render([MetricFamily("empty", "gauge", "none")]) == ""

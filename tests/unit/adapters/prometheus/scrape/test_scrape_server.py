@@ -1,4 +1,4 @@
-"""After any rubbish request, a good one still gets its answer; nothing is left when the server ends."""
+"""After any invalid request, a valid one is served; no task remains when the server stops."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ import socket
 import httpx
 import pytest
 
-from charon.adapters.prometheus.scrape import server as exporter
-from charon.adapters.prometheus.scrape.server import serve_metrics, serve_text
+from charon.adapters.prometheus.scrape import serve_metrics, serve_text, server
 from charon.errors import UnavailableError
 from charon.ledger.pages import SourcePage
 from charon.ledger.process import ProcessStats
 from charon.ledger.states import VertexState
 
 PAGE = SourcePage(process=ProcessStats(state=VertexState.RUNNING, counts={"done": 5}), waiting=7)
-RUBBISH = [
+INVALID_REQUESTS = [
     b"",
     b"\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello over TLS\r\n\r\n",
@@ -33,7 +32,7 @@ async def get(port, path="/metrics", method="GET"):
         return await client.request(method, f"http://127.0.0.1:{port}{path}")
 
 
-async def throw(port, data):
+async def send_bytes(port, data):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)
@@ -46,13 +45,13 @@ async def throw(port, data):
         writer.close()
 
 
-def test_a_page_is_served():
+def test_page_is_served():
     async def run():
         async with serve_metrics(lambda: PAGE, port=0, labels={"vertex": "in"}) as port:
-            answer = await get(port)
-            assert answer.status_code == 200
-            assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-            assert 'charon_ring_waiting{vertex="in"} 7\n' in answer.text
+            response = await get(port)
+            assert response.status_code == 200
+            assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+            assert 'charon_ring_waiting{vertex="in"} 7\n' in response.text
             assert (await get(port, "/metrics?x=1")).text.count("charon_messages_total{") == 1
             assert (await get(port, "/healthz")).text == "ok\n"
             assert (await get(port, "/nowhere")).status_code == 404
@@ -66,56 +65,55 @@ def test_a_page_is_served():
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("data", RUBBISH, ids=lambda data: repr(data[:12]))
-def test_rubbish_holds_nobody_up(data):
+@pytest.mark.parametrize("data", INVALID_REQUESTS, ids=lambda data: repr(data[:12]))
+def test_invalid_request_does_not_block_others(data):
     async def run():
         async with serve_metrics(lambda: PAGE, port=0) as port:
-            answer = await throw(port, data)
-            assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 503"))
+            response = await send_bytes(port, data)
+            assert response == b"" or response.startswith((b"HTTP/1.1 400", b"HTTP/1.1 503"))
             assert (await get(port)).status_code == 200
 
     asyncio.run(run())
 
 
-def test_those_who_say_nothing_are_let_go_and_too_many_are_refused(monkeypatch):
-    monkeypatch.setattr(exporter, "_HEAD_S", 3.0)
+def test_idle_and_excess_connections_are_closed(monkeypatch):
+    monkeypatch.setattr(server, "_IO_TIMEOUT_S", 3.0)
 
     async def run():
         async with serve_metrics(lambda: PAGE, port=0) as port:
-            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(32)]
+            idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(32)]
             await asyncio.sleep(0.1)
             assert (await get(port)).status_code == 503
-            assert [await reader.read() for reader, _ in silent] == [b""] * 32
+            assert [await reader.read() for reader, _ in idle] == [b""] * 32
             assert (await get(port)).status_code == 200
-            for _, writer in silent:
+            for _, writer in idle:
                 writer.close()
 
     asyncio.run(run())
 
 
-def test_a_page_that_cannot_be_told_fails_the_scrape_only(caplog):
-    faults = [UnavailableError("the nats-server is away"), ZeroDivisionError("oops")]
+def test_rendering_error_fails_only_that_scrape(caplog):
+    errors = [UnavailableError("the nats-server is unavailable"), ZeroDivisionError("oops")]
 
     async def text():
-        if faults:
-            raise faults.pop(0)
+        if errors:
+            raise errors.pop(0)
         return "x 1\n"
 
     async def run():
         async with serve_text(text, port=0) as port:
-            away = await get(port)
-            assert (away.status_code, away.text) == (503, "the nats-server is away\n")
-            broken = await get(port)
-            assert broken.status_code == 503
-            assert "oops" not in broken.text
+            unavailable = await get(port)
+            assert (unavailable.status_code, unavailable.text) == (503, "the nats-server is unavailable\n")
+            failed = await get(port)
+            assert (failed.status_code, failed.text) == (503, "failed to render metrics; see the log\n")
             assert (await get(port)).text == "x 1\n"
 
     asyncio.run(run())
     assert "oops" in caplog.text
 
 
-def test_metrics_that_do_not_come_fail_the_scrape_in_time(monkeypatch):
-    monkeypatch.setattr(exporter, "_TELL_S", 0.2)
+def test_slow_rendering_times_out(monkeypatch):
+    monkeypatch.setattr(server, "_RENDER_TIMEOUT_S", 0.2)
 
     async def never():
         await asyncio.sleep(60)
@@ -123,35 +121,35 @@ def test_metrics_that_do_not_come_fail_the_scrape_in_time(monkeypatch):
 
     async def run():
         async with serve_text(never, port=0) as port:
-            late = await get(port)
-            assert (late.status_code, late.text) == (503, "the metrics do not come in time\n")
+            response = await get(port)
+            assert (response.status_code, response.text) == (503, "rendering metrics timed out\n")
 
     asyncio.run(asyncio.wait_for(run(), 10))
 
 
-def test_the_end_waits_for_no_scrape():
+def test_shutdown_cancels_running_scrape():
     async def never():
         await asyncio.sleep(60)
         return ""
 
     async def run():
         async with serve_text(never, port=0) as port:
-            asking = asyncio.create_task(get(port))
+            scrape = asyncio.create_task(get(port))
             await asyncio.sleep(0.2)
         with pytest.raises(httpx.HTTPError):
-            await asking
+            await scrape
 
     asyncio.run(asyncio.wait_for(run(), 10))
 
 
-def test_a_port_in_use_is_named():
+def test_port_in_use_is_reported():
     async def run(port):
         async with serve_metrics(lambda: PAGE, port=port):
-            pytest.fail("the port is taken")
+            pytest.fail("the port is in use")
 
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", 0))
+        used.listen()
+        port = used.getsockname()[1]
         with pytest.raises(UnavailableError, match=rf"port {port} of 127\.0\.0\.1"):
             asyncio.run(run(port))
