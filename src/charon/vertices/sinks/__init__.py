@@ -1,1 +1,1 @@
-"""Sinks: where patches, rejections and late positions end."""
+"""Sinks: the last vertices of a pipeline, which store, show or log patches."""

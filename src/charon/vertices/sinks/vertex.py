@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from charon.errors import UnavailableError
@@ -25,7 +26,9 @@ _RETRY_DELAY_S = 1.0
 
 @dataclass(slots=True)
 class SinkVertex:
-    """Passes batches to a sink on a thread of its own, and acknowledges them once the sink has stored them.
+    """Passes batches to a sink and acknowledges them once the sink has stored them.
+
+    A sink is not thread-safe, so one thread calls it for all inlets.
 
     Parameters
     ----------
@@ -43,6 +46,7 @@ class SinkVertex:
     stats: Stats = field(default_factory=Stats)
     _sink: Sink | None = None
     _ledger: Ledger | None = None
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "sink"))
 
     @property
     def sink(self) -> Sink:
@@ -66,19 +70,19 @@ class SinkVertex:
 
     async def work(self, inlet: Inlet, stop: asyncio.Event) -> None:
         """Receive, store and acknowledge batches until stopped."""
-        loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, "sink") as thread:
-            while not stop.is_set():
-                deliveries = await inlet.batch(self.max_batch, self.linger_s)
-                if deliveries and await self._store(loop, thread, deliveries, stop):
-                    await self._save_account(stop)
-                    for delivery in deliveries:
-                        await delivery.ack()
-                await loop.run_in_executor(thread, self.sink.tick)
+        run = partial(asyncio.get_running_loop().run_in_executor, self._thread)
+        while not stop.is_set():
+            deliveries = await inlet.batch(self.max_batch, self.linger_s)
+            if deliveries and await self._store(deliveries, stop):
+                await self._save_account(stop)
+                for delivery in deliveries:
+                    await delivery.ack()
+            await run(self.sink.tick)
         await inlet.close()
 
     def close(self) -> None:
         """Finish and close the files of the sink."""
+        self._thread.shutdown()
         self.sink.close()
 
     def page(self) -> SinkPage:
@@ -86,23 +90,18 @@ class SinkVertex:
         report = SinkReport() if self._sink is None else self._sink.report()
         return SinkPage(process=self.stats.snapshot(), report=report)
 
-    async def _store(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        thread: ThreadPoolExecutor,
-        deliveries: Sequence[Delivery],
-        stop: asyncio.Event,
-    ) -> bool:
+    async def _store(self, deliveries: Sequence[Delivery], stop: asyncio.Event) -> bool:
         """Store a batch, retrying until it succeeds or the vertex is stopped; return whether it is stored.
 
         While a batch cannot be stored, for example on a full disk, nothing is acknowledged: the buffer fills up and
         the source waits, so no frame is lost.
         """
         payloads = [delivery.payload for delivery in deliveries]
+        run = partial(asyncio.get_running_loop().run_in_executor, self._thread)
         while True:
             started = time.perf_counter()
             try:
-                await loop.run_in_executor(thread, self.sink.accept, payloads)
+                await run(self.sink.accept, payloads)
             except UnavailableError as error:
                 self.stats.warn(str(error))
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class FakeSink(Sink):
     def __init__(self, failures=0):
         self.failures = failures
         self.calls = []
+        self.threads = set()
         self.closed = False
 
     def restore(self, entries):
@@ -37,6 +39,7 @@ class FakeSink(Sink):
     def accept(self, messages):
         """Record the messages, or raise."""
         self.calls.append(list(messages))
+        self.threads.add(threading.get_ident())
         if self.failures:
             self.failures -= 1
             raise UnavailableError("/data: no space left")
@@ -107,6 +110,21 @@ def test_full_disk_does_not_prevent_shutdown(fakes, monkeypatch):
 
     asyncio.run(main())
     assert (delivery.acks, delivery.released) == (0, 1)
+
+
+def test_one_thread_calls_the_sink_for_all_inlets(fakes):
+    deliveries = [fakes.Delivery(patch(n)) for n in range(4)]
+    sink = FakeSink()
+
+    async def main():
+        stop = asyncio.Event()
+        inlets = [fakes.Inlet([[delivery] for delivery in part], stop) for part in (deliveries[:2], deliveries[2:])]
+        context = VertexContext(inlets, [], fakes.Ledger(), stop)
+        await asyncio.wait_for(SinkRole(SinkVertex(lambda: sink)).run(context), 20)
+
+    asyncio.run(main())
+    assert [d.acks for d in deliveries] == [1, 1, 1, 1]
+    assert len(sink.threads) == 1
 
 
 def test_account_is_saved_before_acknowledging(fakes, monkeypatch):
