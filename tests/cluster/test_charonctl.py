@@ -13,7 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 import yaml
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from numaflow_objects import (
     GROUP,
     nats_pod,
@@ -282,7 +282,9 @@ def test_status_reads_the_account_from_the_ledger(cluster, namespace, charonctl,
         # A buffer as Numaflow creates it: stream, subject and consumer have the same name.
         buffer = f"{namespace}-p-out-0"
         await bus.client.jetstream().add_stream(StreamConfig(name=buffer, subjects=[buffer]))
-        await bus.client.jetstream().add_consumer(buffer, ConsumerConfig(durable_name=buffer, ack_policy="explicit"))
+        await bus.client.jetstream().add_consumer(
+            buffer, ConsumerConfig(durable_name=buffer, ack_policy=AckPolicy.EXPLICIT)
+        )
         for _ in range(8):
             await bus.client.publish(buffer, b"patch")
         await bus.close()

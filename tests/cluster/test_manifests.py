@@ -9,11 +9,15 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from numaflow_objects import IMAGE, numaflow_kinds
 from polling import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(400)
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -45,7 +49,7 @@ def documents(name):
     return [document for document in yaml.safe_load_all((APS / name).read_text()) if document]
 
 
-def containers_in(node):
+def containers_in(node: Any) -> Iterator[dict[str, Any]]:
     """Yield every container in a document."""
     if isinstance(node, dict):
         if "image" in node:

@@ -65,6 +65,7 @@ def test_killed_owner_leaves_nothing_behind(cluster):
     process = subprocess.Popen(
         [sys.executable, "-c", owner], cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     pid, root = process.stdout.readline().split()
     assert Path(f"/proc/{pid}").exists()
     process.kill()

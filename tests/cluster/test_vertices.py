@@ -249,6 +249,7 @@ def test_pods_reconstruct_the_embedded_image(stage, expected, tmp_path, figures)
     assert (account["reconstructed"], account["in_flight"], account["lost"], account["duplicates"]) == (FRAMES, 0, 0, 0)
 
     stitched = read_image(stage.results / "scan-1.h5")
+    assert stitched is not None
     assert stitched.phase.shape == expected.phase.shape
     assert stitched.origin_m == pytest.approx(expected.origin_m)
     np.testing.assert_allclose(stitched.weight, expected.weight, rtol=1e-4, atol=1e-5)

@@ -20,15 +20,11 @@ SOCKETS = Path("/sockets")
 async def main(frames: int, timeout_s: float) -> None:
     """Drive until every sink has received every frame, and print each state as a line of JSON."""
     async with AsyncExitStack() as stack:
-
-        async def client(kind: type, folder: str) -> object:
-            return await stack.enter_async_context(kind(SOCKETS / folder))
-
-        sources = [await client(SourceClient, "in-0")]
-        maps = [await client(MapClient, f"cat-{replica}") for replica in range(2)]
-        sinks = [await client(SinkClient, f"{name}-0") for name in ("image", "out")]
+        source = await stack.enter_async_context(SourceClient(SOCKETS / "in-0"))
+        maps = [await stack.enter_async_context(MapClient(SOCKETS / f"cat-{replica}")) for replica in range(2)]
+        sinks = [await stack.enter_async_context(SinkClient(SOCKETS / f"{name}-0")) for name in ("image", "out")]
         print(json.dumps({"state": "driving"}), flush=True)
-        pipeline = await stack.enter_async_context(Pipeline(sources, maps, sinks))
+        pipeline = await stack.enter_async_context(Pipeline([source], maps, sinks))
         await pipeline.until(lambda: pipeline.sunk >= 1, timeout_s)
         start = time.monotonic()
         print(json.dumps({"state": "first"}), flush=True)
@@ -39,7 +35,7 @@ async def main(frames: int, timeout_s: float) -> None:
             "gone": pipeline.gone,
             "dropped": pipeline.dropped,
             "repeats": pipeline.frames.repeats,
-            "pending": await sources[0].pending(),
+            "pending": await source.pending(),
         }
         print(json.dumps(result), flush=True)
 

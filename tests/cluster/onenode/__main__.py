@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from pathlib import Path
 
 import images
 
@@ -19,8 +20,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     start = time.monotonic()
     with run_cluster([images.pause_archive(), images.image_archive()]) as cluster:
+        programs = Path(cluster.kubectl).parent
         print(f"ready after {time.monotonic() - start:.1f} s; in another terminal:")
-        print(f"export CHARON_TEST_KUBECONFIG={cluster.kubeconfig} PATH={cluster.layout.programs}:$PATH", flush=True)
+        print(f"export CHARON_TEST_KUBECONFIG={cluster.kubeconfig} PATH={programs}:$PATH", flush=True)
         try:
             signal.pause()
         except KeyboardInterrupt:

@@ -258,15 +258,16 @@ def _relay(outside: socket.socket) -> None:
             return
         with inside, selectors.DefaultSelector() as selector:
             inside.settimeout(None)
-            selector.register(outside, selectors.EVENT_READ, inside)
-            selector.register(inside, selectors.EVENT_READ, outside)
+            selector.register(outside, selectors.EVENT_READ, (outside, inside))
+            selector.register(inside, selectors.EVENT_READ, (inside, outside))
             with contextlib.suppress(OSError):
                 while True:
                     for key, _ in selector.select():
-                        data = key.fileobj.recv(65536)
+                        origin, target = key.data
+                        data = origin.recv(65536)
                         if not data:
                             return
-                        key.data.sendall(data)
+                        target.sendall(data)
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ def test_run_is_found_with_its_times(clock, tmp_path):
     assert started.ended_ns is None
     clock(90)
     ended = run_records.record_end("ptychography", namespace="aps")
+    assert ended is not None
     assert run_records.find("ptychography") == ended
     assert (ended.started_ns, ended.ended_ns) == (T0, T0 + 90 * S)
     assert run_records.record_end("ptychography") is None
@@ -69,7 +70,9 @@ def test_run_without_end_ends_when_next_starts(clock):
     run_records.record_start("p", engine="embedded")
     clock(70)
     assert run_records.find("p@2025-08-18T14:48:10Z").ended_ns == T0 + round(60.5 * S)
-    assert run_records.record_end("p").started_ns == T0 + round(60.5 * S)
+    ended = run_records.record_end("p")
+    assert ended is not None
+    assert ended.started_ns == T0 + round(60.5 * S)
 
 
 def test_unknown_run_is_reported(clock, tmp_path):

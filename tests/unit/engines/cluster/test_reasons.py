@@ -47,6 +47,12 @@ def queries(events=(), claims=None, log=("first", "last line")):
     )
 
 
+def reason_for(subject, cluster):
+    reason = not_ready_reason(subject, cluster)
+    assert reason is not None
+    return reason
+
+
 RUNNING = {"running": {"startedAt": "2026-11-22T19:00:00Z"}}
 READY = [("PodScheduled", "True"), ("Ready", "True")]
 
@@ -106,7 +112,7 @@ def test_ready_pod_has_no_reason():
     ],
 )
 def test_reason_has_kind_and_text(subject, events, kind, text):
-    reason = not_ready_reason(subject, queries(events))
+    reason = reason_for(subject, queries(events))
     assert reason.kind == kind
     assert text in reason.text
     assert "\n" not in reason.text
@@ -118,12 +124,12 @@ def test_kind_of_reason_is_stuck(kind):
 
 
 def test_unschedulable_pod_is_stuck():
-    assert not_ready_reason(pod(), queries()).stuck is False
+    assert reason_for(pod(), queries()).stuck is False
     scheduled = pod()
     scheduled["status"]["conditions"] = [
         {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
     ]
-    assert not_ready_reason(scheduled, queries()).stuck
+    assert reason_for(scheduled, queries()).stuck
 
 
 def test_crash_detail_is_the_end_of_the_log():
@@ -134,7 +140,7 @@ def test_crash_detail_is_the_end_of_the_log():
             )
         ]
     )
-    reason = not_ready_reason(subject, queries(log=[str(n) for n in range(20)]))
+    reason = reason_for(subject, queries(log=[str(n) for n in range(20)]))
     assert reason.detail == ("15", "16", "17", "18", "19")
 
 
@@ -150,7 +156,7 @@ def test_missing_and_pending_claims_are_reported():
         {"type": "PodScheduled", "status": "False", "message": 'persistentvolumeclaim "gone" not found'}
     ]
     claims = {"waits": {"spec": {}, "status": {"phase": "Pending"}}}
-    text = not_ready_reason(subject, queries([{"message": "no persistent volumes available"}], claims)).text
+    text = reason_for(subject, queries([{"message": "no persistent volumes available"}], claims)).text
     assert "claim gone does not exist" in text
     assert "claim waits is pending, storage class none (and the cluster has no default)" in text
     assert "no persistent volumes available" in text
