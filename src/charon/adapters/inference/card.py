@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 Shape = tuple[PositiveInt, PositiveInt]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+NonEmptyStr = Annotated[str, Field(min_length=1)]
 
 
 class _Part(BaseModel):
@@ -19,35 +20,20 @@ class InputCard(_Part):
 
     Crop and binning precede the network. All other pre-processing of the counts (threshold, square root, mean,
     standard deviation) is part of its graph.
-
-    Parameters
-    ----------
-    name
-        Name of the graph's input.
-    detector_shape
-        Rows and columns of the frames.
-    crop
-        First row, first column, height and width of the part of the frame that is used.
-    binning
-        Side, in detector pixels, of the squares that are averaged.
-    shape
-        Rows and columns after binning.
-    dtype
-        Element type of the graph's input.
-    normalisation
-        Description of the pre-processing in the graph.
-    maximum
-        Counts above this value are clipped before binning; null for no clipping.
     """
 
-    name: str = "counts"
-    detector_shape: Shape
-    crop: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt]
-    binning: PositiveInt
-    shape: Shape
-    dtype: Literal["float32"] = "float32"
-    normalisation: str
-    maximum: PositiveFloat | None = None
+    name: str = Field(default="counts", description="Name of the graph's input.")
+    detector_shape: Shape = Field(description="Rows and columns of the frames.")
+    crop: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt] = Field(
+        description="First row, first column, height and width of the part of the frame that is used."
+    )
+    binning: PositiveInt = Field(description="Side, in detector pixels, of the squares that are averaged.")
+    shape: Shape = Field(description="Rows and columns after binning.")
+    dtype: Literal["float32"] = Field(default="float32", description="Element type of the graph's input.")
+    normalisation: str = Field(description="Description of the pre-processing in the graph.")
+    maximum: PositiveFloat | None = Field(
+        default=None, description="Counts above this value are clipped before binning; null for no clipping."
+    )
 
     @model_validator(mode="after")
     def _check_geometry(self) -> Self:
@@ -62,68 +48,49 @@ class InputCard(_Part):
 class OutputCard(_Part):
     """One output of the graph, (N, rows, columns) float32."""
 
-    name: str
-    kind: Literal["phase", "amplitude"]
-    unit: Literal["rad", "1"]
+    name: str = Field(description="Name of the graph's output.")
+    kind: Literal["phase", "amplitude"] = Field(description="Quantity of the output.")
+    unit: Literal["rad", "1"] = Field(description="Unit of the output: rad for a phase, 1 for an amplitude.")
 
 
 class PatchCard(_Part):
-    """Output of the network: a patch of the object.
+    """Patch of the object that the network reconstructs from one frame."""
 
-    Parameters
-    ----------
-    shape
-        Rows and columns.
-    pixel_m
-        Side of an object pixel in m.
-    offset
-        "absolute" if the patches share one phase constant, "free" if each patch has its own.
-    weight_radius_m
-        Radius of the reliable, illuminated area of a patch in m; null if unknown.
-    weight_profile
-        Weight of a pixel in stitching at distances of 0, 1, 2... pixels from the patch's centre; linear in between,
-        0 beyond. The defocused probe of a zone plate is a ring, so a bell-shaped weight would favour its dark centre.
-    """
-
-    shape: Shape
-    pixel_m: PositiveFloat
-    offset: Literal["absolute", "free"]
-    weight_radius_m: PositiveFloat | None = None
-    weight_profile: tuple[NonNegativeFloat, ...] | None = None
+    shape: Shape = Field(description="Rows and columns.")
+    pixel_m: PositiveFloat = Field(description="Side of an object pixel in m.")
+    offset: Literal["absolute", "free"] = Field(
+        description="Phase constant of the patches: one for all (absolute), or a different one for each (free)."
+    )
+    weight_radius_m: PositiveFloat | None = Field(
+        default=None, description="Radius of the reliable, illuminated area of a patch in m; null if unknown."
+    )
+    # The defocused probe of a zone plate is a ring: a bell-shaped weight would favour its dark centre.
+    weight_profile: tuple[NonNegativeFloat, ...] | None = Field(
+        default=None,
+        description="Weight of a pixel in stitching at distances of 0, 1, 2... pixels from the patch's centre; linear "
+        "in between, 0 beyond.",
+    )
 
 
 class ModelCard(_Part):
-    """Description of a network: how to run it, how it was trained, and what was measured.
+    """Description of a network: how to run it, how it was trained, and what was measured."""
 
-    Parameters
-    ----------
-    schema
-        Version of this schema.
-    name, version
-        Name and version of the bundle, written into every patch.
-    sha256
-        SHA-256 digest of the ONNX file.
-    input
-        Input of the network.
-    outputs
-        Outputs of the network.
-    patch
-        Geometry of a patch.
-    training
-        Recipe, data, seed and duration of the training, or the origin of imported weights.
-    quality
-        Measured figures, with the data and the command.
-    """
-
-    schema_: Literal["charon-model/1"] = Field(alias="schema", default="charon-model/1")
-    name: Annotated[str, Field(min_length=1)]
-    version: Annotated[str, Field(min_length=1)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    input: InputCard
-    outputs: Annotated[tuple[OutputCard, ...], Field(min_length=1)]
-    patch: PatchCard
-    training: dict[str, Any] = Field(default_factory=dict)
-    quality: dict[str, Any] = Field(default_factory=dict)
+    schema_: Literal["charon-model/1"] = Field(
+        default="charon-model/1", alias="schema", description="Name and version of the schema of this card."
+    )
+    name: NonEmptyStr = Field(description="Name of the bundle, written into every patch.")
+    version: NonEmptyStr = Field(description="Version of the bundle, written into every patch.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 digest of the ONNX file.")
+    input: InputCard = Field(description="Input of the network.")
+    outputs: tuple[OutputCard, ...] = Field(min_length=1, description="Outputs of the network.")
+    patch: PatchCard = Field(description="Geometry of a patch.")
+    training: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Recipe, data, seed and duration of the training, or the origin of imported weights.",
+    )
+    quality: dict[str, Any] = Field(
+        default_factory=dict, description="Measured figures, with the data and the command."
+    )
 
     def to_json(self) -> str:
         """Return the content of the card file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from charon.science.simulation import from_route, make_scan, raster, snake, spiral, with_jitter
 
@@ -24,7 +24,7 @@ def test_snake_moves_one_step_at_a_time() -> None:
 
 def test_spiral_points_are_evenly_spaced() -> None:
     points = spiral(2000, 1e-7)
-    nearest = cKDTree(points).query(points, k=2)[0][:, 1]
+    nearest = KDTree(points).query(points, k=2)[0][:, 1]
     assert np.percentile(nearest, 5) > 0.6e-7
     assert np.percentile(nearest, 95) < 1.1e-7
 
