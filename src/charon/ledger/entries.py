@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from charon.frames.fields import integer, integers, mapping, sequence, text
@@ -84,8 +85,8 @@ def entries_from_json(document: object) -> tuple[LedgerEntry, ...]:
 
 
 def _ids(state: str, ranges: object) -> IdSet:
-    # A single loop: a page may hold a hundred thousand ranges.
+    # No call per range: a page may hold a hundred thousand of them.
     pairs = cast("list[list[int]]", sequence(ranges, state))
-    if not all(type(number) is int for pair in pairs for number in pair):
+    if not set(map(type, chain.from_iterable(pairs))) <= {int}:
         raise TypeError(f"{state} contains a range that is not a pair of integers")
     return IdSet.from_ranges(pairs)

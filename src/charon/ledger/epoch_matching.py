@@ -32,7 +32,7 @@ class _NamedEpoch:
     def first(self) -> int | None:
         """Return the smallest number, from a source if one has written it: the frame that gave the name."""
         for states in (self.source, *self.sinks.values()):
-            numbers = [ids.ranges()[0][0] for ids in states.values() if ids]
+            numbers = [next(iter(ids)) for ids in states.values() if ids]
             if numbers:
                 return min(numbers)
         return None

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+# A set with this many times fewer ranges is inserted range by range instead of merged.
+_FEW = 16
+
 
 class IdSet:
     """A set of integers stored as sorted, disjoint, closed ranges.
@@ -34,11 +37,12 @@ class IdSet:
         ValueError
             If a range is not a pair or ends before it begins.
         """
-        result = cls()
-        for first, last in sorted(tuple(pair) for pair in ranges):
+        pairs = [(first, last) for first, last in ranges]
+        for first, last in pairs:
             if last < first:
                 raise ValueError(f"invalid range {first}..{last}: ends before it begins")
-            result.add_range(first, last)
+        result = cls()
+        result._merge(pairs)
         return result
 
     def copy(self) -> IdSet:
@@ -46,6 +50,11 @@ class IdSet:
         result = IdSet()
         result._first, result._last, result._count = self._first.copy(), self._last.copy(), self._count
         return result
+
+    @property
+    def range_count(self) -> int:
+        """Number of ranges, which determines the size of the set."""
+        return len(self._first)
 
     def ranges(self) -> list[list[int]]:
         """Return the closed ranges, sorted, as ``[[first, last], ...]``."""
@@ -83,8 +92,11 @@ class IdSet:
 
     def update(self, other: IdSet) -> None:
         """Add every number of another set."""
-        for first, last in zip(other._first, other._last, strict=True):
-            self.add_range(first, last)
+        if len(other._first) * _FEW < len(self._first):
+            for first, last in zip(other._first, other._last, strict=True):
+                self.add_range(first, last)
+        else:
+            self._merge(zip(other._first, other._last, strict=True))
 
     def union(self, *others: IdSet) -> IdSet:
         """Return the numbers that are in this set or in any of the others."""
@@ -118,6 +130,19 @@ class IdSet:
         for before, after in zip(self._last, self._first[1:], strict=False):
             result.add_range(before + 1, after - 1)
         return result
+
+    def _merge(self, ranges: Iterable[tuple[int, int]]) -> None:
+        # Linear for sorted ranges, while inserting each of them into the lists would be quadratic.
+        merged_first: list[int] = []
+        merged_last: list[int] = []
+        for first, last in sorted([*zip(self._first, self._last, strict=True), *ranges]):
+            if not merged_last or first > merged_last[-1] + 1:
+                merged_first.append(first)
+                merged_last.append(last)
+            elif last > merged_last[-1]:
+                merged_last[-1] = last
+        self._first, self._last = merged_first, merged_last
+        self._count = sum(merged_last) - sum(merged_first) + len(merged_first)
 
     def __contains__(self, number: object) -> bool:
         if not isinstance(number, int):

@@ -201,6 +201,11 @@ def vertex_of(key: str) -> str:
     return key.rpartition(".")[0]
 
 
+def range_count(page: Page) -> int:
+    """Return the number of ranges in the entries of a page, which determines its size."""
+    return sum(ids.range_count for entry in page.entries for ids in entry.sets.values())
+
+
 def waiting_in_rings(pages: Iterable[Page]) -> int:
     """Return the number of updates that wait in the rings of sources."""
     return sum(page.waiting for page in pages if isinstance(page, SourcePage))
