@@ -18,7 +18,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(slots=True)
 class Stats:
-    """Counters of one replica since it started; the account of frames does not rest on them."""
+    """Counters of one replica since it started; the account of frames does not depend on them."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     batches: Counter[int] = field(default_factory=Counter[int])
@@ -28,18 +28,18 @@ class Stats:
     _rss: tuple[float, int] = (0.0, 0)
     _warnings: deque[str] = field(default_factory=lambda: deque[str](maxlen=5))
 
-    def count(self, what: str, n: int = 1) -> None:
-        """Count something."""
-        self.counts[what] += n
+    def count(self, event: str, n: int = 1) -> None:
+        """Count an event."""
+        self.counts[event] += n
 
     def warn(self, text: str) -> None:
-        """Log something that the user should see, and show it in the status; a repeat is only counted."""
+        """Log a warning and add it to the page of the ledger, unless it is one of the latest warnings already."""
         if text not in self._warnings:
             self._warnings.append(text)
             _log.warning("%s", text)
 
     def _resident(self) -> int:
-        # Pages are written many times a second; memory changes slower than that.
+        # Read once per second: pages are written more often than the memory changes.
         now = time.monotonic()
         if now - self._rss[0] > 1.0:
             self._rss = (now, resident_bytes())

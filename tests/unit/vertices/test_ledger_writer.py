@@ -1,60 +1,79 @@
-"""The last page that a vertex leaves holds all that it has done."""
+"""Pages are written periodically; the last one contains everything, and invalid ones are ignored."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 
-from charon.vertices.ledger_writer import write_ledger_periodically
+from charon.ledger.entries import LedgerEntry
+from charon.ledger.id_set import IdSet
+from charon.ledger.pages import SourcePage
+from charon.ledger.process import ProcessStats
+from charon.vertices.ledger_writer import load_previous_page, write_ledger_periodically
+from charon.vertices.ports import Ledger
+from charon.vertices.stats import Stats
 
 
-class SlowLedger:
-    """Takes its time."""
+class SlowLedger(Ledger):
+    """A ledger that needs some time to save a page."""
 
     def __init__(self):
         self.saving = asyncio.Event()
         self.pages = []
 
     async def load(self):
-        """Return nothing."""
+        """Return no page."""
+        return None  # noqa: RET501 - it is a page that is missing
 
-    async def save(self, document):
-        """Keep a page, slowly."""
+    async def save(self, page):
+        """Save a page, slowly."""
         self.saving.set()
         await asyncio.sleep(0.02)
-        self.pages.append(document)
+        self.pages.append(page)
 
 
-def test_what_is_done_while_a_page_is_being_written_is_on_the_last_one():
+class DamagedLedger(SlowLedger):
+    """A ledger whose page is invalid."""
+
+    async def load(self):
+        """Raise an error."""
+        raise ValueError("invalid page: field 'kind' is missing")
+
+
+def test_last_page_contains_changes_during_a_save():
     async def run():
-        ledger, stop, done = SlowLedger(), asyncio.Event(), 1
-        keeping = asyncio.create_task(write_ledger_periodically(lambda: {"done": done}, ledger, stop, 0.001))
+        ledger, stop, waiting = SlowLedger(), asyncio.Event(), 1
+
+        def page():
+            return SourcePage(process=ProcessStats(), waiting=waiting)
+
+        writing = asyncio.create_task(write_ledger_periodically(page, ledger, stop, 0.001))
         await ledger.saving.wait()
-        done = 2
+        waiting = 2
         stop.set()
-        await keeping
+        await writing
         return ledger.pages
 
-    assert asyncio.run(run())[-1] == {"done": 2}
+    assert asyncio.run(run())[-1].waiting == 2
 
 
-def test_a_document_that_takes_long_is_written_less_often():
-    made = 0
-
-    def slow():
-        nonlocal made
-        made += 1
-        end = time.thread_time() + 0.02
-        while time.thread_time() < end:
-            pass
-        return {}
+def test_page_with_many_ranges_is_written_less_often():
+    entry = LedgerEntry(channel="ad:image", epoch_ns=1, sets={"seen": IdSet(range(0, 100_000, 2))})
+    page = SourcePage(process=ProcessStats(), entries=(entry,))
 
     async def run():
-        stop = asyncio.Event()
-        keeping = asyncio.create_task(write_ledger_periodically(slow, SlowLedger(), stop, 0.001))
-        await asyncio.sleep(1.0)
+        ledger, stop = SlowLedger(), asyncio.Event()
+        writing = asyncio.create_task(write_ledger_periodically(lambda: page, ledger, stop, 0.001))
+        await asyncio.sleep(1.2)
         stop.set()
-        await keeping
+        await writing
+        return len(ledger.pages)
 
-    asyncio.run(run())
-    assert made <= 5
+    assert 2 <= asyncio.run(run()) <= 4
+
+
+def test_invalid_previous_page_is_ignored_with_a_warning():
+    stats = Stats()
+    assert asyncio.run(load_previous_page(DamagedLedger(), stats)) is None
+    assert stats.snapshot().warnings == (
+        "ignored the page of the previous process: invalid page: field 'kind' is missing",
+    )
