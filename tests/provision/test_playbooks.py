@@ -45,10 +45,10 @@ def test_ansible_lint_passes_production_profile() -> None:
     # Offline, because collections are installed already.
     done = ansible("ansible-lint", "--offline", "--profile", "production", "--strict", "ansible", timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = re.search(r"(\d+) failure\(s\), (\d+) warning\(s\) in (\d+) files", done.stdout + done.stderr)
-    assert found is not None
-    assert (int(found[1]), int(found[2])) == (0, 0)
-    assert int(found[3]) >= 60
+    counts = re.search(r"(\d+) failure\(s\), (\d+) warning\(s\) in (\d+) files", done.stdout + done.stderr)
+    assert counts is not None
+    assert (int(counts[1]), int(counts[2])) == (0, 0)
+    assert int(counts[3]) >= 60
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)

@@ -110,8 +110,8 @@ def test_new_version_keeps_foreign_kubeconfig(first, hosts: Path, node: Node, tm
     version = "v1.33.6+k3s1"
     fakes.k3s(tmp_path / "k3s", version)
     own = node.root / "home/trusted/.kube/config"
-    kept = own.read_text()
-    other = kept.replace("https://127.0.0.1:6443", "https://beamline.example.org:6443")
+    original = own.read_text()
+    other = original.replace("https://127.0.0.1:6443", "https://beamline.example.org:6443")
     own.write_text(other)
     started = node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout
     settings = ["-e", f"charon_artifacts={tmp_path}", "-e", f"charon_k3s_version={version}", "-e", "charon_images="]
@@ -122,7 +122,7 @@ def test_new_version_keeps_foreign_kubeconfig(first, hosts: Path, node: Node, tm
     assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout != started
     assert own.read_text() == other
     assert any("was kept" in message for message in done.summary["messages"])
-    own.write_text(kept)
+    own.write_text(original)
 
 
 def test_program_with_wrong_checksum_is_rejected(first, hosts: Path, node: Node, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_deprovisioning_restores_the_node(first, bare: str, hosts: Path, node: N
     done = charonctl("--json", REMOVE, "-i", hosts)
     assert done.status == 0, done.stderr
     assert node.run("systemctl is-active k3s", check=False).stdout.strip() == "inactive"
-    left = set(node.run(FILES).stdout.split("\n")) - set(bare.split("\n"))
+    remaining = set(node.run(FILES).stdout.split("\n")) - set(bare.split("\n"))
     # Files in which firewalls record rules, and folders that another cluster may use.
     allowed = (
         "/etc/ufw",
@@ -224,7 +224,7 @@ def test_deprovisioning_restores_the_node(first, bare: str, hosts: Path, node: N
         "/etc/rancher",
         "/etc/machine-id",
     )
-    assert [path for path in sorted(left) if not path.startswith(allowed)] == []
+    assert [path for path in sorted(remaining) if not path.startswith(allowed)] == []
     assert not (node.root / "etc/rancher/k3s").exists()
     assert not (node.root / "var/lib/rancher/k3s").exists()
     assert not (node.root / "home/trusted/.kube/config").exists()

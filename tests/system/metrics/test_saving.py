@@ -66,10 +66,10 @@ def test_json_is_the_result_of_prometheus(scraped, tmp_path):
     saved = json.loads(output.read_text())
     assert [entry["query"] for entry in saved["queries"]] == QUERIES
     for entry in saved["queries"]:
-        own = scraped.server.query_range(entry["query"], scraped.started, scraped.ended, 1)
-        assert own["result"], entry["query"]
+        expected = scraped.server.query_range(entry["query"], scraped.started, scraped.ended, 1)
+        assert expected["result"], entry["query"]
         assert entry["status"] == "success"
-        assert entry["data"] == own
+        assert entry["data"] == expected
     metadata = saved["metadata"]
     assert metadata["step_s"] == 1.0
     assert datetime.fromisoformat(metadata["start"]).timestamp() == scraped.started
@@ -94,16 +94,16 @@ def test_csv_has_a_row_for_each_sample(scraped, tmp_path):
         rows = list(csv.DictReader(file))
     expected = rows_of(scraped, QUERIES)
     assert len(rows) == len(expected)
-    own = {"query": "label_query", "time": "label_time"}
+    columns = {"query": "label_query", "time": "label_time"}
     for row, (query, labels, at, value) in zip(rows, expected, strict=True):
-        wanted = {own.get(name, name): text for name, text in labels.items() if name != "__name__"}
+        expected_labels = {columns.get(name, name): text for name, text in labels.items() if name != "__name__"}
         assert row.pop("query") == query
         assert row.pop("metric") == labels.get("__name__", "")
         assert row.pop("value") == value
         moment = row.pop("time")
         assert moment.endswith("Z")
         assert datetime.fromisoformat(moment).timestamp() == at
-        assert {name: text for name, text in row.items() if text} == wanted
+        assert {name: text for name, text in row.items() if text} == expected_labels
     assert {"NaN", "+Inf", "-Inf"} <= {value for *_, value in expected}
 
 
@@ -118,14 +118,14 @@ def test_parquet_has_the_rows_of_the_csv(scraped, tmp_path):
     expected = rows_of(scraped, QUERIES)
     rows = table.to_pylist()
     assert len(rows) == len(expected)
-    own = {"query": "label_query", "time": "label_time"}
+    columns = {"query": "label_query", "time": "label_time"}
     for row, (query, labels, at, value) in zip(rows, expected, strict=True):
         assert (row.pop("query"), row.pop("metric")) == (query, labels.get("__name__", ""))
         assert row.pop("time").timestamp() == at
         read = row.pop("value")
         assert read == float(value) or (math.isnan(read) and value == "NaN")
-        wanted = {own.get(name, name): text for name, text in labels.items() if name != "__name__"}
-        assert {name: text for name, text in row.items() if text} == wanted
+        expected_labels = {columns.get(name, name): text for name, text in labels.items() if name != "__name__"}
+        assert {name: text for name, text in row.items() if text} == expected_labels
 
 
 def test_default_output_is_stdout(scraped):
@@ -153,20 +153,22 @@ def test_default_output_is_stdout(scraped):
 )
 @pytest.mark.parametrize("max_points", [1, 5])
 def test_split_range_gives_the_same_result(scraped, monkeypatch, query, max_points):
-    whole = QueryRange(scraped.ended * 1000 - 9000, scraped.ended * 1000 + 123, 700)
+    full_range = QueryRange(scraped.ended * 1000 - 9000, scraped.ended * 1000 + 123, 700)
     split = QueryRange.split
 
     async def evaluate():
         async with PrometheusClient(scraped.server.url) as client:
-            return await client.query_range(query, whole)
+            return await client.query_range(query, full_range)
 
     monkeypatch.setattr(QueryRange, "split", lambda self: split(self, max_points))
-    assert len(whole.split()) > 2
+    assert len(full_range.split()) > 2
     result = asyncio.run(evaluate())
-    own = scraped.server.query_range(query, whole.start_ms / 1000, whole.end_ms / 1000, whole.step_ms / 1000)["result"]
-    assert own
-    assert [json.loads(series.to_json()) for series in result.series] == own
-    assert sum(series.samples for series in result.series) == sum(len(series["values"]) for series in own)
+    expected = scraped.server.query_range(
+        query, full_range.start_ms / 1000, full_range.end_ms / 1000, full_range.step_ms / 1000
+    )["result"]
+    assert expected
+    assert [json.loads(series.to_json()) for series in result.series] == expected
+    assert sum(series.samples for series in result.series) == sum(len(series["values"]) for series in expected)
 
 
 def test_range_beyond_point_limit_is_complete(scraped, tmp_path):

@@ -72,13 +72,13 @@ def resolve_target(host: str | None, rest: Sequence[str]) -> tuple[list[str], bo
 
 def connection_arguments(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of ansible-playbook that affect the connection to hosts."""
-    kept: list[str] = []
+    selected: list[str] = []
     value_follows = False
     for argument in arguments:
         if value_follows or argument.partition("=")[0] in _CONNECTION or argument[:2] in {"-i", "-u", "-e", "-l", "-c"}:
-            kept.append(argument)
+            selected.append(argument)
             value_follows = not value_follows and argument in _CONNECTION
-    return kept
+    return selected
 
 
 def _prompt_user(host: str) -> str:

@@ -117,7 +117,7 @@ class PrometheusClient:
             raise UnavailableError(f"Prometheus at {self.url} returned invalid metric metadata") from error
 
     async def query_range(
-        self, query: str, whole: QueryRange, on_request: Callable[[], None] | None = None
+        self, query: str, full_range: QueryRange, on_request: Callable[[], None] | None = None
     ) -> QueryResult:
         """Evaluate a query over a range, in as many requests as Prometheus's limit of points requires.
 
@@ -126,9 +126,9 @@ class PrometheusClient:
         QueryError
             If Prometheus rejects the query or does not respond.
         """
-        parts = whole.split()
+        parts = full_range.split()
         if len(parts) > 1:
-            query = resolve_at_modifiers(query, whole)
+            query = resolve_at_modifiers(query, full_range)
 
         async def evaluate(part: QueryRange) -> QueryResult:
             async with self._slots:

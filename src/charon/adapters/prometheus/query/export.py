@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ExportCounts(TypedDict):
-    """Numbers of queries, of which some returned series, returned none or failed, and of series and samples."""
+    """Counts of queries (in total, with series, empty, failed), of series and of samples."""
 
     queries: int
     found: int
@@ -83,7 +83,7 @@ class ExportedQuery:
 
 
 class Export:
-    """Queries over a range with their results, kept in an unnamed file because they may exceed the memory.
+    """Queries over a range with their results, stored in an unnamed file because they may not fit in memory.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _FIXED_COLUMNS = ("query", "metric", "time", "value")
 _time = lru_cache(maxsize=100_000)(rfc3339)
 
 
-def save(export: Export, provenance: Mapping[str, Any], kind: str, output: IO[bytes]) -> None:
+def save(export: Export, provenance: Mapping[str, object], kind: str, output: IO[bytes]) -> None:
     """Write an export to a file.
 
     Parameters
@@ -37,7 +37,7 @@ def save(export: Export, provenance: Mapping[str, Any], kind: str, output: IO[by
     output
         Binary file.
     """
-    writers: dict[str, Callable[[Export, Mapping[str, Any], IO[bytes]], None]] = {
+    writers: dict[str, Callable[[Export, Mapping[str, object], IO[bytes]], None]] = {
         "json": save_json,
         "csv": save_csv,
         "parquet": save_parquet,
@@ -45,7 +45,7 @@ def save(export: Export, provenance: Mapping[str, Any], kind: str, output: IO[by
     writers[kind](export, provenance, output)
 
 
-def save_json(export: Export, provenance: Mapping[str, Any], output: IO[bytes]) -> None:
+def save_json(export: Export, provenance: Mapping[str, object], output: IO[bytes]) -> None:
     """Write the metadata, and each query with its result in the format of Prometheus's API."""
     output.write(b'{"metadata":' + to_json({**export.metadata(), **provenance}) + b',\n"queries":[')
     for k, exported in enumerate(export.queries):
@@ -60,7 +60,7 @@ def save_json(export: Export, provenance: Mapping[str, Any], output: IO[bytes]) 
     output.write(b"\n]}\n")
 
 
-def save_csv(export: Export, provenance: Mapping[str, Any], output: IO[bytes]) -> None:  # noqa: ARG001 - CSV has no metadata
+def save_csv(export: Export, provenance: Mapping[str, object], output: IO[bytes]) -> None:  # noqa: ARG001 - CSV has no metadata
     """Write one row per sample: query, metric, labels, time in UTC, value as Prometheus writes it."""
     labels, headings = _columns(export)
     output.write(_csv_row(["query", "metric", *headings, "time", "value"]).encode() + b"\n")
@@ -72,7 +72,7 @@ def save_csv(export: Export, provenance: Mapping[str, Any], output: IO[bytes]) -
             output.write(rows.encode())
 
 
-def save_parquet(export: Export, provenance: Mapping[str, Any], output: IO[bytes]) -> None:
+def save_parquet(export: Export, provenance: Mapping[str, object], output: IO[bytes]) -> None:
     """Write the same table as for CSV, with times and values as numbers and the metadata under ``charon``."""
     pa, pq = _import_pyarrow()
     labels, headings = _columns(export)
@@ -138,11 +138,11 @@ def _table(pa: Any, schema: Any, export: Export, exported: ExportedQuery, labels
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _repeated(pa: Any, words: list[str | None], sizes: list[int]) -> Any:  # noqa: ANN401 - pyarrow has no types
+def _repeated(pa: Any, texts: list[str | None], sizes: list[int]) -> Any:  # noqa: ANN401 - pyarrow has no types
     """Return a dictionary array with each text once per sample of its series."""
-    codes = {word: k for k, word in enumerate(dict.fromkeys(word for word in words if word is not None))}
+    codes = {text: k for k, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
     indices = pa.array(
-        [None if word is None else codes[word] for word, size in zip(words, sizes, strict=True) for _ in range(size)],
+        [None if text is None else codes[text] for text, size in zip(texts, sizes, strict=True) for _ in range(size)],
         pa.int32(),
     )
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(codes), pa.string()))

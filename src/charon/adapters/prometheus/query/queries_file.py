@@ -68,8 +68,8 @@ def substitute_variables(queries: Iterable[str], values: Mapping[str, str]) -> l
     return list(dict.fromkeys(substituted))
 
 
-def resolve_at_modifiers(query: str, whole: QueryRange) -> str:
-    """Return the query with ``@ start()`` and ``@ end()`` as the times of the whole range.
+def resolve_at_modifiers(query: str, full_range: QueryRange) -> str:
+    """Return the query with ``@ start()`` and ``@ end()`` as the times of the full range.
 
     In a part of a split range, Prometheus would evaluate them to the start and end of that part.
     """
@@ -77,6 +77,6 @@ def resolve_at_modifiers(query: str, whole: QueryRange) -> str:
     def resolve(match: re.Match[str]) -> str:
         if match[1]:
             return match[1]
-        return match[2] + unix_seconds(whole.start_ms if match[3] == "start" else whole.end_ms)
+        return match[2] + unix_seconds(full_range.start_ms if match[3] == "start" else full_range.end_ms)
 
     return _AT_MODIFIER.sub(resolve, query)

@@ -48,7 +48,7 @@ def test_variables_are_substituted_once_per_query():
 
 
 def test_at_modifiers_are_resolved_outside_quotes():
-    whole = QueryRange(1000, 5500, 500)
+    full_range = QueryRange(1000, 5500, 500)
     query = 'x @ start() + y{a="@ end()"} @end( ) - z'
-    assert resolve_at_modifiers(query, whole) == 'x @ 1.000 + y{a="@ end()"} @5.500 - z'
-    assert resolve_at_modifiers("start() + end()", whole) == "start() + end()"
+    assert resolve_at_modifiers(query, full_range) == 'x @ 1.000 + y{a="@ end()"} @5.500 - z'
+    assert resolve_at_modifiers("start() + end()", full_range) == "start() + end()"

@@ -1,4 +1,4 @@
-"""Steps are parsed; the parts of a split range have the times of the whole range, each once."""
+"""Steps are parsed; the parts of a split range have the times of the full range, each once."""
 
 from __future__ import annotations
 
