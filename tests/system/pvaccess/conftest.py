@@ -1,4 +1,4 @@
-"""pvAccess on loopback and on ports of this run's own, for clients and servers in this process and its children."""
+"""Fixtures: pvAccess on loopback with free ports, for this process and its child processes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def _free_port(kind):
         return str(probe.getsockname()[1])
 
 
-# A pvAccess client reads these once in the life of a process, when it is first used: so they are set here,
-# once for all tests, and what is set already stays.
+# A pvAccess client reads these once per process, when it is first used. Therefore they are set here for all tests,
+# unless they are set already.
 os.environ.setdefault("EPICS_PVA_BROADCAST_PORT", _free_port(socket.SOCK_DGRAM))
 os.environ.setdefault("EPICS_PVAS_BROADCAST_PORT", os.environ["EPICS_PVA_BROADCAST_PORT"])
 os.environ.setdefault("EPICS_PVA_SERVER_PORT", _free_port(socket.SOCK_STREAM))
@@ -30,7 +30,7 @@ DETECTOR = (sys.executable, "-m", "charon.cli.main", "detector")
 
 
 class Collector:
-    """Keeps what a monitor hands over, and waits for more of it."""
+    """Collects the updates of a monitor."""
 
     def __init__(self):
         self.items = []
@@ -38,13 +38,13 @@ class Collector:
         self._changed = threading.Condition()
 
     def add(self, item):
-        """Take an item."""
+        """Add an update."""
         with self._changed:
             self.items.append(item)
             self._changed.notify_all()
 
     def state(self, connected):
-        """Take a change of the connection."""
+        """Add a change of the connection."""
         with self._changed:
             self.states.append(connected)
             self._changed.notify_all()
@@ -55,7 +55,7 @@ class Collector:
         with self._changed:
             while not condition(self):
                 left = end - time.monotonic()
-                assert left > 0, f"in vain for {timeout_s} s: {len(self.items)} items, states {self.states}"
+                assert left > 0, f"timed out after {timeout_s} s: {len(self.items)} items, states {self.states}"
                 self._changed.wait(left)
 
 

@@ -1,4 +1,4 @@
-"""Channels over real pvAccess, with another implementation at the other end."""
+"""Channels over real pvAccess, with p4p as an independent implementation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from p4p.nt import NTNDArray, NTScalar
 from p4p.server import Server
 from p4p.server.thread import SharedPV
 
-from charon.adapters.pvaccess import FrameMonitor, ImageServer, PositionMonitor, position_structure
+from charon.adapters.pvaccess import FrameMonitor, ImageServer, PositionMonitor, build_position
 from charon.errors import BadFrameError, Reason, UsageError
 from charon.frames import LatePosition
 
@@ -28,20 +28,20 @@ SERVER = """
 import sys, time
 import numpy as np
 from charon.adapters.pvaccess import ImageServer
-with ImageServer(["test:coming"]) as server:
+with ImageServer(["test:restarting"]) as server:
     while not server.has_client():
         time.sleep(0.01)
     number = 0
     while True:
         number += 1
-        server.post("test:coming", np.zeros((4, 4), "i2"), unique_id=number, time_ns=time.time_ns())
+        server.post("test:restarting", np.zeros((4, 4), "i2"), unique_id=number, time_ns=time.time_ns())
         time.sleep(0.02)
 """
 
 
 @pytest.fixture
 def monitor(collector):
-    """Start a monitor of a channel; every monitor is stopped at the end."""
+    """Return a function that starts a monitor, which is stopped at the end of the test."""
     started = []
 
     def start(channel, **options):
@@ -50,17 +50,17 @@ def monitor(collector):
         return started[-1]
 
     yield start
-    for one in started:
-        one.stop()
-        assert one.failure is None
+    for each in started:
+        each.stop()
+        assert each.failure is None
 
 
 def frames(collector):
-    """Return the frames that came, without the empty update that a channel begins with."""
+    """Return the received frames, without the empty first update of a channel."""
     return [update.frame() for update in collector.items if update.identify().unique_id]
 
 
-def test_frames_of_another_implementation(collector, monitor):
+def test_frames_from_a_p4p_server(collector, monitor):
     image = np.arange(15, dtype=np.uint16).reshape(3, 5)
     pv = SharedPV(initial=NTNDArray().wrap(np.zeros((0, 0), np.uint16)))
     with Server(providers=[{"test:p4p": pv}]):
@@ -86,7 +86,7 @@ def test_frames_of_another_implementation(collector, monitor):
     assert before <= update.received_ns <= time.time_ns()
 
 
-def test_image_is_read_by_another_implementation():
+def test_image_is_read_by_a_p4p_client():
     image = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
     with ImageServer(["test:stitched", "test:second"]) as server, Context("pva") as context:
         server.post("test:stitched", image, unique_id=5, time_ns=TIME_NS, attributes={"run": "r1"})
@@ -109,16 +109,16 @@ def test_first_update_of_an_idle_channel_is_empty(collector, monitor):
     assert caught.value.reason is Reason.EMPTY
 
 
-def test_what_is_no_image_is_told_apart(collector, monitor):
+def test_other_types_than_ntndarray_are_rejected_live(collector, monitor):
     pv = SharedPV(nt=NTScalar("d"), initial=3.0)
     with Server(providers=[{"test:scalar": pv}]):
         monitor("test:scalar")
         collector.wait(lambda c: c.items)
-        with pytest.raises(BadFrameError, match="test:scalar is no NTNDArray"):
+        with pytest.raises(BadFrameError, match="test:scalar is not an NTNDArray"):
             collector.items[0].identify()
 
 
-def test_every_image_keeps_its_own_memory(collector, monitor):
+def test_every_image_has_its_own_memory(collector, monitor):
     with ImageServer(["test:memory"]) as server:
         monitor("test:memory")
         collector.wait(lambda c: c.items)
@@ -130,8 +130,8 @@ def test_every_image_keeps_its_own_memory(collector, monitor):
         assert frame.id.time_ns == frame.id.unique_id
 
 
-def test_channel_comes_late_dies_and_comes_back(collector, monitor):
-    monitor("test:coming")
+def test_monitor_reconnects_to_a_restarted_server(collector, monitor):
+    monitor("test:restarting")
 
     def serve():
         return subprocess.Popen([sys.executable, "-c", SERVER])
@@ -157,40 +157,42 @@ def test_channel_comes_late_dies_and_comes_back(collector, monitor):
     assert len({frame.id.name for frame in frames(collector)}) == len(ids)
 
 
-def test_channel_that_was_looked_for_in_vain_is_found_soon(collector, monitor, monkeypatch):
-    asked = []
-    monkeypatch.setattr("charon.adapters.pvaccess.monitor._ASK_AGAIN_S", 0.2)
-    monkeypatch.setattr(FrameMonitor, "_search", lambda self, search=FrameMonitor._search: asked.append(search(self)))
-    monitor("test:long-awaited")
+def test_search_for_a_missing_channel_is_repeated(collector, monitor, monkeypatch):
+    searches = []
+    monkeypatch.setattr("charon.adapters.pvaccess.monitor._SEARCH_INTERVAL_S", 0.2)
+    monkeypatch.setattr(
+        FrameMonitor, "_search", lambda self, search=FrameMonitor._search: searches.append(search(self))
+    )
+    monitor("test:late-server")
     end = time.monotonic() + 10
-    while len(asked) < 4:
+    while len(searches) < 4:
         assert time.monotonic() < end
         time.sleep(0.01)
-    with ImageServer(["test:long-awaited"]) as server:
+    with ImageServer(["test:late-server"]) as server:
         collector.wait(lambda c: c.states == [True] and c.items)
-        server.post("test:long-awaited", np.ones((2, 2), "i2"), unique_id=1, time_ns=TIME_NS)
+        server.post("test:late-server", np.ones((2, 2), "i2"), unique_id=1, time_ns=TIME_NS)
         collector.wait(lambda c: len(c.items) == 2)
     assert [frame.id.unique_id for frame in frames(collector)] == [1]
 
 
-def test_positions_on_a_channel_of_their_own(collector):
-    first = position_structure((0.0, 0.0), 0)
-    with ImageServer([], {"test:positions": first}) as server:
-        watching = PositionMonitor("test:positions", "ad:image", collector.add, collector.state)
-        watching.start()
+def test_positions_on_their_own_channel(collector):
+    initial = build_position((0.0, 0.0), 0)
+    with ImageServer([], {"test:positions": initial}) as server:
+        monitor = PositionMonitor("test:positions", "ad:image", collector.add, collector.state)
+        monitor.start()
         try:
             collector.wait(lambda c: c.items)
-            server.post_structure("test:positions", position_structure((1e-6, -2e-6), TIME_NS))
+            server.post_structure("test:positions", build_position((1e-6, -2e-6), TIME_NS))
             collector.wait(lambda c: len(c.items) == 2)
         finally:
-            watching.stop()
+            monitor.stop()
     with pytest.raises(BadFrameError) as caught:
         collector.items[0].position()
     assert caught.value.reason is Reason.EMPTY
     assert collector.items[1].position() == LatePosition("ad:image", TIME_NS, (1e-6, -2e-6))
 
 
-def test_port_in_use_is_one_clear_error(monkeypatch):
+def test_port_in_use_is_an_error(monkeypatch):
     with ImageServer(["test:first"]) as server:
         (port,) = server.ports
         monkeypatch.setenv("EPICS_PVAS_SERVER_PORT", str(port))
@@ -198,7 +200,7 @@ def test_port_in_use_is_one_clear_error(monkeypatch):
             pass
 
 
-def test_server_knows_whether_a_client_is_there(collector, monitor):
+def test_server_detects_a_client(collector, monitor):
     with ImageServer(["test:client"]) as server:
         assert not server.has_client()
         monitor("test:client")
@@ -206,6 +208,6 @@ def test_server_knows_whether_a_client_is_there(collector, monitor):
         assert server.has_client()
 
 
-def test_monitor_stops_with_nothing_connected(monitor):
+def test_monitor_stops_without_a_connection(monitor):
     assert monitor("test:nowhere").overruns == 0
     assert "EPICS_PVA_ADDR_LIST" in os.environ

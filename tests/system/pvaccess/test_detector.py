@@ -1,4 +1,4 @@
-"""The detector command publishes exactly what it reports, on time, faults included."""
+"""The detector command publishes what it reports, on time, including faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 @pytest.fixture
 def detector(tmp_path):
-    """Start the command; it is ended at the end of the test, if it has not ended by itself."""
+    """Return a function that starts the command, which is killed at the end of the test."""
     started = []
 
     def start(channel, *options):
@@ -43,7 +43,7 @@ def detector(tmp_path):
 
 @pytest.fixture
 def follow(collector):
-    """Follow a channel from before the detector starts."""
+    """Return a function that subscribes to a channel before the detector starts."""
     monitors = []
 
     def start(channel):
@@ -62,11 +62,11 @@ def finished(process, tmp_path, timeout_s=60):
 
 
 def ids(updates):
-    """Return the numbers of all updates in order; the empty one that a channel begins with is numbered 0."""
+    """Return the uniqueIds of all updates in order, without the empty first update."""
     return [n for n in (update.identify().unique_id for update in updates) if n]
 
 
-def test_two_thousand_frames_at_500_hz_without_a_gap(detector, follow, tmp_path):
+def test_2000_frames_at_500_hz_without_a_gap(detector, follow, tmp_path):
     seen = follow("test:fast")
     process = detector("test:fast", "--sample", "noise", "-fps", 500, "-nf", 2000, "-shd", 1)
     report = finished(process, tmp_path)
@@ -76,7 +76,7 @@ def test_two_thousand_frames_at_500_hz_without_a_gap(detector, follow, tmp_path)
     assert report["acquisitions"][0]["ids"] == [[1, 2000]]
     stamps = [update.identify().time_ns for update in seen.items[1:]]
     assert (stamps[0], stamps[-1]) == tuple(report["acquisitions"][0][f"{end}_time_ns"] for end in ("first", "last"))
-    # Paced by absolute deadlines: no frame leaves before it is due; on a busy machine the last may leave later.
+    # Deadlines are absolute: no frame is published early, and on a busy machine the last one can be late.
     assert (stamps[-1] - stamps[0]) / 1e9 > 1998 / 500
 
 
@@ -95,7 +95,7 @@ def test_simulated_scan_with_truth(detector, follow, tmp_path):
     assert report["positions"] == {"count": 12, "channel": None}
 
 
-def test_measured_siemens_star_frame_by_frame(detector, follow, tmp_path):
+def test_measured_siemens_star_is_replayed(detector, follow, tmp_path):
     path = SHARED / "siemens_star" / "siemens-star-small.npz.bz2"
     if not path.is_file():
         pytest.skip(f"measured data not found at {path}")
@@ -111,7 +111,7 @@ def test_measured_siemens_star_frame_by_frame(detector, follow, tmp_path):
         np.testing.assert_array_equal(frame.image, recording.frame(index))
     assert frame.scan == "velociprobe"
     mean = np.mean([update.frame().image for update in seen.items[1:]], axis=0)
-    assert mean[32:96, 32:96].sum() > 0.9 * mean.sum(), "zero frequency belongs in the centre"
+    assert mean[32:96, 32:96].sum() > 0.9 * mean.sum(), "zero frequency must be in the centre"
 
 
 def test_faults_are_published_as_reported(detector, follow, tmp_path):
@@ -122,17 +122,17 @@ def test_faults_are_published_as_reported(detector, follow, tmp_path):
     (run,) = report["acquisitions"]
     assert IdSet.from_ranges(run["ids"]) == IdSet(ids(seen.items))
     assert (run["count"], run["dropped"]) == (37, [[5, 5], [7, 8]])
-    bad = {}
+    reasons = {}
     for update in seen.items[1:]:
         try:
             assert update.frame().image.shape == (16, 32)
         except BadFrameError as error:
-            bad[str(update.identify().unique_id)] = error.reason.value
-    assert bad == {"10": "not-finite", "11": "not-finite", "20": "codec", "30": "empty"}
-    assert set(bad) == set(run["bad"])
+            reasons[str(update.identify().unique_id)] = error.reason.value
+    assert reasons == {"10": "not-finite", "11": "not-finite", "20": "codec", "30": "empty"}
+    assert set(reasons) == set(run["bad"])
 
 
-def test_restarted_detector_begins_its_numbers_again(detector, follow, tmp_path):
+def test_restarted_detector_resets_unique_ids(detector, follow, tmp_path):
     seen = follow("test:restart")
     options = ("--sample", "noise", "-nx", 16, "-ny", 16, "-nf", 30, "--restart-at", 21, "--restart-pause", 0.2)
     report = finished(detector("test:restart", *options), tmp_path)
@@ -142,10 +142,10 @@ def test_restarted_detector_begins_its_numbers_again(detector, follow, tmp_path)
     assert seen.states[:3] == [True, False, True]
 
 
-def test_positions_come_later_on_their_own_channel(detector, follow, tmp_path, collector):
+def test_late_positions_on_their_own_channel(detector, follow, tmp_path, collector):
     positions = type(collector)()
-    watching = PositionMonitor("test:late:positions", "test:late", positions.add, positions.state)
-    watching.start()
+    monitor = PositionMonitor("test:late:positions", "test:late", positions.add, positions.state)
+    monitor.start()
     try:
         seen = follow("test:late")
         options = ("--sample", "noise", "-nx", 16, "-ny", 16, "--scan", "spiral", "--points", 50)
@@ -153,7 +153,7 @@ def test_positions_come_later_on_their_own_channel(detector, follow, tmp_path, c
         report = finished(process, tmp_path)
         positions.wait(lambda c: len(c.items) == 51)
     finally:
-        watching.stop()
+        monitor.stop()
     stamps = [update.identify().time_ns for update in seen.items[1:]]
     late = [item.position() for item in positions.items[1:]]
     assert [position.time_ns for position in late] == stamps
@@ -163,7 +163,7 @@ def test_positions_come_later_on_their_own_channel(detector, follow, tmp_path, c
     assert report["positions"] == {"count": 50, "channel": "test:late:positions"}
 
 
-def test_sigterm_ends_it_with_its_report(detector, follow, tmp_path):
+def test_sigterm_ends_detector_with_a_report(detector, follow, tmp_path):
     seen = follow("test:endless")
     process = detector("test:endless", "--sample", "noise", "-nx", 16, "-ny", 16, "--repeat", 0)
     seen.wait(lambda c: len(c.items) > 20)
@@ -176,13 +176,13 @@ def test_sigterm_ends_it_with_its_report(detector, follow, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-nx", 100, "-ny", 50), "detector_shape has to be square"),
-        (("--bad", "odd@3"), "--bad odd@3: it is KIND@NUMBERS"),
-        (("--drop", "3-x"), "no list of numbers"),
+        (("-nx", 100, "-ny", 50), "detector_shape must be square"),
+        (("--bad", "odd@3"), "--bad odd@3: expected FAULT@NUMBERS"),
+        (("--drop", "3-x"), "not a list of numbers"),
         (("-if", "missing.npz"), "missing.npz"),
-        (("--sample", "noise", "--truth", "truth.npz"), "only a simulated sample is known"),
+        (("--sample", "noise", "--truth", "truth.npz"), "--truth requires a simulated sample"),
     ],
 )
-def test_wrong_calls_say_what_is_wrong(options, message, capsys):
+def test_usage_error_names_the_cause(options, message, capsys):
     assert run_command(cli, ["detector", *map(str, options)]) == 2
     assert message in capsys.readouterr().err

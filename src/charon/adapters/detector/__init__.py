@@ -1,17 +1,17 @@
-"""A detector made of software: frames, simulated or recorded, made ahead and published on time."""
+"""Simulated detector: prepares simulated or recorded frames in advance and publishes them on time."""
 
-from charon.adapters.detector.acquisition import Acquisition, LatePositions, Output, Plan, acquire
-from charon.adapters.detector.prefetch import Ahead
-from charon.adapters.detector.series import Series, noise, simulated
+from charon.adapters.detector.acquisition import Acquisition, LatePositionPublisher, Output, Plan, acquire
+from charon.adapters.detector.prefetch import Prefetcher
+from charon.adapters.detector.series import Series, noise_series, simulated_series
 
 __all__ = [
     "Acquisition",
-    "Ahead",
-    "LatePositions",
+    "LatePositionPublisher",
     "Output",
     "Plan",
+    "Prefetcher",
     "Series",
     "acquire",
-    "noise",
-    "simulated",
+    "noise_series",
+    "simulated_series",
 ]

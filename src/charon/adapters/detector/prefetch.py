@@ -1,4 +1,4 @@
-"""Frames made ahead of their time, so that making one never delays another."""
+"""Prepares frames in advance, so that publishing does not wait for their computation."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-_MEASURED_OVER_S = 0.5
-# What other processes may take from the thread that makes frames, once the pipeline is busy.
-_CAUTION = 0.8
-_POLL_S = 0.05
+_MIN_MEASUREMENT_S = 0.5
+# A busy pipeline slows down the thread that prepares frames.
+_RATE_MARGIN = 0.8
+_POLL_INTERVAL_S = 0.05
 
 
-class Ahead:
-    """Makes items 0, 1, 2, ... in a thread of its own and keeps them until they are taken.
+class Prefetcher:
+    """Prepares items 0, 1, 2, ... in its own thread and keeps them until they are read.
 
     Parameters
     ----------
     make
-        Makes item i; it is called in order.
+        Prepares item i; called in order.
     count
-        Different items; item ``count + i`` is item i again.
+        Number of different items; item ``count + i`` equals item i.
     total
-        How many will be taken.
+        Number of items that will be read.
     capacity
-        How many are held at most. Where all different items fit, each is made once.
+        Maximum number of prepared items. If all different items fit, each is prepared once.
     """
 
     def __init__(self, make: Callable[[int], Any], *, count: int, total: int, capacity: int) -> None:
         self._make = make
         self._count = count
         self._total = total
-        self._keep = count <= capacity
-        self._to_make = min(count, total) if self._keep else total
+        self._reuse = count <= capacity
+        self._target = min(count, total) if self._reuse else total
         self._capacity = max(1, capacity)
         self._items: dict[int, Any] = {}
-        self._made = 0
-        self._first_kept = 0
-        self._seconds_making = 0.0
+        self._ready = 0
+        self._first_index = 0
+        self._busy_s = 0.0
         self._changed = threading.Condition()
         self._closed = False
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="frames ahead", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="prefetch frames", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -65,96 +65,100 @@ class Ahead:
         self._thread.join()
 
     @property
-    def made(self) -> int:
-        """How many were made so far."""
-        return self._made
+    def ready(self) -> int:
+        """Number of items prepared so far."""
+        return self._ready
 
     @property
-    def made_per_s(self) -> float:
-        """How fast items are made, by the time that making them took; 0 before the first."""
-        return self._made / self._seconds_making if self._seconds_making else 0.0
+    def rate_hz(self) -> float:
+        """Items per second of computation; 0 before the first item."""
+        return self._ready / self._busy_s if self._busy_s else 0.0
 
-    def wait_until_safe(self, per_s: float, stop: threading.Event, longest_s: float = math.inf) -> bool:
-        """Wait until items taken at a rate will not catch up with those that are made, or nothing more fits.
+    def wait_until_safe(self, read_rate_hz: float, stop: threading.Event, timeout_s: float = math.inf) -> bool:
+        """Wait until a reader cannot overtake the preparation of items, or the capacity is used up.
 
         Parameters
         ----------
-        per_s
-            The rate.
+        read_rate_hz
+            Items per second that the reader reads.
         stop
             Ends the wait.
-        longest_s
-            Ends it as well.
+        timeout_s
+            Limit of the wait.
 
         Returns
         -------
         bool
-            Whether it is safe.
+            False if the wait timed out.
         """
-        end = time.monotonic() + longest_s
+        end_s = time.monotonic() + timeout_s
         with self._changed:
-            while not (stop.is_set() or self._failed() or self._is_safe(per_s)):
-                if time.monotonic() >= end:
+            while not stop.is_set():
+                self._raise_failure()
+                if self._is_safe(read_rate_hz):
+                    break
+                if time.monotonic() >= end_s:
                     return False
-                self._changed.wait(_POLL_S)
+                self._changed.wait(_POLL_INTERVAL_S)
         return True
 
     def wait_for_all(self, stop: threading.Event) -> None:
-        """Return when all were made, or nothing more fits."""
+        """Wait until all items are prepared, or the capacity is used up."""
         with self._changed:
-            while not (stop.is_set() or self._failed() or self._is_done()):
-                self._changed.wait(_POLL_S)
+            while not (stop.is_set() or self._is_done()):
+                self._raise_failure()
+                self._changed.wait(_POLL_INTERVAL_S)
 
-    def take(self, number: int, stop: threading.Event) -> Any:  # noqa: ANN401 - whatever `make` makes
-        """Return an item, when it is made; None if `stop` was set first. Numbers rise from call to call."""
-        key = number % self._count if self._keep else number
+    def get(self, number: int, stop: threading.Event) -> Any:  # noqa: ANN401 - the result of `make`
+        """Wait for an item and return it, None if `stop` is set first; numbers must increase from call to call."""
+        key = number % self._count if self._reuse else number
         with self._changed:
             while key not in self._items:
-                if stop.is_set() or self._failed():
+                if stop.is_set():
                     return None
-                self._changed.wait(_POLL_S)
+                self._raise_failure()
+                self._changed.wait(_POLL_INTERVAL_S)
             item = self._items[key]
-            if not self._keep:
-                for gone in range(self._first_kept, number + 1):
-                    self._items.pop(gone, None)
-                self._first_kept = number + 1
+            if not self._reuse:
+                for index in range(self._first_index, number + 1):
+                    self._items.pop(index, None)
+                self._first_index = number + 1
                 self._changed.notify_all()
             return item
 
-    def _failed(self) -> bool:
+    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-        return False
 
     def _is_done(self) -> bool:
-        return self._made >= self._to_make or len(self._items) >= self._capacity
+        return self._ready >= self._target or len(self._items) >= self._capacity
 
-    def _is_safe(self, per_s: float) -> bool:
+    def _is_safe(self, read_rate_hz: float) -> bool:
         if self._is_done():
             return True
-        if self._seconds_making < _MEASURED_OVER_S:
+        if self._busy_s < _MIN_MEASUREMENT_S:
             return False
-        # While the rest is taken, made_per_s / per_s of it is made; what that leaves has to be there before.
-        needed = self._to_make * (1.0 - _CAUTION * self.made_per_s / per_s)
-        return self._made >= needed
+        # While the reader reads all items, this fraction of them is prepared; the others must be ready before.
+        needed = self._target * (1.0 - _RATE_MARGIN * self.rate_hz / read_rate_hz)
+        return self._ready >= needed
 
     def _run(self) -> None:
         try:
-            for number in range(self._to_make):
+            for number in range(self._target):
                 with self._changed:
                     while not self._closed and len(self._items) >= self._capacity:
                         self._changed.wait()
                     if self._closed:
                         return
-                began = time.perf_counter()
+                started_s = time.perf_counter()
                 item = self._make(number % self._count)
-                took = time.perf_counter() - began
+                duration_s = time.perf_counter() - started_s
                 with self._changed:
                     self._items[number] = item
-                    self._made += 1
-                    self._seconds_making += took
+                    self._ready += 1
+                    self._busy_s += duration_s
                     self._changed.notify_all()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the items are taken
+        except BaseException as error:  # noqa: BLE001 - raised again in the reader's thread
             with self._changed:
                 self._failure = error
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""What a detector is going to publish: a number of frames, each made when it is asked for."""
+"""Series of frames for the simulated detector, each computed on demand."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Series:
     Parameters
     ----------
     name
-        What they show, for messages.
+        Description of the frames, for messages.
     count
-        How many.
+        Number of frames.
     image
-        Makes frame i, (rows, columns).
+        Returns frame i, (rows, columns).
     positions_m
-        (N, 2) float64, x and y in m, where known.
+        (N, 2) float64, x and y in m; None if unknown.
     """
 
     name: str
@@ -40,33 +40,33 @@ class Series:
     positions_m: NDArray[np.float64] | None = None
 
     def position(self, index: int) -> Position | None:
-        """Return where frame i was taken, (x, y) in m."""
+        """Return the scan position of frame i, (x, y) in m."""
         if self.positions_m is None:
             return None
         x, y = self.positions_m[index]
         return float(x), float(y)
 
 
-def simulated(experiment: Experiment) -> Series:
+def simulated_series(experiment: Experiment) -> Series:
     """Return the frames of a simulated experiment."""
     return Series(experiment.sample.name, len(experiment), experiment.frame, experiment.positions_m)
 
 
-def noise(
+def noise_series(
     shape: tuple[int, int], dtype: np.dtype[np.generic], positions_m: NDArray[np.float64], *, seed: int
 ) -> Series:
-    """Return frames that show nothing and cost nothing to make, of any shape.
+    """Return frames of random counts, which need no simulation.
 
     Parameters
     ----------
     shape
         Rows and columns.
     dtype
-        Integer or float.
+        An integer or float type.
     positions_m
-        (N, 2) float64, x and y in m; there is one frame for each.
+        (N, 2) float64, x and y in m, one row per frame.
     seed
-        Of the counts, 0 to 99; a few different frames take turns.
+        Random seed of the counts, 0 to 99; a few different frames repeat.
     """
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 100, (_NOISE_FRAMES, *shape), np.uint8).astype(dtype)

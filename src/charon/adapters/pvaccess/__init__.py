@@ -1,11 +1,11 @@
-"""EPICS pvAccess: images and positions in, images out. The only room that speaks it."""
+"""EPICS pvAccess: reads frames and positions, publishes images; the only package that imports PvaPy."""
 
 from charon.adapters.pvaccess.codecs import CODECS
-from charon.adapters.pvaccess.faults import FAULTS, spoiled
+from charon.adapters.pvaccess.faults import FAULTS, corrupt
 from charon.adapters.pvaccess.monitor import FrameMonitor, RawUpdate, Subscription
-from charon.adapters.pvaccess.ntndarray import AttributeNames, frame_from, identify
-from charon.adapters.pvaccess.ntndarray_builder import ntndarray_from, stamp_image
-from charon.adapters.pvaccess.positions import PositionMonitor, RawPosition, position_from, position_structure
+from charon.adapters.pvaccess.ntndarray import AttributeNames, decode_frame, identify
+from charon.adapters.pvaccess.ntndarray_builder import build_ntndarray, set_id_and_time
+from charon.adapters.pvaccess.positions import PositionMonitor, RawPosition, build_position, decode_position
 from charon.adapters.pvaccess.server import ImageServer
 
 __all__ = [
@@ -18,11 +18,11 @@ __all__ = [
     "RawPosition",
     "RawUpdate",
     "Subscription",
-    "frame_from",
+    "build_ntndarray",
+    "build_position",
+    "corrupt",
+    "decode_frame",
+    "decode_position",
     "identify",
-    "ntndarray_from",
-    "position_from",
-    "position_structure",
-    "spoiled",
-    "stamp_image",
+    "set_id_and_time",
 ]

@@ -1,4 +1,4 @@
-"""NTNDArrays with something wrong in them, as broken detectors and networks send them: for tests."""
+"""Corrupt NTNDArrays, as faulty detectors and networks send them; for tests."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charon.adapters.pvaccess.ntndarray import frame_from
-from charon.adapters.pvaccess.ntndarray_builder import ntndarray_from
+from charon.adapters.pvaccess.ntndarray import decode_frame
+from charon.adapters.pvaccess.ntndarray_builder import build_ntndarray
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
 
 if TYPE_CHECKING:
@@ -16,59 +16,59 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def spoiled(pv: PvStructure, kind: str) -> PvStructure:
-    """Return another NTNDArray of the same name and attributes with a fault.
+def corrupt(pv: PvStructure, fault: str) -> PvStructure:
+    """Return a corrupt copy of an NTNDArray, with the same frame name and attributes.
 
     Parameters
     ----------
     pv
-        A good one.
-    kind
-        One of `FAULTS`: ``shape`` (half the rows are missing, and so declared), ``truncated`` (half the
-        values are missing, and not so declared), ``codec`` (compressed by something unknown), ``nan``
-        (floats, one of them no number), ``empty`` (no image at all), ``colour`` (three dimensions).
+        A valid NTNDArray.
+    fault
+        One of `FAULTS`: ``shape`` (half the rows, declared correctly), ``truncated`` (half the values,
+        declared as all), ``codec`` (an unknown codec), ``nan`` (floats with one NaN), ``empty`` (no image),
+        ``colour`` (three dimensions).
     """
-    frame = frame_from(pv, "")
+    frame = decode_frame(pv, "")
     attributes = {name: value for name, value in frame.attributes.items() if name != "ColorMode"}
-    return FAULTS[kind](
+    return FAULTS[fault](
         frame.image,
-        lambda image: ntndarray_from(image, frame.id.unique_id, frame.id.time_ns, attributes),
+        lambda image: build_ntndarray(image, frame.id.unique_id, frame.id.time_ns, attributes),
     )
 
 
-def _shape(image: NDArray[Any], publish: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
-    return publish(image[: max(1, image.shape[0] // 2)])
+def _shape(image: NDArray[Any], build: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
+    return build(image[: max(1, image.shape[0] // 2)])
 
 
-def _truncated(image: NDArray[Any], publish: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
-    pv = publish(image[: image.shape[0] // 2])
+def _truncated(image: NDArray[Any], build: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
+    pv = build(image[: image.shape[0] // 2])
     pv["dimension"] = [pva.PvDimension(n, 0, n, 1, False) for n in (image.shape[1], image.shape[0])]
     return pv
 
 
-def _codec(image: NDArray[Any], publish: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
-    pv = publish(image)
+def _codec(image: NDArray[Any], build: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
+    pv = build(image)
     pv["codec"] = pva.PvCodec("xyzzy", pva.PvInt(int(pva.SHORT)))
     return pv
 
 
-def _nan(image: NDArray[Any], publish: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
-    spoiled_image = image.astype(np.float32)
-    spoiled_image[image.shape[0] // 2, image.shape[1] // 2] = np.nan
-    return publish(spoiled_image)
+def _nan(image: NDArray[Any], build: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
+    with_nan = image.astype(np.float32)
+    with_nan[image.shape[0] // 2, image.shape[1] // 2] = np.nan
+    return build(with_nan)
 
 
-def _empty(image: NDArray[Any], publish: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
-    full = publish(image)
+def _empty(image: NDArray[Any], build: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
+    valid = build(image)
     pv = pva.NtNdArray()
     for name in ("uniqueId", "timeStamp", "dataTimeStamp"):
-        pv[name] = full[name]
+        pv[name] = valid[name]
     return pv
 
 
-def _colour(image: NDArray[Any], publish: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
+def _colour(image: NDArray[Any], build: Callable[[NDArray[Any]], PvStructure]) -> PvStructure:
     rows, columns = image.shape
-    pv = publish(np.tile(image, (3, 1)))
+    pv = build(np.tile(image, (3, 1)))
     pv["dimension"] = [pva.PvDimension(n, 0, n, 1, False) for n in (3, columns, rows)]
     return pv
 

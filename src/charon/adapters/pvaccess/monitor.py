@@ -1,13 +1,13 @@
-"""Following a channel: every update handed over once, across servers that come late, go away and come back.
+"""Monitors of pvAccess channels that reconnect: every update is delivered once, on a thread of the monitor.
 
-pvAccess cannot be made to wait, so nothing may stand between the network and memory. The network thread of
-PvaPy puts updates into a ``PvObjectQueue`` without entering Python; a thread of this monitor's own takes
-them out, stamps them and hands them over. PvaPy's other ways lose or alias updates: a callback's object is
-filled again by the next update, and ``setMonitorMaxQueueLength`` delivered nothing at all in PvaPy 5.6.
+pvAccess has no back-pressure, so updates must reach memory without delay. PvaPy's network thread puts them into
+a ``PvObjectQueue`` without entering Python; the monitor's thread reads them from there and adds the time of
+receipt. PvaPy's other interfaces lose or alias updates: the object passed to a callback is overwritten by the
+next update, and ``setMonitorMaxQueueLength`` delivered nothing in PvaPy 5.6.
 
-Measured at 500 frames/s of 512 KiB on loopback: with the client's own queue at its default length 7 % of
-the updates overran, with 100 places none on a quiet machine; 250 places are half a second in which the
-process may not get a processor. Each place keeps the last image that passed through it, 128 MiB here.
+Measured at 500 frames/s of 512 KiB on loopback: with the client's default queue length, 7 % of the updates
+overran; with a length of 100 none did on an idle machine; a length of 250 covers half a second without CPU time.
+Each slot of the queue retains the last image that passed through it, 128 MiB in this case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from charon.adapters.pvaccess.ntndarray import DEFAULT_NAMES, AttributeNames, frame_from, identify
+from charon.adapters.pvaccess.ntndarray import DEFAULT_NAMES, AttributeNames, decode_frame, identify
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
 from charon.settings import epics
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
     from charon.frames import Frame, FrameId
 
-DEFAULT_QUEUE = 500
-_CLIENT_QUEUE = 250
-_POLL_S = 0.2
-# A PvaPy channel asks for its server at ever longer intervals: a detector that came 45 s late was found 12 s
-# after that. A channel made afresh asks at once.
-_ASK_AGAIN_S = 2.0
+DEFAULT_QUEUE_SIZE = 500
+_CLIENT_QUEUE_SIZE = 250
+_POLL_INTERVAL_S = 0.2
+# A PvaPy channel searches for its server at increasing intervals: a detector that started after 45 s was found
+# 12 s later. A new channel searches at once.
+_SEARCH_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class RawUpdate:
-    """One update of an image channel as it came, to be looked at on another thread.
+    """One update of an image channel, not decoded yet so that another thread can do it.
 
     Parameters
     ----------
     channel
-        That it came on.
+        Name of the channel.
     received_ns
-        When it was received, ns since 1970.
+        Time of receipt, ns since 1970.
     pv
-        The NTNDArray, or whatever the channel carries.
+        The update: an NTNDArray, unless the channel publishes another type.
     """
 
     channel: str
@@ -54,69 +54,68 @@ class RawUpdate:
     pv: PvStructure
 
     def identify(self) -> FrameId:
-        """Return which frame this is; see `charon.adapters.pvaccess.ntndarray.identify`."""
+        """Return the frame's id; see `charon.adapters.pvaccess.ntndarray.identify`."""
         return identify(self.pv, self.channel)
 
     def frame(self, names: AttributeNames = DEFAULT_NAMES) -> Frame:
-        """Return the frame; see `charon.adapters.pvaccess.ntndarray.frame_from`."""
-        return frame_from(self.pv, self.channel, names)
+        """Return the frame; see `charon.adapters.pvaccess.ntndarray.decode_frame`."""
+        return decode_frame(self.pv, self.channel, names)
 
 
 class Subscription:
-    """A channel's updates, as PvObjects, from whenever it is there.
+    """Subscription to a channel, which connects whenever the channel exists.
 
-    EPICS's own variables decide where it is looked for; where ``EPICS_PVA_ADDR_LIST`` is not set, loopback
-    is asked beside the network.
+    The EPICS variables determine where to search; if ``EPICS_PVA_ADDR_LIST`` is not set, loopback is searched in
+    addition to the network.
 
     Parameters
     ----------
     channel
         Name of the channel; it need not exist yet.
     on_update
-        Called with the time of receipt (ns since 1970) and the update, on the subscription's own thread,
-        one call at a time.
-    on_state
-        Called with True when the channel has connected and False when it has gone, once for each change, on
-        the same thread; a change is seen when nothing has come for a fifth of a second.
+        Called with the time of receipt (ns since 1970) and the update, on the subscription's own thread, one
+        call at a time.
+    on_connection
+        Called on the same thread with True after the channel has connected and False after it has disconnected.
+        A change is detected once no update has arrived for 0.2 s.
     queue_size
-        How many updates wait for `on_update` at most; those beyond are lost.
+        Maximum number of updates that wait for `on_update`; further ones are lost.
     """
 
     def __init__(
         self,
         channel: str,
         on_update: Callable[[int, PvStructure], None],
-        on_state: Callable[[bool], None],
-        queue_size: int = DEFAULT_QUEUE,
+        on_connection: Callable[[bool], None],
+        queue_size: int = DEFAULT_QUEUE_SIZE,
     ) -> None:
         self.channel = channel
         self._on_update = on_update
-        self._on_state = on_state
+        self._on_connection = on_connection
         self._queue = pva.PvObjectQueue(queue_size)
         self._stopping = threading.Event()
         self._connected = False
-        self._owning = threading.Lock()
+        self._channel_lock = threading.Lock()
         self._pv_channel: Any = None
-        self._asked_s = 0.0
-        self._lost_before = 0
-        self._thread = threading.Thread(target=self._deliver, name=f"monitor {channel}", daemon=True)
+        self._last_search_s = 0.0
+        self._previous_overruns = 0
+        self._thread = threading.Thread(target=self._run, name=f"monitor {channel}", daemon=True)
         self.failure: BaseException | None = None
 
     def start(self) -> None:
-        """Begin to look for the channel; return at once."""
-        # A client by itself asks the network and not this machine's loopback, where `ImageServer` listens.
+        """Start to search for the channel, without waiting for it."""
         epics.set_client_defaults()
         self._search()
         self._thread.start()
-        # A thread that waits in PvaPy while the interpreter ends aborts the process.
+        # A thread that waits in PvaPy while the interpreter exits aborts the process.
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Leave the channel; what was received before is still handed over."""
-        with self._owning:
+        """Unsubscribe; updates received before are still delivered."""
+        with self._channel_lock:
             if self._pv_channel is None:
                 return
-            self._lost_before = self.overruns
+            self._previous_overruns = self.overruns
             self._pv_channel.stopMonitor()
             self._pv_channel = None
         self._stopping.set()
@@ -125,86 +124,86 @@ class Subscription:
 
     @property
     def overruns(self) -> int:
-        """How many updates were lost on this side, by PvaPy's own count; gaps in ``uniqueId`` say which."""
+        """Number of updates lost in this process, as counted by PvaPy; gaps in ``uniqueId`` identify them."""
         channel = self._pv_channel
         lost = 0 if channel is None else int(channel.getMonitorCounters().get("nOverruns", 0))
         rejected = 0 if channel is None else int(self._queue.getCounters().get("nRejected", 0))
-        return self._lost_before + lost + rejected
+        return self._previous_overruns + lost + rejected
 
     def _search(self) -> None:
         self._pv_channel = pva.Channel(self.channel)
-        self._pv_channel.qMonitor(self._queue, f"record[queueSize={_CLIENT_QUEUE}]field()")
-        self._asked_s = time.monotonic()
+        self._pv_channel.qMonitor(self._queue, f"record[queueSize={_CLIENT_QUEUE_SIZE}]field()")
+        self._last_search_s = time.monotonic()
 
     def _search_again(self) -> None:
-        """Look for the channel afresh where it was looked for in vain."""
-        with self._owning:
-            if self._connected or self._pv_channel is None or time.monotonic() - self._asked_s < _ASK_AGAIN_S:
+        """Replace a channel that has not connected within the search interval."""
+        with self._channel_lock:
+            since_s = time.monotonic() - self._last_search_s
+            if self._connected or self._pv_channel is None or since_s < _SEARCH_INTERVAL_S:
                 return
-            self._lost_before += int(self._pv_channel.getMonitorCounters().get("nOverruns", 0))
+            self._previous_overruns += int(self._pv_channel.getMonitorCounters().get("nOverruns", 0))
             self._pv_channel.stopMonitor()
             self._search()
 
-    def _look(self) -> None:
-        """See whether the channel is there.
+    def _check_connection(self) -> None:
+        """Poll the state of the connection.
 
-        PvaPy can call back when that changes, on its network thread; `_search_again` may give the channel up at
-        that very moment. A source was seen to end with a segmentation fault on that thread, most likely so: it is
-        asked instead.
+        PvaPy's connection callback runs on its network thread, possibly while `_search_again` releases the
+        channel; this is the likely cause of a segmentation fault seen in a source.
         """
         channel = self._pv_channel
         if channel is not None:
-            self._changed(bool(channel.isConnected()))
+            self._set_connected(bool(channel.isConnected()))
 
-    def _changed(self, connected: bool) -> None:
+    def _set_connected(self, connected: bool) -> None:
         if connected == self._connected:
             return
         self._connected = connected
-        self._asked_s = time.monotonic()
-        self._on_state(connected)
+        self._last_search_s = time.monotonic()
+        self._on_connection(connected)
 
-    def _deliver(self) -> None:
+    def _run(self) -> None:
         try:
             while True:
-                pv = self._next()
+                pv = self._receive()
                 if pv is not None:
                     received_ns = time.time_ns()
-                    self._changed(True)
+                    self._set_connected(True)
                     self._on_update(received_ns, pv)
                 elif self._stopping.is_set():
                     return
                 else:
-                    self._look()
+                    self._check_connection()
                     self._search_again()
         except BaseException as error:
             self.failure = error
             raise
 
-    def _next(self) -> PvStructure | None:
-        """Return the next update, or None if there was none for a while."""
+    def _receive(self) -> PvStructure | None:
+        """Return the next update, None if none arrives within the poll interval."""
         try:
             return self._queue.get()
         except pva.QueueEmpty:
             if self._stopping.is_set():
                 return None
         try:
-            self._queue.waitForPut(_POLL_S)
+            self._queue.waitForPut(_POLL_INTERVAL_S)
             return self._queue.get()
         except pva.QueueEmpty:
             return None
 
 
 class FrameMonitor(Subscription):
-    """A detector's channel: see `Subscription`; `on_update` is given a `RawUpdate`."""
+    """Subscription to a detector's image channel; `on_update` is called with a `RawUpdate`."""
 
     def __init__(
         self,
         channel: str,
         on_update: Callable[[RawUpdate], None],
-        on_state: Callable[[bool], None],
-        queue_size: int = DEFAULT_QUEUE,
+        on_connection: Callable[[bool], None],
+        queue_size: int = DEFAULT_QUEUE_SIZE,
     ) -> None:
-        def hand_over(received_ns: int, pv: PvStructure) -> None:
+        def deliver(received_ns: int, pv: PvStructure) -> None:
             on_update(RawUpdate(channel, received_ns, pv))
 
-        super().__init__(channel, hand_over, on_state, queue_size)
+        super().__init__(channel, deliver, on_connection, queue_size)

@@ -1,13 +1,12 @@
-"""From NTNDArray, as areaDetector publishes it, to frames.
+"""Decodes NTNDArrays, as areaDetector publishes them, to frames.
 
-An image's first dimension is x, the column: an image of H rows and W columns is published with
-``dimension = [W, H]``, row after row. Time stamps of pvAccess count from 1970.
+The first dimension of an image is x, the column: an image of H rows and W columns is published with
+``dimension = [W, H]``, row by row. Time stamps of pvAccess count from 1970.
 
-The memory of an array belongs to the update that it came with: PvaPy hands out a read-only view that keeps
-the received buffer alive, so a frame costs no copy. The structure around it is another matter. The object
-given to a monitor's callback is filled again by later updates (600 objects kept from a callback all showed
-the last ``uniqueId``), the objects taken from a ``PvObjectQueue`` are each their own; see
-`charon.adapters.pvaccess.monitor`, which uses the queue.
+An array is a read-only view that keeps the received buffer alive, so a frame needs no copy. The surrounding
+structure is safe only if it was read from a ``PvObjectQueue``: later updates overwrite the object that PvaPy
+passes to a monitor's callback (600 objects kept from a callback all had the last ``uniqueId``). Therefore
+`charon.adapters.pvaccess.monitor` uses the queue.
 
 References
 ----------
@@ -17,7 +16,7 @@ EPICS Normative Types specification, NTNDArray; areaDetector ADCore, ntndArrayCo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 
@@ -39,7 +38,7 @@ _REQUIRED = ("uniqueId", "dimension", "value", "codec")
 
 @dataclass(frozen=True, slots=True)
 class AttributeNames:
-    """Which attributes of an image hold its scan position and the name of its scan.
+    """Names of the image attributes with the scan position and the name of the scan.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ class AttributeNames:
     scan
         Name or number of the scan.
     position_unit_m
-        What one unit of the position is in m.
+        Unit of the position in m.
     """
 
     x: str = "x_position"
@@ -61,51 +60,51 @@ DEFAULT_NAMES = AttributeNames()
 
 
 def identify(pv: PvStructure, channel: str) -> FrameId:
-    """Return which frame an update is, whatever is wrong with its image.
+    """Return the id of an update's frame, even if its image is bad.
 
-    Its epoch is left 0: that is for the reader who follows the channel to know.
+    The epoch is 0; the reader of the channel determines it.
 
     Raises
     ------
     BadFrameError
-        If the update has no ``uniqueId``: it is no NTNDArray, and has no name to be rejected by.
+        If the update has no ``uniqueId``, so that it is not an NTNDArray and has no name to be rejected by.
     """
     if not pv.hasField("uniqueId"):
-        raise BadFrameError(Reason.MALFORMED, f"an update of {channel} is no NTNDArray: it has no uniqueId")
+        raise BadFrameError(Reason.MALFORMED, f"an update of {channel} is not an NTNDArray: it has no uniqueId")
     return FrameId(channel, int(pv["uniqueId"]), detector_time_ns(pv))
 
 
-def frame_from(pv: PvStructure, channel: str, names: AttributeNames = DEFAULT_NAMES) -> Frame:
-    """Return the frame that an update holds.
+def decode_frame(pv: PvStructure, channel: str, names: AttributeNames = DEFAULT_NAMES) -> Frame:
+    """Return the frame in an update.
 
     Parameters
     ----------
     pv
-        NTNDArray.
+        An NTNDArray.
     channel
-        That it came on.
+        Name of its channel.
     names
-        Of the attributes for position and scan.
+        Names of the attributes for position and scan.
 
     Returns
     -------
     Frame
-        Its image (rows, columns) is a read-only view of the received memory where it was not compressed.
+        Its image (rows, columns) is a read-only view of the received memory, unless it was compressed.
 
     Raises
     ------
     BadFrameError
-        If it is no NTNDArray with one two-dimensional, complete, finite image.
+        If the update is not an NTNDArray with one two-dimensional, complete, finite image.
     """
     missing = [name for name in _REQUIRED if not pv.hasField(name)]
     if missing:
-        raise BadFrameError(Reason.MALFORMED, f"an update of {channel} is no NTNDArray: it has no {missing[0]}")
+        raise BadFrameError(Reason.MALFORMED, f"an update of {channel} is not an NTNDArray: it has no {missing[0]}")
     frame_id = identify(pv, channel)
     try:
         image = _image(pv)
         attributes = _attributes(pv)
     except (pva.PvaException, KeyError, TypeError, IndexError) as error:
-        raise BadFrameError(Reason.MALFORMED, f"frame {frame_id.name} is no valid NTNDArray: {error}") from error
+        raise BadFrameError(Reason.MALFORMED, f"frame {frame_id.name}: invalid NTNDArray: {error}") from error
     except BadFrameError as error:
         raise BadFrameError(error.reason, f"frame {frame_id.name}: {error.detail}") from error
     scan = attributes.get(names.scan)
@@ -122,19 +121,19 @@ def _image(pv: PvStructure) -> NDArray[Any]:
     sizes = [int(d["size"]) for d in pv["dimension"]]
     field = pv.getSelectedUnionFieldName("value")
     if not field or not sizes:
-        raise BadFrameError(Reason.EMPTY, "the update holds no image yet")
+        raise BadFrameError(Reason.EMPTY, "the update contains no image")
     value = pv["value"][0][field]
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-        raise BadFrameError(Reason.DTYPE, f"{field} is no image of integers or floats")
+    if not _is_numeric(value):
+        raise BadFrameError(Reason.DTYPE, f"{field} is not an array of integers or floats")
     rows, columns = _shape(sizes)
     codec = str(pv["codec.name"])
-    flat = _decompressed(pv, codec, value, rows * columns) if codec else value
+    flat = _decompress(pv, codec, value, rows * columns) if codec else value
     if flat.size != rows * columns:
         raise BadFrameError(
             Reason.TRUNCATED,
-            f"{flat.size} elements, while {columns} x {rows} need {rows * columns}",
+            f"{flat.size} elements instead of {rows * columns} ({columns} x {rows})",
         )
-    # A flag is a number as well; the wire format has no booleans.
+    # The wire format has no booleans.
     image = (flat.view(np.uint8) if flat.dtype.kind == "b" else flat).reshape(rows, columns)
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         bad = int(image.size - np.count_nonzero(np.isfinite(image)))
@@ -143,49 +142,56 @@ def _image(pv: PvStructure) -> NDArray[Any]:
 
 
 def _shape(sizes: list[int]) -> tuple[int, int]:
-    """Return (rows, columns) of dimensions given x first."""
+    """Return (rows, columns) of dimensions in the order x, y."""
     while len(sizes) > 2 and sizes[-1] == 1:
         sizes = sizes[:-1]
     if len(sizes) != 2:
-        raise BadFrameError(Reason.SHAPE, f"dimensions {sizes}: a diffraction pattern has two, and no colours")
+        raise BadFrameError(Reason.SHAPE, f"dimensions {sizes}: a diffraction pattern has two and no colour")
     columns, rows = sizes
     if columns <= 0 or rows <= 0:
         raise BadFrameError(Reason.SHAPE, f"dimensions {sizes} are not positive")
     return rows, columns
 
 
-def _decompressed(pv: PvStructure, codec: str, value: NDArray[Any], count: int) -> NDArray[Any]:
+def _decompress(pv: PvStructure, codec: str, value: NDArray[Any], count: int) -> NDArray[Any]:
     if codec not in codecs.CODECS:
-        raise BadFrameError(Reason.CODEC, f"codec {codec!r} is unknown here, known are {', '.join(codecs.CODECS)}")
-    parameters = pv["codec.parameters"]
-    code = parameters[0].get("value") if isinstance(parameters, tuple) else None
+        raise BadFrameError(Reason.CODEC, f"unknown codec {codec!r}; supported: {', '.join(codecs.CODECS)}")
+    code = _unwrap(pv["codec.parameters"])
     dtype = DTYPE_OF_PV_TYPE.get(code) if isinstance(code, int) else None
     if dtype is None:
-        raise BadFrameError(Reason.CODEC, f"codec.parameters {code!r} of {codec} name no type of pixels")
+        raise BadFrameError(Reason.CODEC, f"codec.parameters {code!r} of {codec} is not a pixel type")
     declared = int(pv["uncompressedSize"])
     if declared and declared != count * dtype.itemsize:
         raise BadFrameError(
             Reason.TRUNCATED,
-            f"uncompressedSize is {declared}, while the dimensions need {count * dtype.itemsize} bytes",
+            f"uncompressedSize is {declared}, but the dimensions require {count * dtype.itemsize} bytes",
         )
     payload = value.view(np.uint8)
     compressed = int(pv["compressedSize"])
     if compressed > payload.size:
-        raise BadFrameError(Reason.TRUNCATED, f"compressedSize is {compressed}, there are {payload.size} bytes")
+        raise BadFrameError(Reason.TRUNCATED, f"compressedSize {compressed} exceeds the payload's {payload.size} bytes")
     return codecs.decompress(codec, payload[: compressed or None], dtype, count)
 
 
 def _attributes(pv: PvStructure) -> dict[str, Scalar]:
-    """Return the attributes that are plain values, by name; arrays and undefined ones have no place."""
+    """Return the scalar attributes by name; arrays and undefined values are skipped."""
     if not pv.hasField("attribute"):
         return {}
-    plain: dict[str, Scalar] = {}
+    scalars: dict[str, Scalar] = {}
     for attribute in pv["attribute"]:
-        value = attribute["value"]
-        scalar = value[0].get("value") if isinstance(value, tuple) else value
-        if isinstance(scalar, str | int | float | bool):
-            plain[str(attribute["name"])] = scalar
-    return plain
+        value = _unwrap(attribute["value"])
+        if isinstance(value, str | int | float | bool):
+            scalars[str(attribute["name"])] = value
+    return scalars
+
+
+def _is_numeric(value: object) -> TypeGuard[NDArray[Any]]:
+    return isinstance(value, np.ndarray) and cast("NDArray[Any]", value).dtype.kind in "biuf"
+
+
+def _unwrap(union: Any) -> Any:  # noqa: ANN401 - PvaPy has no types
+    """Return the value of a variant union, which PvaPy returns as a tuple of one dict."""
+    return cast("tuple[dict[str, Any]]", union)[0].get("value") if isinstance(union, tuple) else union
 
 
 def _position(attributes: Mapping[str, Scalar], names: AttributeNames) -> Position | None:

@@ -1,4 +1,4 @@
-"""From images to NTNDArray, as areaDetector publishes it."""
+"""Builds NTNDArrays from images, as areaDetector publishes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from charon.adapters.pvaccess import codecs
 from charon.adapters.pvaccess.pvapy import FIELD_OF_PV_TYPE, PV_TYPES, PvStructure, pva
-from charon.adapters.pvaccess.timestamps import stamp_from
+from charon.adapters.pvaccess.timestamps import build_time_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,38 +17,43 @@ if TYPE_CHECKING:
 
     from charon.frames import Scalar
 
-# Building these from their types costs 0.3 ms and 0.04 ms, a copy a hundredth of that.
+# Constructing these costs 0.3 ms and 0.04 ms, copying them a hundredth of that.
 _EMPTY_IMAGE = pva.NtNdArray()
 _EMPTY_ATTRIBUTE = pva.NtAttribute("", pva.PvInt(0))
 
 
-def ntndarray_from(
+def build_ntndarray(
     image: NDArray[Any],
     unique_id: int,
     time_ns: int,
     attributes: Mapping[str, Scalar] | None = None,
     codec: str | None = None,
 ) -> PvStructure:
-    """Return an NTNDArray with an image, as areaDetector would publish it.
+    """Return an NTNDArray with an image.
 
     Parameters
     ----------
     image
         (rows, columns), any integer or float type of 1 to 8 bytes.
     unique_id
-        Number of the frame.
+        The frame's ``uniqueId``.
     time_ns
-        Since 1970.
+        Time stamp, ns since 1970.
     attributes
-        Text and numbers; a None is left out.
+        Text and numbers; None values are omitted.
     codec
-        To compress with, one of ``lz4``, ``bslz4``, ``blosc``; by default the image goes as it is.
+        One of ``lz4``, ``bslz4``, ``blosc``; not compressed by default.
+
+    Raises
+    ------
+    ValueError
+        If the image does not have two dimensions of integers or floats, or the codec is unknown.
     """
     if image.ndim != 2:
-        raise ValueError(f"an image has 2 dimensions, this one {image.ndim}")
+        raise ValueError(f"expected an image of 2 dimensions, got {image.ndim}")
     code = PV_TYPES.get(np.dtype(image.dtype).char.replace("q", "l").replace("Q", "L"))
     if code is None:
-        raise ValueError(f"an NTNDArray holds no elements of type {image.dtype}")
+        raise ValueError(f"NTNDArray does not support elements of type {image.dtype}")
     rows, columns = image.shape
     flat = np.ascontiguousarray(image, image.dtype.newbyteorder("=")).reshape(-1)
     pv = _EMPTY_IMAGE.copy()
@@ -62,32 +67,32 @@ def ntndarray_from(
     pv["compressedSize"] = int(payload.nbytes)
     pv["uncompressedSize"] = int(flat.nbytes)
     pv["dimension"] = [pva.PvDimension(n, 0, n, 1, False) for n in (columns, rows)]
-    pv["attribute"] = _nt_attributes(attributes or {})
-    stamp_image(pv, unique_id, time_ns)
+    pv["attribute"] = _build_attributes(attributes or {})
+    set_id_and_time(pv, unique_id, time_ns)
     return pv
 
 
-def stamp_image(pv: PvStructure, unique_id: int, time_ns: int) -> None:
-    """Give an NTNDArray its number and its time stamps (ns since 1970), at the last moment."""
-    stamp = stamp_from(time_ns)
+def set_id_and_time(pv: PvStructure, unique_id: int, time_ns: int) -> None:
+    """Set ``uniqueId`` and both time stamps (ns since 1970) of an NTNDArray, just before it is published."""
+    stamp = build_time_stamp(time_ns)
     pv["uniqueId"] = int(unique_id)
     pv["timeStamp"] = stamp
     pv["dataTimeStamp"] = stamp
 
 
-def _nt_attributes(attributes: Mapping[str, Scalar]) -> list[PvStructure]:
+def _build_attributes(attributes: Mapping[str, Scalar]) -> list[PvStructure]:
     values = {"ColorMode": 0, **attributes}
-    return [_nt_attribute(name, value) for name, value in values.items() if value is not None]
+    return [_build_attribute(name, value) for name, value in values.items() if value is not None]
 
 
-def _nt_attribute(name: str, value: str | float) -> PvStructure:
+def _build_attribute(name: str, value: str | float) -> PvStructure:
     attribute = _EMPTY_ATTRIBUTE.copy()
     attribute["name"] = name
-    attribute["value"] = _pv_scalar(value)
+    attribute["value"] = _build_scalar(value)
     return attribute
 
 
-def _pv_scalar(value: str | float) -> PvStructure:
+def _build_scalar(value: str | float) -> PvStructure:
     if isinstance(value, bool):
         return pva.PvBoolean(value)
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""PvaPy's extension module, which has no types, under one name for this room."""
+"""PvaPy's extension module, which has no type information, and its type codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pvaccess
 pva: Any = pvaccess
 
 PvStructure: TypeAlias = Any
-"""A ``PvObject``."""
+"""A ``PvObject`` of PvaPy."""
 
 PV_TYPES: dict[str, Any] = {
     "b": pva.BYTE,

@@ -1,4 +1,4 @@
-"""Channels of images that this process publishes."""
+"""A pvAccess server for image channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from charon.adapters.pvaccess.ntndarray_builder import ntndarray_from
+from charon.adapters.pvaccess.ntndarray_builder import build_ntndarray
 from charon.adapters.pvaccess.pvapy import PvStructure, pva
 from charon.errors import UsageError
 from charon.settings import epics
@@ -22,25 +22,23 @@ if TYPE_CHECKING:
 
 
 class ImageServer:
-    """Publishes NTNDArray channels, and others beside them, for as long as its context lasts.
+    """Publishes NTNDArray channels, and others, while its context is open.
 
-    EPICS's own variables decide where it listens (``EPICS_PVAS_INTF_ADDR_LIST``,
-    ``EPICS_PVAS_SERVER_PORT``, ``EPICS_PVAS_BROADCAST_PORT``); where the first is not set it listens on
-    loopback alone.
+    ``EPICS_PVAS_INTF_ADDR_LIST``, ``EPICS_PVAS_SERVER_PORT`` and ``EPICS_PVAS_BROADCAST_PORT`` determine where
+    it listens; if the first is not set, on loopback only.
 
     Parameters
     ----------
     channels
-        Names of the image channels; each holds an empty NTNDArray until the first `post`.
+        Names of the image channels; each contains an empty NTNDArray until the first `post`.
     structures
-        Channels of another form, each with its first value.
+        Channels of other types, each with its initial value.
 
     Raises
     ------
     UsageError
-        On entering, if ``EPICS_PVAS_SERVER_PORT`` names a port that is in use. Without that variable a
-        server whose usual port is taken by another finds a free one by itself. Likewise if
-        ``EPICS_PVAS_INTF_ADDR_LIST`` names an address that this machine does not have.
+        On entering, if ``EPICS_PVAS_SERVER_PORT`` is in use (without that variable, a server picks a free port
+        if the default one is in use), or if this machine has no address in ``EPICS_PVAS_INTF_ADDR_LIST``.
     """
 
     def __init__(self, channels: Sequence[str], structures: Mapping[str, PvStructure] | None = None) -> None:
@@ -48,7 +46,7 @@ class ImageServer:
         self._structures = dict(structures or {})
         self._server: Any = None
         self.ports: set[int] = set()
-        """TCP ports that it listens on."""
+        """TCP ports that the server listens on."""
 
     def __enter__(self) -> Self:
         epics.set_server_defaults()
@@ -57,13 +55,13 @@ class ImageServer:
         try:
             self._server = pva.PvaServer()
         except RuntimeError as error:
-            where = epics.server_interfaces()
-            raise UsageError(f"no pvAccess server can listen at EPICS_PVAS_INTF_ADDR_LIST={where}") from error
+            addresses = epics.server_interfaces()
+            raise UsageError(f"cannot listen on EPICS_PVAS_INTF_ADDR_LIST={addresses}") from error
         for channel in self.channels:
-            # The server shares this object with the record: it is never touched again.
+            # The server shares this object with the record, so it must not be modified.
             self._server.addRecord(channel, pva.NtNdArray())
-        for channel, first in self._structures.items():
-            self._server.addRecord(channel, first.copy())
+        for channel, initial in self._structures.items():
+            self._server.addRecord(channel, initial.copy())
         self._server.start()
         self.ports = _listening_ports() - before
         return self
@@ -87,18 +85,18 @@ class ImageServer:
         attributes: Mapping[str, Scalar] | None = None,
         codec: str | None = None,
     ) -> None:
-        """Publish one image; see `charon.adapters.pvaccess.ntndarray_builder.ntndarray_from`."""
-        self.post_structure(channel, ntndarray_from(image, unique_id, time_ns, attributes, codec))
+        """Publish one image; see `charon.adapters.pvaccess.ntndarray_builder.build_ntndarray`."""
+        self.post_structure(channel, build_ntndarray(image, unique_id, time_ns, attributes, codec))
 
     def post_structure(self, channel: str, pv: PvStructure) -> None:
-        """Publish a value as it is, all of its fields in one update."""
+        """Publish all fields of a structure in one update."""
         self._server.update(channel, pv)
 
     def has_client(self) -> bool:
         """Return whether a client is connected.
 
-        PvaPy does not say who monitors a channel; a connection to the server's port is the nearest that
-        can be known. The monitor follows it within milliseconds.
+        PvaPy does not report the monitors of a channel, so this checks for connections to the server's port.
+        A client starts its monitor within milliseconds of connecting.
         """
         connections = psutil.Process().net_connections("tcp")
         return any(c.status == psutil.CONN_ESTABLISHED and c.laddr.port in self.ports for c in connections)
@@ -110,14 +108,13 @@ def _listening_ports() -> set[int]:
 
 
 def _require_free_port() -> None:
-    """Fail clearly where pvAccess would quietly take another port than the one that was asked for."""
-    named = epics.server_port()
-    if not named:
+    """Raise if the configured port is in use: pvAccess would silently pick another one."""
+    port = epics.server_port()
+    if not port:
         return
-    # By what listens, not by binding: connections of a server that has just ended keep its port from being
-    # bound for a minute, and then pvAccess's other port is right. Nor by connecting, which would hold up
-    # the other server's end for five seconds.
+    # Not by binding: connections of a server that has just stopped block its port for a minute, and pvAccess
+    # should then pick another one. Not by connecting: it would delay the other server's shutdown by five seconds.
     listening = {c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr}
     for address in listening:
-        if str(address.port) == named:
-            raise UsageError(f"port {named} (EPICS_PVAS_SERVER_PORT) is in use: a server listens on {address.ip}")
+        if str(address.port) == port:
+            raise UsageError(f"port {port} (EPICS_PVAS_SERVER_PORT) is in use by a server on {address.ip}")

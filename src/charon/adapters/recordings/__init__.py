@@ -1,4 +1,4 @@
-"""Recorded scans: frames and positions from the files that beamlines write."""
+"""Recorded scans: frames and positions from the file formats of beamlines."""
 
 from charon.adapters.recordings.arrays import is_recording
 from charon.adapters.recordings.positions import Order, read_positions

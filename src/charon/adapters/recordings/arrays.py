@@ -1,4 +1,4 @@
-"""Files of named arrays: NumPy's, compressed or not, and HDF5."""
+"""Reads named arrays from NumPy and HDF5 files."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
-_HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".cxi", ".nxs")
-_NUMPY_ENDINGS = (".npy", ".npz", ".npz.bz2")
-ENDINGS = (*_NUMPY_ENDINGS, *_HDF5_ENDINGS)
+_HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".cxi", ".nxs")
+_NUMPY_SUFFIXES = (".npy", ".npz", ".npz.bz2")
+SUFFIXES = (*_NUMPY_SUFFIXES, *_HDF5_SUFFIXES)
 
 
-def ending(path: Path) -> str:
-    """Return which of `ENDINGS` a file's name has, or an empty text."""
-    return next((e for e in sorted(ENDINGS, key=len, reverse=True) if path.name.lower().endswith(e)), "")
+def file_suffix(path: Path) -> str:
+    """Return the suffix of a file name that is in `SUFFIXES`, or an empty string."""
+    return next((s for s in sorted(SUFFIXES, key=len, reverse=True) if path.name.lower().endswith(s)), "")
 
 
 def is_recording(path: Path) -> bool:
-    """Return whether a file's name is one of a file of arrays."""
-    return path.is_file() and bool(ending(path))
+    """Return whether a path is a file with a supported suffix."""
+    return path.is_file() and bool(file_suffix(path))
 
 
 def open_arrays(path: Path) -> Mapping[str, Any]:
-    """Return the arrays of a file by name; those of HDF5 and .npy are read when they are indexed.
+    """Return the arrays of a file by name; HDF5 and .npy arrays are read when they are indexed.
 
     Raises
     ------
     UsageError
-        If the file is missing, damaged or of a kind that is not known here.
+        If the file is missing or corrupt, or its suffix is not supported.
     """
-    kind = ending(path)
-    if not kind:
-        raise UsageError(f"{path}: its name ends in none of {', '.join(ENDINGS)}")
+    suffix = file_suffix(path)
+    if not suffix:
+        raise UsageError(f"{path}: unsupported suffix; expected one of {', '.join(SUFFIXES)}")
     try:
-        if kind in _HDF5_ENDINGS:
-            return _hdf5(path)
-        if kind == ".npy":
+        if suffix in _HDF5_SUFFIXES:
+            return _open_hdf5(path)
+        if suffix == ".npy":
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-        with _seekable(path, kind) as stream, np.load(stream, allow_pickle=False) as archive:
+        with _open_seekable(path, suffix) as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(f"cannot read {path}: {error}") from error
 
 
 def describe(arrays: Mapping[str, Any]) -> str:
-    """Return what a file holds, for a message: names and shapes."""
+    """Return names and shapes of arrays, for a message."""
     return ", ".join(f"{name} {tuple(array.shape)}" for name, array in arrays.items()) or "no arrays"
 
 
 @contextmanager
-def _seekable(path: Path, kind: str) -> Generator[Any]:
-    if kind == ".npz.bz2":
+def _open_seekable(path: Path, suffix: str) -> Generator[Any]:
+    if suffix == ".npz.bz2":
         yield io.BytesIO(bz2.decompress(path.read_bytes()))
         return
     with path.open("rb") as stream:
         yield stream
 
 
-def _hdf5(path: Path) -> dict[str, Any]:
-    import hdf5plugin  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport] - registers detectors' compressions
+def _open_hdf5(path: Path) -> dict[str, Any]:
+    import hdf5plugin  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport] - registers HDF5 filters
 
-    # Not closed here: its datasets are read frame by frame for as long as the recording is used.
-    file = h5py.File(path, "r")
-    found: dict[str, Any] = {}
+    # Not closed: the datasets are read frame by frame while the recording is in use.
+    file: Any = h5py.File(path, "r")
+    datasets: dict[str, Any] = {}
 
-    def note(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape:
-            found[name] = item
+    def collect(name: str, item: Any) -> None:  # noqa: ANN401 - h5py has no types
+        if getattr(item, "shape", None):  # not a group or a scalar
+            datasets[name] = item
 
-    file.visititems(note)
-    return found
+    file.visititems(collect)
+    return datasets

@@ -1,4 +1,4 @@
-"""A recorded scan, read frame by frame."""
+"""Recorded scans, read frame by frame."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _FRAME_KEYS = (
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """Frames of a scan and where each was taken.
+    """Frames of a scan and their positions.
 
     Parameters
     ----------
     name
-        Of the file and the array.
+        Name of the file and the array, for messages.
     array
-        (..., rows, columns), integers or floats: an array or an HDF5 dataset; its leading axes are the scan.
+        (..., rows, columns) integers or floats, an array or an HDF5 dataset; the leading axes are the scan.
     positions_m
-        (N, 2) float64, x and y in m, where known.
+        (N, 2) float64, x and y in m; None if unknown.
     centred
-        Whether zero frequency is in the centre already; else it is at (0, 0) and is moved there.
+        Whether zero frequency is in the centre; otherwise it is at (0, 0), and `frame` shifts it.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Recording:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the frames."""
+        """Element type of the frames."""
         return np.dtype(self.array.dtype)
 
     def __len__(self) -> int:
         return int(np.prod(self.array.shape[:-2], dtype=np.int64))
 
     def frame(self, index: int) -> NDArray[np.generic]:
-        """Return one frame, (rows, columns), zero frequency in the centre."""
+        """Return one frame, (rows, columns), with zero frequency in the centre."""
         lead = self.array.shape[:-2]
         image = np.asarray(self.array[np.unravel_index(index, lead)] if lead else self.array[()])
         return image if self.centred else np.fft.fftshift(image)
@@ -89,10 +89,10 @@ def open_recording(
     path
         ``.npy``, ``.npz``, ``.npz.bz2`` or HDF5 (``.h5``, ``.hdf5``, ``.nxs``, ``.cxi``).
     dataset
-        Name of the array, or path within HDF5; by default the usual names are tried, then the only array
-        that can be a series of frames.
+        Name of the array, or its path within HDF5. By default, one of the common names, else the only array
+        with three or more dimensions.
     positions
-        File of the positions; by default they are looked for beside the frames.
+        File of the positions; by default the file of the frames is searched for them.
     position_scale_m, position_order
         See `charon.adapters.recordings.positions.read_positions`.
     fftshift
@@ -101,29 +101,29 @@ def open_recording(
     Raises
     ------
     UsageError
-        If there are no frames of that name, or other than one position for each.
+        If the file has no such frames, or too few positions.
     """
     arrays = open_arrays(path)
     key = _frame_key(path, arrays, dataset)
     array = arrays[key]
     if len(array.shape) < 2 or np.dtype(array.dtype).kind not in "iuf":
-        raise UsageError(f"{path}: {key} is {array.dtype}{tuple(array.shape)}, no series of frames")
+        raise UsageError(f"{path}: {key} is not a series of frames: {array.dtype} {tuple(array.shape)}")
     if positions is not None:
-        found = read_positions(positions, scale_m=position_scale_m, order=position_order)
+        positions_m = read_positions(positions, scale_m=position_scale_m, order=position_order)
     else:
         others = {name: other for name, other in arrays.items() if name != key}
-        found = find_positions(others, scale_m=position_scale_m, order=position_order)
+        positions_m = find_positions(others, scale_m=position_scale_m, order=position_order)
     recording = Recording(f"{path.name}:{key}", array, None, not fftshift)
-    if found is None:
+    if positions_m is None:
         return recording
-    if len(found) < len(recording):
-        raise UsageError(f"{path}: {len(found)} positions for {len(recording)} frames")
-    # A scan whose recording was cut short keeps the positions of all of it in its file.
-    return Recording(recording.name, array, found[: len(recording)], not fftshift)
+    if len(positions_m) < len(recording):
+        raise UsageError(f"{path}: {len(positions_m)} positions for {len(recording)} frames")
+    # An interrupted recording has fewer frames than positions.
+    return Recording(recording.name, array, positions_m[: len(recording)], not fftshift)
 
 
 def join(recordings: Sequence[Recording]) -> Sequence[tuple[Recording, int]]:
-    """Return the frames of several recordings, one after the other, as (recording, index) pairs."""
+    """Return the frames of several recordings in order, as (recording, index) pairs."""
     return [(recording, index) for recording in recordings for index in range(len(recording))]
 
 
@@ -132,11 +132,11 @@ def _frame_key(path: Path, arrays: Mapping[str, Any], dataset: str | None) -> st
         key = dataset.strip("/")
         if key in arrays:
             return key
-        raise UsageError(f"{path} has no array {dataset}; it holds {describe(arrays)}")
+        raise UsageError(f"{path} has no array {dataset}, only {describe(arrays)}")
     for key in _FRAME_KEYS:
         if key in arrays:
             return key
     series = [name for name, a in arrays.items() if len(a.shape) >= 3 and min(a.shape[-2:]) > 3 and a.dtype.kind != "c"]
     if len(series) == 1:
         return series[0]
-    raise UsageError(f"{path}: which array holds the frames? Name one of {describe(arrays)}")
+    raise UsageError(f"{path}: cannot identify the frames; name one of the arrays: {describe(arrays)}")

@@ -1,4 +1,4 @@
-"""charonctl detector: a detector made of software."""
+"""``charonctl detector``: a simulated detector."""
 
 from charon.cli.detector.options import detector
 

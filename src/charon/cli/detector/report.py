@@ -1,4 +1,4 @@
-"""What ``charonctl detector`` writes down: the truth of the sample, and what was published."""
+"""Files that ``charonctl detector`` writes: the simulated object and a report of the published frames."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def write_truth(path: Path, experiment: simulation.Experiment | None) -> None:
     Raises
     ------
     UsageError
-        If nothing was simulated.
+        If the frames are not simulated.
     """
     if experiment is None:
-        raise UsageError("--truth: only a simulated sample is known")
+        raise UsageError("--truth requires a simulated sample")
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         path,
@@ -39,23 +39,26 @@ def write_truth(path: Path, experiment: simulation.Experiment | None) -> None:
 
 
 def write_report(
-    settings: Settings, series: detector.Series, done: Sequence[detector.Acquisition], late_positions: int
+    settings: Settings,
+    series: detector.Series,
+    acquisitions: Sequence[detector.Acquisition],
+    late_positions: int,
 ) -> None:
-    """Write which frames were published, by ``uniqueId``, and when, for each run between two restarts."""
+    """Write the ``uniqueId`` and time range of the published frames for each acquisition between two restarts."""
     if settings.report is None:
         return
-    published = sum(len(a.ids) for a in done)
-    elapsed_s = (done[-1].last_time_ns - done[0].first_time_ns) / 1e9
+    published = sum(len(a.ids) for a in acquisitions)
+    elapsed_s = (acquisitions[-1].last_time_ns - acquisitions[0].first_time_ns) / 1e9
     document = {
         "channel": settings.channel_name,
-        "shows": series.name,
+        "series": series.name,
         "scan_id": settings.scan_id,
         "scan_points": series.count,
         "published": published,
         "rate_hz": settings.frame_rate,
         "achieved_hz": (published - 1) / elapsed_s if elapsed_s > 0 else None,
         "positions": {
-            "count": late_positions if settings.position_channel else _with_position(series, published),
+            "count": late_positions if settings.position_channel else _positions_in_frames(series, published),
             "channel": settings.position_channel,
         },
         "truth": None if settings.truth is None else str(settings.truth),
@@ -64,17 +67,17 @@ def write_report(
                 "ids": a.ids.ranges(),
                 "count": len(a.ids),
                 "dropped": a.dropped.ranges(),
-                "bad": {str(unique_id): kind for unique_id, kind in a.bad.items()},
+                "bad": {str(unique_id): fault for unique_id, fault in a.faults.items()},
                 "late": a.late,
                 "first_time_ns": a.first_time_ns,
                 "last_time_ns": a.last_time_ns,
             }
-            for a in done
+            for a in acquisitions
         ],
     }
     settings.report.parent.mkdir(parents=True, exist_ok=True)
     settings.report.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def _with_position(series: detector.Series, published: int) -> int:
+def _positions_in_frames(series: detector.Series, published: int) -> int:
     return published if series.positions_m is not None else 0

@@ -1,4 +1,4 @@
-"""The frames that ``charonctl detector`` is to publish: simulated or recorded."""
+"""Creates the simulated or recorded frames that ``charonctl detector`` publishes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _MARGIN_PIXELS = 4
 
 
 def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experiment | None]:
-    """Return the frames, and the experiment where they are simulated.
+    """Return the frames, and the experiment if they are simulated.
 
     Raises
     ------
     UsageError
-        If they cannot be read or simulated.
+        If the frames cannot be read or simulated.
     """
     if settings.input_file is not None or settings.input_directory is not None:
         return _recorded(settings), None
@@ -33,7 +33,7 @@ def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experim
     dtype = np.dtype(settings.datatype)
     shape = (settings.n_y_pixels, settings.n_x_pixels)
     if settings.sample == "noise":
-        return detector.noise(shape, dtype, positions, seed=settings.seed), None
+        return detector.noise_series(shape, dtype, positions, seed=settings.seed), None
     try:
         instrument = _instrument(shape)
         experiment = simulation.Experiment(
@@ -47,12 +47,12 @@ def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experim
             saturation=settings.saturation,
         )
     except ValueError as error:
-        raise UsageError(f"this experiment cannot be simulated: {error}") from error
-    return detector.simulated(experiment), experiment
+        raise UsageError(f"cannot simulate this experiment: {error}") from error
+    return detector.simulated_series(experiment), experiment
 
 
 def _instrument(shape: tuple[int, int]) -> simulation.Instrument:
-    """Return the default instrument with another number of pixels, moved so that the object's pixel stays."""
+    """Return the default instrument with another detector shape, at a distance that keeps the object's pixel size."""
     default = simulation.Instrument()
     patch = min(default.patch_shape[0], *shape)
     distance_m = default.distance_m * shape[0] / default.detector_shape[0]
@@ -68,18 +68,18 @@ def _positions(settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
         return grid(lines, points, settings.step)[: settings.points]
     if settings.scan == "spiral":
         return simulation.spiral(settings.points or 2304, settings.step)
-    found = recordings.read_positions(
+    positions = recordings.read_positions(
         Path(settings.scan), scale_m=settings.position_scale, order=settings.position_order
     )
-    return found[: settings.points]
+    return positions[: settings.points]
 
 
 def _sample(
     settings: Settings, instrument: simulation.Instrument, positions: np.ndarray[Any, np.dtype[np.float64]]
 ) -> simulation.Sample:
     """Return a sample that is large enough for every patch of the scan."""
-    reach = math.ceil(float(np.abs(positions).max()) / instrument.object_pixel_m) + _MARGIN_PIXELS
-    side = max(_SAMPLE_PIXELS, 2 * reach + instrument.patch_shape[0])
+    half_side = math.ceil(float(np.abs(positions).max()) / instrument.object_pixel_m) + _MARGIN_PIXELS
+    side = max(_SAMPLE_PIXELS, 2 * half_side + instrument.patch_shape[0])
     pixel_m = instrument.object_pixel_m
     if settings.sample == "star":
         return simulation.siemens_star((side, side), pixel_m=pixel_m)
@@ -93,8 +93,8 @@ def _recorded(settings: Settings) -> detector.Series:
     if settings.input_directory is not None:
         files += sorted(p for p in settings.input_directory.iterdir() if recordings.is_recording(p))
     if not files:
-        raise UsageError(f"{settings.input_directory} holds no recordings")
-    found = [
+        raise UsageError(f"{settings.input_directory} contains no recordings")
+    opened = [
         recordings.open_recording(
             path,
             dataset=settings.hdf_dataset,
@@ -105,11 +105,11 @@ def _recorded(settings: Settings) -> detector.Series:
         )
         for path in files
     ]
-    frames = recordings.join(found)
-    known = [r.positions_m for r in found if r.positions_m is not None]
+    frames = recordings.join(opened)
+    positions_m = [r.positions_m for r in opened if r.positions_m is not None]
     return detector.Series(
-        found[0].name if len(found) == 1 else f"{len(found)} recordings",
+        opened[0].name if len(opened) == 1 else f"{len(opened)} recordings",
         len(frames),
         lambda index: frames[index][0].frame(frames[index][1]),
-        np.concatenate(known) if len(known) == len(found) else None,
+        np.concatenate(positions_m) if len(positions_m) == len(opened) else None,
     )

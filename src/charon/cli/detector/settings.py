@@ -1,4 +1,4 @@
-"""The options of ``charonctl detector``, and the plan that follows from them."""
+"""Settings of ``charonctl detector``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from charon.adapters.recordings import Order
 
-_FOREVER = 1 << 62
+_UNLIMITED = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The options of ``charonctl detector``, as they are named there."""
+    """Values of the options; see ``charonctl detector --help``."""
 
     channel_name: str
     frame_rate: float
@@ -66,29 +66,29 @@ class Settings:
     truth: Path | None = None
 
     def plan(self, count: int) -> detector.Plan:
-        """Return what to publish of a series of so many frames."""
-        once = 1 if self.runtime is None else 0
-        passes = once if self.repeat is None else self.repeat
-        total = self.n_frames or (passes * count or _FOREVER)
+        """Return the plan for a series of `count` frames."""
+        default_passes = 1 if self.runtime is None else 0
+        passes = default_passes if self.repeat is None else self.repeat
+        total = self.n_frames or (passes * count or _UNLIMITED)
         runtime_s = math.inf if self.runtime is None else self.runtime
         return detector.Plan(
             rate_hz=self.frame_rate,
             total=min(total, math.ceil(runtime_s * self.frame_rate)) if self.runtime else total,
             runtime_s=runtime_s,
             drop=self.drop,
-            bad=_faults(self.bad),
+            faults=_parse_faults(self.bad),
             restart_at=self.restart_at,
         )
 
 
-def _faults(given: Sequence[str]) -> dict[int, str]:
+def _parse_faults(texts: Sequence[str]) -> dict[int, str]:
     faults: dict[int, str] = {}
-    for text in given:
-        kind, _, numbers = text.partition("@")
-        if kind not in pvaccess.FAULTS or not numbers:
-            raise UsageError(f"--bad {text}: it is KIND@NUMBERS, KIND one of {', '.join(pvaccess.FAULTS)}")
+    for text in texts:
+        fault, _, numbers = text.partition("@")
+        if fault not in pvaccess.FAULTS or not numbers:
+            raise UsageError(f"--bad {text}: expected FAULT@NUMBERS; faults: {', '.join(pvaccess.FAULTS)}")
         try:
-            faults |= dict.fromkeys(parse_numbers(numbers), kind)
+            faults |= dict.fromkeys(parse_numbers(numbers), fault)
         except ValueError as error:
             raise UsageError(f"--bad {text}: {error}") from error
     return faults

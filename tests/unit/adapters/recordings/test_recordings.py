@@ -1,4 +1,4 @@
-"""Recorded scans come back frame by frame, with x and y where they belong."""
+"""Recordings are read frame by frame, with their positions in the order x, y."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_npy_is_read_lazily(tmp_path, frames):
 
 
 @pytest.mark.parametrize("name", ["scan.npz", "scan.npz.bz2"])
-def test_npz_with_positions_in_its_own_unit(tmp_path, frames, rows_and_columns, name):
+def test_npz_with_positions_in_another_unit(tmp_path, frames, rows_and_columns, name):
     archive = io.BytesIO()
     np.savez(archive, data=frames[None], scan=rows_and_columns[None], probe=np.zeros((4, 4, 4, 4), complex))
     content = archive.getvalue()
@@ -47,7 +47,7 @@ def test_npz_with_positions_in_its_own_unit(tmp_path, frames, rows_and_columns, 
     np.testing.assert_allclose(recording.positions_m[:, 1], rows_and_columns[:, 0] * 2e-9)
 
 
-def test_cxi_by_its_own_conventions(tmp_path, frames):
+def test_cxi_conventions(tmp_path, frames):
     translation = np.stack([np.arange(6.0), np.arange(6.0) + 100, np.zeros(6)], axis=1) * 1e-6
     with h5py.File(tmp_path / "scan.cxi", "w") as file:
         file["entry_1/data_1/data"] = frames
@@ -57,7 +57,7 @@ def test_cxi_by_its_own_conventions(tmp_path, frames):
     np.testing.assert_allclose(recording.positions_m, translation[:, :2])
 
 
-def test_nexus_grid_scan_and_a_named_dataset(tmp_path, frames):
+def test_nexus_grid_scan_and_named_dataset(tmp_path, frames):
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file["entry/data/data"] = frames.reshape(2, 3, 4, 5)
         file["raw/other"] = frames[:2] + 1
@@ -66,14 +66,14 @@ def test_nexus_grid_scan_and_a_named_dataset(tmp_path, frames):
     np.testing.assert_array_equal(open_recording(tmp_path / "scan.h5", dataset="/raw/other").frame(1), frames[1] + 1)
 
 
-def test_compressed_hdf5_as_detectors_write_it(tmp_path, frames):
+def test_compressed_hdf5(tmp_path, frames):
     hdf5plugin = pytest.importorskip("hdf5plugin")
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file.create_dataset("entry/data/data", data=frames, chunks=(1, 4, 5), **hdf5plugin.Bitshuffle())
     np.testing.assert_array_equal(open_recording(tmp_path / "scan.h5").frame(2), frames[2])
 
 
-def test_zero_frequency_is_moved_to_the_centre(tmp_path, frames):
+def test_fftshift_centres_zero_frequency(tmp_path, frames):
     np.save(tmp_path / "scan.npy", frames)
     np.testing.assert_array_equal(
         open_recording(tmp_path / "scan.npy", fftshift=True).frame(0), np.fft.fftshift(frames[0])
@@ -91,11 +91,11 @@ def test_positions_from_text(tmp_path, frames):
     np.testing.assert_allclose(read_positions(bare, order="xy"), expected[:, ::-1])
 
 
-def test_errors_name_what_is_there(tmp_path, frames):
+def test_errors_name_the_arrays_of_the_file(tmp_path, frames):
     np.savez(tmp_path / "two.npz", first=frames, second=frames)
     with pytest.raises(UsageError, match=r"first \(6, 4, 5\), second \(6, 4, 5\)"):
         open_recording(tmp_path / "two.npz")
-    with pytest.raises(UsageError, match=r"no array third; it holds first"):
+    with pytest.raises(UsageError, match=r"no array third, only first"):
         open_recording(tmp_path / "two.npz", dataset="third")
     np.savez(tmp_path / "few.npz", data=frames, scan=np.zeros((3, 2)))
     with pytest.raises(UsageError, match="3 positions for 6 frames"):
@@ -105,7 +105,7 @@ def test_errors_name_what_is_there(tmp_path, frames):
 @pytest.mark.parametrize("name", ["missing.npy", "broken.npz", "broken.h5", "broken.npz.bz2", "notes.txt"])
 def test_unreadable_files_are_named(tmp_path, name):
     if not name.startswith("missing"):
-        (tmp_path / name).write_bytes(b"this is no recording")
+        (tmp_path / name).write_bytes(b"not a recording")
     with pytest.raises(UsageError, match=name):
         open_recording(tmp_path / name)
 
@@ -113,11 +113,11 @@ def test_unreadable_files_are_named(tmp_path, name):
 def test_recordings_are_joined_in_order(tmp_path, frames):
     np.save(tmp_path / "a.npy", frames[:2])
     np.save(tmp_path / "b.npy", frames[2:])
-    found = [open_recording(path) for path in sorted(tmp_path.iterdir()) if is_recording(path)]
-    assert [recording.frame(index)[0, 0] for recording, index in join(found)] == [f[0, 0] for f in frames]
+    recordings = [open_recording(path) for path in sorted(tmp_path.iterdir()) if is_recording(path)]
+    assert [recording.frame(index)[0, 0] for recording, index in join(recordings)] == [f[0, 0] for f in frames]
 
 
-def test_measured_scans_have_x_in_their_second_column():
+def test_measured_scan_has_x_in_the_second_column():
     gold = SHARED / "ptychonn_gold"
     if not gold.is_dir():
         pytest.skip(f"measured data not found at {gold}")
