@@ -1,6 +1,6 @@
-"""The documentation keeps its word: links resolve, commands run, what a program writes has not drifted.
+"""Links in the documentation resolve, its commands run, and its generated files are up to date.
 
-Run as a program, this file writes ``docs/reference/command-line.md`` and ``model-card.schema.json`` anew.
+Run as a program, this file regenerates ``docs/reference/command-line.md`` and the JSON schemas beside it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMAND_LINE = ROOT / "docs/reference/command-line.md"
 SETTINGS_SCHEMA = ROOT / "docs/reference/settings.schema.json"
 CARD_SCHEMA = ROOT / "docs/reference/model-card.schema.json"
-WRITE_ANEW = "write it anew with: .venv/bin/python tests/system/test_docs.py"
+OUT_OF_DATE = "regenerate it with: .venv/bin/python tests/system/test_docs.py"
 
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -43,7 +43,7 @@ _TESTED = re.compile(r"<!-- test -->\s*^```(bash|python)\n(.*?)^```", re.MULTILI
 
 
 class Block(NamedTuple):
-    """A fenced block that is run, and the language it is in."""
+    """A fenced block that the tests run, and its language."""
 
     language: str
     text: str
@@ -61,12 +61,12 @@ def relative(page: Path) -> str:
 
 
 def anchor(heading: str) -> str:
-    """Return the anchor that a heading gets: lower case, no punctuation, dashes for spaces."""
+    """Return the anchor of a heading: lower case, no punctuation, dashes for spaces."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     broken: list[str] = []
     for target in _LINK.findall(_FENCE.sub("", page.read_text())):
         if re.match(r"[a-z]+:", target):
@@ -83,14 +83,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
-def test_every_path_that_is_named_is_there(page: Path) -> None:
+def test_named_paths_exist(page: Path) -> None:
     named = {text for text in _TICKS.findall(_FENCE.sub("", page.read_text())) if _PATH.fullmatch(text)}
     missing = [text for text in sorted(named) if text.startswith(_TOP) and not (ROOT / text).exists()]
     assert not missing
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
-def test_no_line_ends_in_blanks_and_every_fence_is_closed(page: Path) -> None:
+def test_lines_are_trimmed_and_fences_closed(page: Path) -> None:
     text = page.read_text()
     assert not [line for line in text.splitlines() if line != line.rstrip()]
     assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0
@@ -100,7 +100,7 @@ def test_no_line_ends_in_blanks_and_every_fence_is_closed(page: Path) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Return an environment with folders of its own and pvAccess on loopback, on ports that are free."""
+    """Return an environment with its own home folder and pvAccess on free loopback ports."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -118,7 +118,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _checkout(folder: Path) -> None:
-    """Make a folder look like a checkout that was set up."""
+    """Add a launcher and the manifests to a folder, as in a checkout after its set-up."""
     launcher = folder / "charonctl"
     launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m charon.cli.main "$@"\n')
     launcher.chmod(0o755)
@@ -149,15 +149,15 @@ def test_commands_run_as_printed(page: Path, tmp_path: Path) -> None:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
-            said = (tmp_path / "output").read_text(errors="replace")
-        assert status == 0, f"{relative(page)}:\n{block.text}\n{said[-3000:]}"
+            output_text = (tmp_path / "output").read_text(errors="replace")
+        assert status == 0, f"{relative(page)}:\n{block.text}\n{output_text[-3000:]}"
 
 
-# What programs write
+# Generated files
 
 
 def _option(parameter: click.Parameter) -> tuple[str, str]:
-    """Return an option as a row of the table: how it is written, and what it says of itself."""
+    """Return the columns of a parameter in the table: its spelling and its help."""
     if isinstance(parameter, click.Argument):
         name = parameter.human_readable_name
         return (f"`{name}`" if parameter.required else f"`[{name}]`"), "argument"
@@ -167,7 +167,7 @@ def _option(parameter: click.Parameter) -> tuple[str, str]:
         record = parameter.get_help_record(context)
     written, text = record if record is not None else (", ".join(parameter.opts), "")
     text = " ".join(text.split())
-    # click leaves out defaults that a command does not ask it to show.
+    # click omits the default of an option without show_default.
     if "[default:" not in text and isinstance(parameter.default, str | int | float) and not parameter.is_flag:
         shown = parameter.default if isinstance(parameter.default, str) else f"{parameter.default:g}"
         text = f"{text} [default: {shown}]"
@@ -187,29 +187,31 @@ def _section(title: str, command: click.Command, level: str = "##") -> list[str]
     return lines
 
 
-def _found(name: str) -> click.Command:
+def _command(name: str) -> click.Command:
     module, _, attribute = COMMANDS[name][0].partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def command_line_page() -> str:
-    """Return the page of commands and their options."""
-    lines = ["# Command line", "", "This page is written by a program from the commands themselves.", ""]
-    lines += ["`./charonctl` in a checkout sets up `.venv` on first use. Installed, the program is called `charonctl`."]
-    lines += ["`charonctl help COMMAND` prints the same as `charonctl COMMAND --help`. The exit status is 0 for"]
-    lines += ["success, 1 for what failed, and 2 for a wrong call.", ""]
+    """Return the page that documents the commands and their options."""
+    lines = ["# Command line", "", "This page is generated from the commands.", ""]
+    lines += [
+        "`./charonctl` in a checkout sets up `.venv` on first use. An installed package has `charonctl` on the PATH."
+    ]
+    lines += ["`charonctl help COMMAND` prints the same as `charonctl COMMAND --help`. The exit status is"]
+    lines += ["0 for success, 1 for a failure, and 2 for invalid usage.", ""]
     lines += _section("charonctl", click.Group("charonctl", params=cli.params, help=cli.help))
     lines += ["| command | what it does |", "| --- | --- |"]
     lines += [f"| `{name}` | {summary} |" for name, (_, summary) in COMMANDS.items()]
     lines.append("")
     for name in COMMANDS:
-        lines += _section(f"charonctl {name}", _found(name))
+        lines += _section(f"charonctl {name}", _command(name))
     lines += _section("charon-vertex", vertex)
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
 def supported_fields(part: type[Any]) -> set[str]:
-    """Return the names of the manifest's fields that the embedded engine acts on."""
+    """Return the names of the manifest fields that the embedded engine supports."""
     found: set[str] = set()
     for name in part.supported:
         field = part.model_fields[name]
@@ -226,22 +228,22 @@ def card_schema() -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
-def test_the_page_of_commands_has_not_drifted() -> None:
-    assert COMMAND_LINE.read_text() == command_line_page(), WRITE_ANEW
+def test_command_page_is_up_to_date() -> None:
+    assert COMMAND_LINE.read_text() == command_line_page(), OUT_OF_DATE
 
 
-def test_the_page_of_the_manifest_names_every_field_that_is_acted_on() -> None:
+def test_manifest_page_lists_supported_fields() -> None:
     page = (ROOT / "docs/reference/manifest.md").read_text()
     named = set(re.findall(r"\w+", " ".join(re.findall(r"^\| (.+?) \|", page, re.MULTILINE))))
     assert supported_fields(Pipeline) - {"name", "value"} <= named
 
 
-def test_the_schema_of_cards_has_not_drifted() -> None:
-    assert CARD_SCHEMA.read_text() == card_schema(), WRITE_ANEW
+def test_card_schema_is_up_to_date() -> None:
+    assert CARD_SCHEMA.read_text() == card_schema(), OUT_OF_DATE
 
 
 def test_settings_schema_is_up_to_date() -> None:
-    assert json.loads(SETTINGS_SCHEMA.read_text()) == settings_schema(), WRITE_ANEW
+    assert json.loads(SETTINGS_SCHEMA.read_text()) == settings_schema(), OUT_OF_DATE
 
 
 if __name__ == "__main__":
