@@ -50,7 +50,9 @@ def show(bundle: str) -> None:
     show_default=True,
     help="Published architecture and pre-processing.",
 )
-@click.option("--detector-shape", default="512x512", show_default=True, help="Shape of the frames, ROWSxCOLUMNS.")
+@click.option(
+    "--detector-shape", default="512x512", show_default=True, metavar="ROWSxCOLUMNS", help="Shape of the frames."
+)
 @click.option("--pixel", "pixel_m", default=10e-9, show_default=True, help="Side of a reconstructed pixel in m.")
 @click.option(
     "--reference",
@@ -69,7 +71,10 @@ def import_(
     name: str,
     version: str,
 ) -> None:
-    """Convert published PyTorch WEIGHTS (.pth) to a bundle in FOLDER, without PyTorch."""
+    """Convert published PyTorch WEIGHTS (.pth) to a bundle in FOLDER.
+
+    PyTorch is not required.
+    """
     from charon.adapters.inference.bundle import BundleError  # noqa: PLC0415 - imports pydantic
     from charon.adapters.models import ImportOptions, import_weights  # noqa: PLC0415 - imports ONNX
 

@@ -30,13 +30,13 @@ from charon.errors import UsageError
 @click.option("--seed", default=0, show_default=True, help="Random seed for objects, noise and initial weights.")
 @click.option("--threads", default=0, show_default=True, help="Number of threads; 0 for one per core.")
 @click.option(
-    "--flux", default=1e6, show_default="1e6", type=click.FloatRange(0, min_open=True), help="Photons per frame."
+    "--flux", default="1e6", show_default=True, type=click.FloatRange(0, min_open=True), help="Photons per frame."
 )
 @click.option("--probe", "probe_file", type=click.Path(exists=True, path_type=Path), help="Measured probe (.npz).")
 @click.option(
     "--probe-pixel", "probe_pixel_m", type=click.FloatRange(0, min_open=True), help="Pixel of the measured probe in m."
 )
-@click.option("--free-offset", is_flag=True, help="Leave a free phase constant per patch; use it for measured samples.")
+@click.option("--free-offset", is_flag=True, help="Reconstruct phase up to a constant per patch, for measured samples.")
 def train(
     folder: Path,
     form: str,

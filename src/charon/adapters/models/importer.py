@@ -116,7 +116,7 @@ def _central_crop(detector_shape: tuple[int, int], size: int) -> tuple[int, int,
     rows, columns = detector_shape
     if rows < size or columns < size:
         raise BundleError(
-            f"detector shape {detector_shape} is too small: this form needs at least {size}x{size} pixels"
+            f"detector shape {rows}x{columns} is too small; this form needs at least {size}x{size} pixels"
         )
     return (rows - size) // 2, (columns - size) // 2, size, size
 

@@ -45,7 +45,7 @@ def read_state_dict(path: Path) -> dict[str, npt.NDArray[np.float32]]:
         with zipfile.ZipFile(path) as archive:
             loaded = _load(archive)
     except (OSError, zipfile.BadZipFile, KeyError, pickle.UnpicklingError, EOFError) as error:
-        raise StateDictError(f"{path}: not a PyTorch state dict: {error}") from error
+        raise StateDictError(f"{path}: not a PyTorch state dict ({error})") from error
     if not isinstance(loaded, dict):
         raise StateDictError(f"{path}: contains a {type(loaded).__name__}, not a state dict; save model.state_dict()")
     items = cast("dict[object, object]", loaded).items()
