@@ -134,5 +134,5 @@ def test_probe_file_determines_instrument(tmp_path: Path) -> None:
     assert np.sum(np.abs(setup.probe) ** 2) == pytest.approx(1.0, rel=1e-5)
     with pytest.raises(ValueError, match="probe_pixel_m"):
         make_setup(replace(options, probe_pixel_m=None))
-    with pytest.raises(ValueError, match="no array 'probe'"):
+    with pytest.raises(ValueError, match="cannot read array 'probe'"):
         make_setup(replace(options, probe_file=tmp_path / "absent.npz"))

@@ -123,7 +123,7 @@ def _single_headed(form: Form) -> Architecture:
 
 def _setup_from_probe(options: TrainOptions, path: Path) -> TrainingSetup:
     if options.probe_pixel_m is None:
-        raise ValueError(f"{path}: the side of the probe's pixels is missing (probe_pixel_m)")
+        raise ValueError(f"{path}: unknown pixel of the probe; set probe_pixel_m (--probe-pixel)")
     if options.form in _TWO_HEADED:
         raise ValueError(f"form {options.form} supports the simulated instrument only; choose live or ptychonn2")
     modes = _read_probe(path)
@@ -146,6 +146,6 @@ def _read_probe(path: Path) -> npt.NDArray[np.complexfloating]:
         with np.load(path) as file:
             modes = np.asarray(file["probe"], np.complex64)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} has no array 'probe' (modes, rows, columns): {error}") from error
+        raise ValueError(f"{path}: cannot read array 'probe' (modes, rows, columns): {error}") from error
     modes = modes.reshape(-1, *modes.shape[-2:])
     return modes / np.sqrt(np.sum(np.abs(modes) ** 2))
