@@ -219,7 +219,7 @@ def test_numaflow_role_is_idempotent(cluster, provision) -> None:
 
 def test_monitors_role_is_idempotent(cluster, provision) -> None:
     cluster.run("create", "namespace", "monitoring")
-    assert changed(provision("monitors")) == ["monitors : Create the monitors of Prometheus"]
+    assert changed(provision("monitors")) == ["monitors : Create the ServiceMonitors and PodMonitors"]
     assert changed(provision("monitors")) == []
     monitors = cluster.get("servicemonitors,podmonitors", "-n", "monitoring")["items"]
     assert len(monitors) == 6
