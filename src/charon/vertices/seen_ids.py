@@ -1,4 +1,4 @@
-"""Which frames a sink has had: exact, and eight bytes a frame."""
+"""Exact sets of the frames that a sink has received, at eight bytes a frame."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from charon.frames import FrameId
 
-_PAGE = 256
-_FREE = -(1 << 63)
+_PAGE_ROWS = 256
+_EMPTY = -(1 << 63)
 
 
 class SeenIds:
-    """A set of frame names: channel, detector time and unique id.
+    """A set of frame ids: channel, detector time and ``uniqueId``.
 
-    Detectors number frames one after the other, so times are kept in pages by unique id; a detector
-    that has restarted gives a second time to the same number, which goes into a further page.
+    Detectors number frames consecutively, so the times are stored in pages by ``uniqueId``. A detector that has
+    restarted uses a number again at another time, which is stored in a further page of the same numbers.
     """
 
     def __init__(self) -> None:
@@ -25,22 +25,22 @@ class SeenIds:
         self._count = 0
 
     def __contains__(self, frame: FrameId) -> bool:
-        page, place = divmod(frame.unique_id, _PAGE)
-        return any(times[place] == frame.time_ns for times in self._pages.get((frame.channel, page), ()))
+        page, row = divmod(frame.unique_id, _PAGE_ROWS)
+        return any(times[row] == frame.time_ns for times in self._pages.get((frame.channel, page), ()))
 
     def add(self, frame: FrameId) -> bool:
-        """Add a name; return whether it was new."""
-        page, place = divmod(frame.unique_id, _PAGE)
+        """Add a frame; return whether it was new."""
+        page, row = divmod(frame.unique_id, _PAGE_ROWS)
         layers = self._pages.setdefault((frame.channel, page), [])
         for times in layers:
-            if times[place] == frame.time_ns:
+            if times[row] == frame.time_ns:
                 return False
-            if times[place] == _FREE:
+            if times[row] == _EMPTY:
                 break
         else:
-            times = array("q", (_FREE,)) * _PAGE
+            times = array("q", (_EMPTY,)) * _PAGE_ROWS
             layers.append(times)
-        times[place] = frame.time_ns
+        times[row] = frame.time_ns
         self._count += 1
         return True
 
@@ -49,7 +49,7 @@ class SeenIds:
 
 
 class SeenTimes:
-    """A set of detector times by channel, which come nearly in order."""
+    """Sets of detector times by channel, for times that arrive nearly in order."""
 
     def __init__(self) -> None:
         self._times: dict[str, array[int]] = {}
@@ -57,14 +57,14 @@ class SeenTimes:
     def add(self, channel: str, time_ns: int) -> bool:
         """Add a time; return whether it was new."""
         times = self._times.setdefault(channel, array("q"))
-        k = bisect_left(times, time_ns)
-        if k < len(times) and times[k] == time_ns:
+        index = bisect_left(times, time_ns)
+        if index < len(times) and times[index] == time_ns:
             return False
-        times.insert(k, time_ns)
+        times.insert(index, time_ns)
         return True
 
     def has(self, channel: str, time_ns: int) -> bool:
         """Return whether a time is in the set."""
         times = self._times.get(channel, array("q"))
-        k = bisect_left(times, time_ns)
-        return k < len(times) and times[k] == time_ns
+        index = bisect_left(times, time_ns)
+        return index < len(times) and times[index] == time_ns

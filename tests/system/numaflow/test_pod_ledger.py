@@ -1,4 +1,4 @@
-"""The ledger beside Numaflow's buffers: user and password, pages for all to read, and a vertex that needs none."""
+"""The ledger in Numaflow's JetStream: credentials, pages of several pods, and vertices while it is unavailable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ USER = "isbsvc"
 
 
 class Server:
-    """A nats-server with a user and a password, as Numaflow's inter-step buffer service has."""
+    """A nats-server with user and password, like Numaflow's inter-step buffer service."""
 
     def __init__(self, folder):
         self.password = secrets.token_urlsafe(12)
@@ -46,29 +46,29 @@ class Server:
         self._process = None
 
     def start(self):
-        """Start it and wait until it serves."""
+        """Start the server and wait until it accepts connections."""
         self._process = subprocess.Popen(
             [find_program(), "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 0.5) as connection:
                     if connection.recv(4) == b"INFO":
                         return
             except OSError:
                 time.sleep(0.02)
-        pytest.fail("no nats-server")
+        pytest.fail("nats-server does not accept connections")
 
     def stop(self):
-        """End it."""
+        """Stop the server."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
             self._process = None
 
     def environment(self):
-        """Return what a manifest gives a vertex."""
+        """Return the variables that a manifest sets for a vertex."""
         return {
             "CHARON_LEDGER": f"nats://127.0.0.1:{self.port}",
             "CHARON_LEDGER_USER": USER,
@@ -77,13 +77,13 @@ class Server:
 
     async def pages(self):
         """Return the pages of the pipeline's ledger."""
-        bus = await self.bus()
+        connection = await self.connect()
         try:
-            return await bus.ledger.pages()
+            return await connection.ledger.pages()
         finally:
-            await bus.close()
+            await connection.close()
 
-    async def bus(self):
+    async def connect(self):
         """Return a connection to the pipeline's ledger."""
         address = NatsAddress.from_url(f"nats://127.0.0.1:{self.port}", USER, self.password)
         return await NatsConnection.connect(address, "reader", reconnect=False, bucket=ledger_bucket("default", "aps"))
@@ -91,38 +91,38 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path):
-    """Return a server that is not started; it ends with the test."""
-    found = Server(tmp_path)
-    yield found
-    found.stop()
+    """Return a server that is not started; it is stopped after the test."""
+    result = Server(tmp_path)
+    yield result
+    result.stop()
 
 
 def _batch(first, count):
-    found = []
+    batch = []
     for n in range(first, first + count):
         frame_id = FrameId("ad:image", n, 1_700_000_000_000_000_000 + n, 1_700_000_000_000_000_000)
         patch = Patch(frame_id, "aps", np.zeros((8, 8), np.float32), 1e-8, "net@1", position_m=(0.0, 0.0))
-        found.append((f"cat-{n}-0-0", encode(patch)))
-    return found
+        batch.append((f"cat-{n}-0-0", encode(patch)))
+    return batch
 
 
 async def _sink(pod, first, count):
     async with SinkClient(pod.sockets) as client:
-        answers = await client.sink(_batch(first, count))
-        assert len(answers) == count
+        responses = await client.sink(_batch(first, count))
+        assert len(responses) == count
 
 
 def _reconstructed(pages):
     return compute_account(pages, ended=False).reconstructed
 
 
-def test_the_page_is_in_the_pipelines_bucket_and_a_new_pod_goes_on_with_it(pods, server):
+def test_new_pod_resumes_from_the_ledger(pods, server):
     server.start()
     first = pods("out", "log-sink", "--quiet", **server.environment())
 
     async def run():
         await _sink(first, 1, 10)
-        # Written before the answer: a pod that is gone the next moment has left its account.
+        # The page is written before the response, so a pod that is killed right after it leaves its account.
         first.kill()
         pages = await server.pages()
         assert list(pages) == ["out.0"]
@@ -139,7 +139,7 @@ def test_the_page_is_in_the_pipelines_bucket_and_a_new_pod_goes_on_with_it(pods,
     asyncio.run(run())
 
 
-def test_a_wrong_password_opens_nothing(server):
+def test_wrong_password_is_rejected(server):
     server.start()
 
     async def run():
@@ -150,46 +150,46 @@ def test_a_wrong_password_opens_nothing(server):
     asyncio.run(run())
 
 
-def test_a_page_of_a_hundred_thousand_gaps_finds_room(server):
+def test_page_with_100000_gaps_is_stored(server):
     server.start()
     sets = {state: IdSet(range(2, 200_002, 2)) for state in ("seen", "accepted")}
     page = SourcePage(process=ProcessStats(), entries=(LedgerEntry(channel="ad:image", epoch_ns=1, sets=sets),))
     document = page.to_json()
 
     async def run():
-        bus = await server.bus()
-        await bus.ledger.create("file")
-        await bus.ledger.save("in.0", {})
-        _, revision = await bus.ledger.read("in.0")
-        await bus.ledger.replace("in.0", document, revision)
-        assert await bus.ledger.load("in.0") == document
-        await bus.ledger.save("in.1", document)
-        assert await bus.ledger.pages() == {"in.0": page, "in.1": page}
-        await bus.close()
+        connection = await server.connect()
+        await connection.ledger.create("file")
+        await connection.ledger.save("in.0", {})
+        _, revision = await connection.ledger.read("in.0")
+        await connection.ledger.replace("in.0", document, revision)
+        assert await connection.ledger.load("in.0") == document
+        await connection.ledger.save("in.1", document)
+        assert await connection.ledger.pages() == {"in.0": page, "in.1": page}
+        await connection.close()
 
     asyncio.run(run())
 
 
-def test_a_vertex_works_without_a_ledger_and_catches_up_when_it_comes(pods, server):
+def test_vertex_writes_page_when_ledger_responds(pods, server):
     pod = pods("out", "log-sink", "--quiet", **server.environment())
 
     async def run():
         await _sink(pod, 1, 4)
-        assert "the ledger at nats://127.0.0.1:" in pod.log()
-        assert pod.log().count("is away") == 1
+        assert "ledger nats://127.0.0.1:" in pod.log()
+        assert pod.log().count("unavailable (") == 1
         server.start()
-        end = time.monotonic() + 20
+        deadline = time.monotonic() + 20
         while not (pages := await _pages_or_none(server)):
-            assert time.monotonic() < end, pod.log()
+            assert time.monotonic() < deadline, pod.log()
             await asyncio.sleep(0.2)
         assert _reconstructed(pages) == 4
         server.stop()
         await _sink(pod, 5, 4)
         server.start()
         while _reconstructed(pages := await _pages_or_none(server)) != 8:
-            assert time.monotonic() < end, pod.log()
+            assert time.monotonic() < deadline, pod.log()
             await asyncio.sleep(0.2)
-        assert list(pages) == ["out.0"], "its own page is nobody else's"
+        assert list(pages) == ["out.0"], "a vertex overwrites its own page"
 
     asyncio.run(run())
     pod.terminate()
@@ -203,7 +203,7 @@ async def _pages_or_none(server):
         return {}
 
 
-def test_a_predecessors_page_that_could_not_be_read_is_not_written_over(pods, server):
+def test_unread_page_is_not_overwritten(pods, server):
     server.start()
 
     async def run():
@@ -214,16 +214,16 @@ def test_a_predecessors_page_that_could_not_be_read_is_not_written_over(pods, se
         second = pods("out", "log-sink", "--quiet", **server.environment())
         await _sink(second, 7, 3)
         server.start()
-        end = time.monotonic() + 20
+        deadline = time.monotonic() + 20
         while _reconstructed(pages := await _pages_or_none(server)) != 9:
-            assert time.monotonic() < end, (second.log(), pages)
+            assert time.monotonic() < deadline, (second.log(), pages)
             await asyncio.sleep(0.2)
         assert len(pages) == 2
 
     asyncio.run(run())
 
 
-def test_a_pod_that_still_ends_and_the_one_in_its_place_write_over_nothing_of_each_other(pods, server):
+def test_overlapping_pods_keep_both_pages(pods, server):
     server.start()
 
     async def run():
@@ -244,16 +244,16 @@ def test_a_pod_that_still_ends_and_the_one_in_its_place_write_over_nothing_of_ea
     asyncio.run(run())
 
 
-def test_an_image_sink_that_comes_again_leaves_one_page(pods, server, tmp_path):
+def test_restarted_image_sink_leaves_one_page(pods, server, tmp_path):
     server.start()
 
     async def run():
         pod = pods("image", "image-sink", "--output", tmp_path / "out", **server.environment())
         for n in range(3):
             await _sink(pod, 1 + 2 * n, 2)
-            end = time.monotonic() + 20
+            deadline = time.monotonic() + 20
             while _reconstructed(await _pages_or_none(server)) != 2 + 2 * n:
-                assert time.monotonic() < end, pod.log()
+                assert time.monotonic() < deadline, pod.log()
                 await asyncio.sleep(0.1)
             pod.kill()
             pod.start()
@@ -262,7 +262,7 @@ def test_an_image_sink_that_comes_again_leaves_one_page(pods, server, tmp_path):
     asyncio.run(run())
 
 
-def test_the_last_page_is_written_though_the_ledger_was_away_a_moment_ago(pods, server):
+def test_final_page_is_written_after_an_outage(pods, server):
     server.start()
 
     async def run():
@@ -282,26 +282,26 @@ def test_the_last_page_is_written_though_the_ledger_was_away_a_moment_ago(pods, 
 
 @pytest.mark.parametrize("value", [b"{", b"[1]", b'{"ledger": {"epochs": [1]}, "updated_ns": "x"}'])
 @pytest.mark.parametrize("role", ["log-sink", "source"])
-def test_a_page_that_nobody_can_read_keeps_no_vertex_from_its_work(pods, server, role, value):
+def test_vertex_ignores_invalid_page(pods, server, role, value):
     server.start()
 
     async def run():
-        bus = await server.bus()
-        await bus.ledger.create("file")
-        bucket = await bus.client.jetstream().key_value(ledger_bucket("default", "aps"))
+        connection = await server.connect()
+        await connection.ledger.create("file")
+        bucket = await connection.client.jetstream().key_value(ledger_bucket("default", "aps"))
         await bucket.put("out.0", value)
-        await bus.close()
+        await connection.close()
         pod = pods("out", role, **server.environment())
-        end = time.monotonic() + 20
+        deadline = time.monotonic() + 20
         while "out.0" not in (pages := await server.pages()) or pages["out.0"].process.pid != pod.process.pid:
-            assert time.monotonic() < end, pod.log()
+            assert time.monotonic() < deadline, pod.log()
             assert pod.process.poll() is None, pod.log()
             await asyncio.sleep(0.1)
 
     asyncio.run(run())
 
 
-def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
+def test_missing_ledger_setting_is_warned_of_once(pods):
     pod = pods("cat", "inference", "--threads", "1")
 
     async def run():
@@ -311,10 +311,10 @@ def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
     asyncio.run(run())
     pod.terminate()
     assert pod.wait() == 0, pod.log()
-    assert pod.log().count("no ledger is configured (CHARON_LEDGER)") == 1
+    assert pod.log().count("no ledger configured (CHARON_LEDGER)") == 1
     page = json.loads((pod.sockets / "charon-page-cat.0.json").read_text())
     assert page["counts"]["done"] == 2
-    assert any("no ledger" in said for said in page["warnings"])
+    assert any("no ledger" in warning for warning in page["warnings"])
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_without_a_ledger_the_page_stays_in_the_pod_and_that_is_said_once(pods):
         ({"NUMAFLOW_REPLICA": "one"}, "NUMAFLOW_REPLICA: invalid value 'one'"),
     ],
 )
-def test_a_wrong_setting_is_one_line_and_status_2(pods, variables, words):
+def test_invalid_setting_is_reported_in_one_line(pods, variables, words):
     pod = pods("out", "log-sink", **variables)
     assert pod.wait() == 2
     (line,) = [line for line in pod.log().splitlines() if line.startswith("error: ")]

@@ -1,4 +1,4 @@
-"""Fakes of the ports between a vertex and its engine, of a detector's updates, and of a network."""
+"""Fakes of the engine's ports, of the detector's updates and of the inference back end."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import pytest
 
 from charon.errors import UnavailableError
 from charon.frames import Frame, FrameId, decode
+from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
+from charon.vertices.source import Update
 
 CHANNEL = "ad:image"
 
 
-class FakeDelivery:
-    """A message handed out, that keeps what was said of it."""
+class FakeDelivery(Delivery):
+    """A message that counts what the vertex does with it."""
+
+    payload = b""
+    attempt = 1
 
     def __init__(self, payload, attempt=1):
         self.payload = payload
@@ -38,15 +43,15 @@ class FakeDelivery:
         self.released += 1
 
 
-class FakeInlet:
-    """Hands out batches as given, then tells the vertex to stop."""
+class FakeInlet(Inlet):
+    """Delivers the given batches, then stops the vertex."""
 
     def __init__(self, batches, stop):
         self._batches = list(batches)
         self._stop = stop
         self.closed = False
 
-    async def batch(self, maximum, linger_s):
+    async def batch(self, max_messages, linger_s):
         """Return the next batch."""
         await asyncio.sleep(0)
         if self._batches:
@@ -56,12 +61,12 @@ class FakeInlet:
         return []
 
     async def close(self):
-        """Take note."""
+        """Record it."""
         self.closed = True
 
 
-class FakeOutlet:
-    """A buffer that knows names; a gate that is shut is a full buffer."""
+class FakeOutlet(Outlet):
+    """A buffer that recognises repeated names; it is full while its gate is not set, and may have a fault."""
 
     def __init__(self):
         self.messages = {}
@@ -71,7 +76,7 @@ class FakeOutlet:
         self.fault = None
 
     async def send(self, payload, name):
-        """Keep a message once under its name."""
+        """Keep the first message of each name."""
         self.sends += 1
         await self.gate.wait()
         if self.fault is not None:
@@ -85,27 +90,29 @@ class FakeOutlet:
         return [decode(payload) for payload in self.messages.values()]
 
 
-class FakeLedger:
-    """A page that keeps every version written."""
+class FakeLedger(Ledger):
+    """A page that keeps every version; its next `away` saves fail."""
 
     def __init__(self, page=None):
         self.saved = [] if page is None else [page]
         self.away = 0
 
     async def load(self):
-        """Return the last version."""
+        """Return the latest version."""
         return self.saved[-1] if self.saved else None
 
     async def save(self, page):
-        """Keep a version, unless the ledger is away."""
+        """Keep a version, unless the ledger is unavailable."""
         if self.away:
             self.away -= 1
-            raise UnavailableError("the ledger is away")
+            raise UnavailableError("the ledger does not respond")
         self.saved.append(page)
 
 
-class FakeUpdate:
-    """An update of the channel: a frame, or the error that looking into it raises."""
+class FakeUpdate(Update):
+    """An update of the channel: a frame, or the error that decoding it raises."""
+
+    received_ns = 0
 
     def __init__(self, unique_id, image=None, *, time_ns=None, identify=None, frame=None, position=None, scan=""):
         self.id = FrameId(CHANNEL, unique_id, 1000 + unique_id if time_ns is None else time_ns)
@@ -117,7 +124,7 @@ class FakeUpdate:
         self._scan = scan
 
     def identify(self):
-        """Return which frame it is."""
+        """Return the frame's id."""
         if self._identify is not None:
             raise self._identify
         return self.id
@@ -130,7 +137,7 @@ class FakeUpdate:
 
 
 class FakeBackend:
-    """A network that gives the mean of its input as the phase, and keeps the batches it was given."""
+    """A network whose phase is the mean of its input; it records the size of each batch."""
 
     name = "fake 1"
 
@@ -139,7 +146,7 @@ class FakeBackend:
         self.fault = fault
 
     def infer(self, counts):
-        """Run."""
+        """Return the phase."""
         self.batches.append(len(counts))
         if self.fault is not None:
             raise self.fault
@@ -148,7 +155,7 @@ class FakeBackend:
 
 @pytest.fixture
 def fakes():
-    """Return the classes of this file: a test makes what it needs inside its event loop."""
+    """Return the classes of this module; a test creates instances inside its event loop."""
     return type(
         "Fakes",
         (),

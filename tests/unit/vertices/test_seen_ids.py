@@ -1,4 +1,4 @@
-"""The sets of names agree with Python's own, whatever the numbers."""
+"""The sets of frame ids and of times behave like Python sets."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ frames = st.builds(
 
 
 @given(st.lists(frames, max_size=60))
-def test_a_name_is_new_once_whatever_its_epoch(ids):
-    names, expected = SeenIds(), set()
+def test_id_is_new_once_in_any_epoch(ids):
+    seen, expected = SeenIds(), set()
     for frame in ids:
-        assert (frame in names) == (frame.name in expected)
-        assert names.add(frame) == (frame.name not in expected)
+        assert (frame in seen) == (frame.name in expected)
+        assert seen.add(frame) == (frame.name not in expected)
         expected.add(frame.name)
-        assert frame in names
-    assert len(names) == len(expected)
+        assert frame in seen
+    assert len(seen) == len(expected)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(-(1 << 62), 1 << 62) | st.integers(0, 20)), max_size=60))
-def test_a_time_is_new_once_on_its_channel(times):
-    known, expected = SeenTimes(), set()
+def test_time_is_new_once_per_channel(times):
+    seen, expected = SeenTimes(), set()
     for time in times:
-        assert known.has(*time) == (time in expected)
-        assert known.add(*time) == (time not in expected)
+        assert seen.has(*time) == (time in expected)
+        assert seen.add(*time) == (time not in expected)
         expected.add(time)
-        assert known.has(*time)
+        assert seen.has(*time)

@@ -1,218 +1,140 @@
-"""A replica's page of the account: in JetStream for all to read, and in the pod for its successor."""
+"""A replica's page of the ledger: in JetStream for every reader, and in the pod for the next container."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from charon.adapters.nats import NatsConnection, OvertakenError
+from charon.adapters.nats import NatsConnection
+from charon.engines.numaflow.page_file import PageFile
+from charon.engines.numaflow.shared_page import SharedPage
 from charon.errors import UnavailableError
-from charon.ledger.pages import page_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from charon.ledger.pages import Page
+    from charon.settings.nats import NatsAddress
     from charon.settings.vertex import NumaflowSettings
 
 _log = logging.getLogger(__name__)
-_RETRY_S = 3.0
-# A page that takes longer is written next time: a vertex must not wait for its account.
-_PATIENCE_S = 2.0
-_LAST_S = 3.0
-_TRIES = 5
+_RETRY_DELAY_S = 3.0
+# A vertex does not wait for its account: a page that takes longer is written the next time.
+_SAVE_TIMEOUT_S = 2.0
+_FINAL_SAVE_TIMEOUT_S = 3.0
 
 
 class PodLedger:
-    """Writes each page into the pod's shared folder and, where one is configured, into the ledger's bucket.
+    """Writes each page to the pod's shared folder and, if one is configured, to the ledger's bucket.
 
-    A ledger that is away keeps no vertex from its work: that is said once, and the page follows when it is back.
-    Kubernetes starts a pod in place of one that still ends, and both are the same replica: neither writes over what
-    the other has written and it has not read.
+    An unavailable ledger does not stop the vertex: the user is warned once, and the page is written when the ledger
+    responds again.
 
     Parameters
     ----------
     settings
-        Where the ledger is, and which page this is.
-    say
-        Tells the user something, in the log and on the page.
+        Settings of the vertex.
+    warn
+        Reports a warning to the user, in the log and on the page.
     """
 
-    def __init__(self, settings: NumaflowSettings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: NumaflowSettings, warn: Callable[[str], None]) -> None:
         self._settings = settings
-        self._say = say
-        self._file: Path = settings.sockets / f"charon-page-{settings.page}.json"
-        self._key = settings.page
-        self._bus: NatsConnection | None = None
-        self._away = False
+        self._warn = warn
+        self._file = PageFile(settings.sockets / f"charon-page-{settings.page}.json", warn)
+        self._shared = SharedPage(settings.page, warn)
+        self._connection: NatsConnection | None = None
+        self._available = True
         self._retry_at = 0.0
         self._connecting: asyncio.Task[None] | None = None
-        self._restored: Page | None = None
-        self._left: Page | None = None
-        self._revision: int | None = None
-        self._unsent: Page | None = None
-        self._writing = asyncio.Lock()
+        self._unsaved: Page | None = None
 
     async def load(self) -> Page | None:
-        """Return the page that this replica's predecessor wrote last: in this pod, or in another one."""
-        if self._settings.ledger is None:
-            self._say("no ledger is configured (CHARON_LEDGER): the account of frames stays in this pod")
-        else:
-            await self._connect()
-        kept, remote = self._kept(), await self._remote_page()
-        newest = max((page for page in (kept, remote) if page), key=_updated_ns, default=None)
-        self._restored = newest
-        if kept is not None and kept is not newest and not self._contains(kept):
-            self._left = kept
-        if remote is not None and not self._contains(remote):
-            self._revision = None
-        return newest
+        """Return the latest page of this replica, from this pod or an earlier one."""
+        address = self._settings.ledger
+        if address is None:
+            self._warn("no ledger configured (CHARON_LEDGER); the account of frames stays in this pod")
+            return self._shared.restore(self._file.load(), None)
+        await self._connect(address)
+        return self._shared.restore(self._file.load(), await self._load_shared(address))
 
     async def save(self, page: Page) -> None:
-        """Write the page; it is in the pod when this returns, and in the ledger where that answers."""
-        self._keep(page)
-        if self._settings.ledger is None:
+        """Write the page to the pod and, if the ledger responds, to the ledger."""
+        self._file.save(page)
+        address = self._settings.ledger
+        if address is None:
             return
-        self._unsent = page
-        if self._bus is None or self._away:
-            self._try_again()
+        self._unsaved = page
+        if self._connection is None or not self._available:
+            self._reconnect(address)
             return
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                await self._write(self._bus, page)
+            async with asyncio.timeout(_SAVE_TIMEOUT_S):
+                await self._save_shared(self._connection, page)
         except (UnavailableError, TimeoutError) as error:
-            self._note_away(str(error) or "no answer")
+            self._report_unavailable(address, error)
 
     async def close(self) -> None:
-        """Let go of the connection; a page that the ledger has not got yet has one more try."""
+        """Try once more to write a page that the ledger does not have, and close the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._connecting
-        if self._unsent is not None:
-            with suppress(UnavailableError, TimeoutError):
-                async with asyncio.timeout(_LAST_S):
-                    await self._connect()
-                    if self._bus is not None and not self._away:
-                        await self._write(self._bus, self._unsent)
-        if self._bus is not None:
-            await self._bus.close()
-
-    # In the pod.
-
-    def _kept(self) -> Page | None:
-        try:
-            return page_from_json(json.loads(self._file.read_bytes()))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            _log.warning("%s: %s", self._file, error)
-            return None
-
-    def _keep(self, page: Page) -> None:
-        fresh = self._file.with_suffix(".new")
-        try:
-            fresh.write_text(json.dumps(page.to_json()))
-            fresh.replace(self._file)
-        except OSError as error:
-            self._say(f"{self._file}: {error.strerror}: this page is not kept for the container's successor")
-
-    # In JetStream.
-
-    async def _connect(self) -> None:
         address = self._settings.ledger
-        assert address is not None  # noqa: S101 - asked for only where there is one
+        if address is not None and self._unsaved is not None:
+            with suppress(UnavailableError, TimeoutError):
+                async with asyncio.timeout(_FINAL_SAVE_TIMEOUT_S):
+                    await self._connect(address)
+                    if self._connection is not None and self._available:
+                        await self._save_shared(self._connection, self._unsaved)
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _connect(self, address: NatsAddress) -> None:
         try:
-            if self._bus is None:
-                self._bus = await NatsConnection.connect(address, self._settings.page, bucket=self._settings.bucket)
-            await self._bus.ledger.create("file")
-            self._revision = None
+            if self._connection is None:
+                self._connection = await NatsConnection.connect(
+                    address, self._settings.page, bucket=self._settings.bucket
+                )
+            await self._connection.ledger.create("file")
+            self._shared.invalidate()
         except UnavailableError as error:
-            self._note_away(str(error))
+            self._report_unavailable(address, error)
             return
-        if self._away:
-            self._away = False
-            _log.warning("the ledger at %s answers again", address.url)
+        if not self._available:
+            self._available = True
+            _log.warning("ledger %s responds again", address.url)
 
-    def _try_again(self) -> None:
-        if time.monotonic() < self._retry_at or (self._connecting is not None and not self._connecting.done()):
-            return
-        self._connecting = asyncio.create_task(self._connect())
+    def _reconnect(self, address: NatsAddress) -> None:
+        """Start to connect in the background, unless an attempt is running or was made recently."""
+        if self._connecting is not None and self._connecting.done():
+            # Raises what the attempt did not expect.
+            self._connecting.result()
+            self._connecting = None
+        if self._connecting is None and time.monotonic() >= self._retry_at:
+            self._connecting = asyncio.create_task(self._connect(address))
 
-    async def _remote_page(self) -> Page | None:
-        if self._bus is None or self._away:
+    async def _load_shared(self, address: NatsAddress) -> Page | None:
+        if self._connection is None or not self._available:
             return None
         try:
-            page, self._revision = await self._read(self._bus)
+            return await self._shared.load(self._connection.ledger)
         except UnavailableError as error:
-            self._note_away(str(error))
+            self._report_unavailable(address, error)
             return None
-        return page
 
-    async def _write(self, bus: NatsConnection, page: Page) -> None:
-        """Write the page where nobody else has written since: a pod that ends and the next one write at a time."""
-        async with self._writing:
-            for _ in range(_TRIES):
-                if self._revision is None:
-                    self._revision = await self._place(bus, page)
-                try:
-                    self._revision = await bus.ledger.replace(self._key, page.to_json(), self._revision)
-                except OvertakenError:
-                    self._revision = None
-                else:
-                    if self._unsent is page:
-                        self._unsent = None
-                    return
-        raise UnavailableError("other processes write the same page")
+    async def _save_shared(self, connection: NatsConnection, page: Page) -> None:
+        await self._shared.save(connection.ledger, page)
+        if self._unsaved is page:
+            self._unsaved = None
 
-    async def _read(self, bus: NatsConnection) -> tuple[Page | None, int]:
-        """Return the page in the ledger, None if it is missing or invalid, and its revision."""
-        document, revision = await bus.ledger.read(self._key)
-        try:
-            page = None if document is None else page_from_json(document)
-        except ValueError as error:
-            self._say(f"ignored page {self._key} of the ledger: {error}")
-            page = None
-        return page, revision
-
-    async def _place(self, bus: NatsConnection, own: Page) -> int:
-        """Return the revision to replace; what another process has written there is kept under a further key."""
-        if self._left is not None:
-            await bus.ledger.save(self._aside(self._left), self._left.to_json())
-            self._left = None
-        page, revision = await self._read(bus)
-        if page is None or page.process.started_ns == own.process.started_ns or self._contains(page):
-            return revision
-        if page.process.started_ns > own.process.started_ns:
-            # This replica's successor is at work already: the place is its.
-            self._key = self._aside(own)
-            return (await bus.ledger.read(self._key))[1]
-        await bus.ledger.save(self._aside(page), page.to_json())
-        return revision
-
-    def _contains(self, page: Page) -> bool:
-        """Return whether this process went on from a page, or from a later one of the same process."""
-        if self._restored is None:
-            return False
-        restored, other = self._restored.process, page.process
-        return restored.started_ns == other.started_ns and restored.updated_ns >= other.updated_ns
-
-    def _aside(self, page: Page) -> str:
-        return f"{self._settings.page}-{page.process.started_ns}"
-
-    def _note_away(self, why: str) -> None:
-        self._retry_at = time.monotonic() + _RETRY_S
-        if not self._away:
-            self._away = True
-            address = self._settings.ledger
-            where = "" if address is None else f" at {address.url}"
-            self._say(f"the ledger{where} is away ({why}); the vertex goes on, its account waits")
-
-
-def _updated_ns(page: Page) -> int:
-    return page.process.updated_ns
+    def _report_unavailable(self, address: NatsAddress, error: Exception) -> None:
+        """Warn once, and delay the next attempt."""
+        self._retry_at = time.monotonic() + _RETRY_DELAY_S
+        if self._available:
+            self._available = False
+            reason = str(error) or "timed out"
+            self._warn(f"ledger {address.url} unavailable ({reason}); the vertex runs on and writes its account later")

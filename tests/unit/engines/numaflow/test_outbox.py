@@ -1,4 +1,4 @@
-"""The outbox: an invariant in words: what is sent is handed out until it is acknowledged, and then never again."""
+"""A message in the outbox is delivered until it is acknowledged, and never after that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _names(entries):
     return [entry.name for entry in entries]
 
 
-def test_send_returns_with_the_acknowledgement():
+def test_send_returns_on_acknowledgement():
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
@@ -39,7 +39,7 @@ def test_send_returns_with_the_acknowledgement():
     asyncio.run(run())
 
 
-def test_one_name_sent_twice_is_one_message_and_both_hear_of_it():
+def test_same_name_is_one_message_with_two_senders():
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
@@ -53,7 +53,7 @@ def test_one_name_sent_twice_is_one_message_and_both_hear_of_it():
     asyncio.run(run())
 
 
-def test_what_numaflow_never_takes_does_not_stand_before_the_rest():
+def test_too_large_message_raises_usage_error():
     async def run():
         outbox = Outbox()
         with pytest.raises(UsageError, match="exceeds Numaflow's limit"):
@@ -63,7 +63,7 @@ def test_what_numaflow_never_takes_does_not_stand_before_the_rest():
     asyncio.run(run())
 
 
-def test_a_reader_that_is_gone_gets_nothing_and_the_next_gets_what_it_had_in_order():
+def test_next_reader_gets_unacknowledged_in_order():
     async def run():
         outbox = Outbox()
         first = outbox.open_reader()
@@ -77,14 +77,14 @@ def test_a_reader_that_is_gone_gets_nothing_and_the_next_gets_what_it_had_in_ord
         assert await outbox.read(first, 8, 5.0) == []
         assert _names(await outbox.read(second, 8, 0.0)) == ["a", "c", "d"]
         outbox.close_reader(first)
-        assert await outbox.read(second, 8, 0.0) == [], "closing the earlier one takes nothing from the later one"
+        assert await outbox.read(second, 8, 0.0) == [], "closing the earlier reader does not affect the later one"
         outbox.acknowledge([b"a", b"c", b"d"])
         assert all(await asyncio.gather(*tasks))
 
     asyncio.run(run())
 
 
-def test_a_read_that_waits_is_answered_at_once_and_ends_with_its_reader():
+def test_waiting_read_returns_on_message_or_close():
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
@@ -100,7 +100,7 @@ def test_a_read_that_waits_is_answered_at_once_and_ends_with_its_reader():
     asyncio.run(run())
 
 
-def test_an_acknowledgement_that_comes_after_the_reader_is_gone_counts():
+def test_acknowledgement_after_close_counts():
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
@@ -114,23 +114,23 @@ def test_an_acknowledgement_that_comes_after_the_reader_is_gone_counts():
     asyncio.run(run())
 
 
-@given(st.lists(st.tuples(st.sampled_from(["send", "take", "ack", "nack", "reader"]), st.integers(0, 7)), max_size=60))
-def test_nothing_is_lost_and_nothing_comes_again_whatever_happens(steps):
+@given(st.lists(st.tuples(st.sampled_from(["send", "read", "ack", "nack", "reader"]), st.integers(0, 7)), max_size=60))
+def test_messages_are_delivered_until_acknowledged(steps):
     async def run():
         outbox, tasks, acknowledged = Outbox(), {}, set()
         reader, held = outbox.open_reader(), []
-        for what, n in steps:
-            if what == "send":
+        for action, n in steps:
+            if action == "send":
                 name = f"m{len(tasks)}"
                 (tasks[name],) = await _send(outbox, name)
-            elif what == "take":
+            elif action == "read":
                 held += _names(await outbox.read(reader, n, 0.0))
                 assert not acknowledged & set(held)
-            elif what == "reader":
+            elif action == "reader":
                 reader, held = outbox.open_reader(), []
             else:
                 some, held = held[:n], held[n:]
-                if what == "ack":
+                if action == "ack":
                     outbox.acknowledge(name.encode() for name in some)
                     acknowledged |= set(some)
                 else:
@@ -145,14 +145,14 @@ def test_nothing_is_lost_and_nothing_comes_again_whatever_happens(steps):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("maximum", [0, 1, 3])
-def test_no_more_than_asked_for(maximum):
+@pytest.mark.parametrize("max_messages", [0, 1, 3])
+def test_read_returns_at_most_max_messages(max_messages):
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
         tasks = await _send(outbox, "a", "b")
-        taken = await outbox.read(reader, maximum, 0.0)
-        assert _names(taken) == ["a", "b"][:maximum]
+        entries = await outbox.read(reader, max_messages, 0.0)
+        assert _names(entries) == ["a", "b"][:max_messages]
         outbox.acknowledge([b"a", b"b"])
         await asyncio.gather(*tasks)
 

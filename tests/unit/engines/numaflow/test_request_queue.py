@@ -1,4 +1,4 @@
-"""The requests between Numaflow's batches and a vertex, and what is remembered of it."""
+"""Requests of Numaflow are completed once, and delivery attempts survive a restart."""
 
 from __future__ import annotations
 
@@ -11,102 +11,102 @@ from charon.engines.numaflow.delivery_attempts import DeliveryAttempts
 from charon.engines.numaflow.request_queue import RequestQueue
 
 
-def test_a_question_is_answered_with_what_was_sent_for_it():
+def test_ack_returns_the_result_of_each_request():
     async def run():
-        requests = RequestQueue()
-        requests.begin_batch()
-        asked = [requests.put(b"same"), requests.put(b"same"), requests.put(b"no frame")]
-        requests.end_batch()
-        taken = await requests.batch(8, 1.0)
-        assert [request.payload for request in taken] == [b"same", b"same", b"no frame"]
-        assert requests.busy
-        await taken[1].ack(b"one")
-        await taken[0].ack(b"other")
-        await taken[2].ack()
-        assert [request.result for request in asked] == [b"other", b"one", None]
-        assert [await request.acknowledged for request in asked] == [True] * 3
-        assert not requests.busy
+        queue = RequestQueue()
+        queue.begin_batch()
+        pending = [queue.put(b"same"), queue.put(b"same"), queue.put(b"not a frame")]
+        queue.end_batch()
+        delivered = await queue.batch(8, 1.0)
+        assert [request.payload for request in delivered] == [b"same", b"same", b"not a frame"]
+        assert queue.busy
+        await delivered[1].ack(b"one")
+        await delivered[0].ack(b"other")
+        await delivered[2].ack()
+        assert [request.result for request in pending] == [b"other", b"one", None]
+        assert [await request.acknowledged for request in pending] == [True] * 3
+        assert not queue.busy
 
     asyncio.run(run())
 
 
-def test_a_question_whose_asker_is_gone_is_not_waited_for_any_more():
+def test_withdrawn_request_does_not_keep_queue_busy():
     async def run():
-        requests = RequestQueue()
-        request = requests.put(b"one")
+        queue = RequestQueue()
+        request = queue.put(b"one")
 
-        async def ask():
+        async def wait():
             return await request.acknowledged
 
-        asking = asyncio.create_task(ask())
-        (taken,) = await requests.batch(8, 0.0)
+        waiting = asyncio.create_task(wait())
+        (delivered,) = await queue.batch(8, 0.0)
         await asyncio.sleep(0)
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
-        requests.withdraw([request])
-        assert not requests.busy
-        await taken.ack()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        queue.withdraw([request])
+        assert not queue.busy
+        await delivered.ack()
 
     asyncio.run(run())
 
 
-def test_it_lingers_for_a_batch_that_comes_in_and_for_no_other():
+def test_batch_lingers_only_while_messages_arrive():
     async def run():
-        requests = RequestQueue()
-        requests.begin_batch()
-        requests.put(b"1")
-        batch = asyncio.create_task(requests.batch(8, 5.0))
+        queue = RequestQueue()
+        queue.begin_batch()
+        queue.put(b"1")
+        batch = asyncio.create_task(queue.batch(8, 5.0))
         await asyncio.sleep(0.01)
-        requests.put(b"2")
+        queue.put(b"2")
         await asyncio.sleep(0.01)
         assert not batch.done()
-        began = time.monotonic()
-        requests.end_batch()
+        started = time.monotonic()
+        queue.end_batch()
         assert len(await batch) == 2
-        assert time.monotonic() - began < 1.0
-        requests.begin_batch()
+        assert time.monotonic() - started < 1.0
+        queue.begin_batch()
         for n in range(5):
-            requests.put(b"%d" % n)
-        assert len(await requests.batch(3, 5.0)) == 3
+            queue.put(b"%d" % n)
+        assert len(await queue.batch(3, 5.0)) == 3
 
     asyncio.run(run())
 
 
-def test_nothing_to_hand_out_is_an_empty_batch():
+def test_batch_is_empty_without_messages():
     assert asyncio.run(RequestQueue().batch(8, 0.0)) == []
 
 
-def test_what_is_withdrawn_or_left_at_the_end_is_not_dealt_with():
+def test_close_leaves_requests_unacknowledged():
     async def run():
-        requests = RequestQueue()
-        gone, taken, left = (requests.put(b"%d" % n) for n in range(3))
-        requests.withdraw([gone])
-        assert await requests.batch(1, 0.0) == [taken]
-        await requests.close()
-        await taken.ack()
-        assert [await request.acknowledged for request in (gone, taken, left)] == [False, False, False]
-        assert await requests.put(b"late").acknowledged is False
-        assert not requests.busy
-        assert requests.idle_s() < 5.0
+        queue = RequestQueue()
+        withdrawn, delivered, waiting = (queue.put(b"%d" % n) for n in range(3))
+        queue.withdraw([withdrawn])
+        assert await queue.batch(1, 0.0) == [delivered]
+        await queue.close()
+        await delivered.ack()
+        assert [await request.acknowledged for request in (withdrawn, delivered, waiting)] == [False, False, False]
+        assert await queue.put(b"late").acknowledged is False
+        assert not queue.busy
+        assert queue.idle_s() < 5.0
 
     asyncio.run(run())
 
 
-def test_what_was_in_hand_at_the_end_counts_and_what_was_dealt_with_does_not(tmp_path):
-    path = tmp_path / "in-hand.json"
+def test_unfinished_messages_count_as_attempts(tmp_path):
+    path = tmp_path / "attempts.json"
 
     async def process(payloads, *, acknowledge=()):
-        requests = RequestQueue(DeliveryAttempts(path))
+        queue = RequestQueue(DeliveryAttempts(path))
         for payload in payloads:
-            requests.put(payload)
-        taken = await requests.batch(8, 0.0)
-        attempts = [request.attempt for request in taken]
-        for request in taken:
+            queue.put(payload)
+        delivered = await queue.batch(8, 0.0)
+        attempts = [request.attempt for request in delivered]
+        for request in delivered:
             if request.payload in acknowledge:
                 await request.ack()
-        # What is dealt with is written down with the next batch.
-        requests.put(b"next")
-        await requests.batch(8, 0.0)
+        # Acknowledgements are written with the next batch.
+        queue.put(b"next")
+        await queue.batch(8, 0.0)
         return attempts
 
     assert asyncio.run(process([b"a", b"b"], acknowledge=[b"a"])) == [1, 1]
@@ -116,16 +116,16 @@ def test_what_was_in_hand_at_the_end_counts_and_what_was_dealt_with_does_not(tmp
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b'{"a": "x"}'])
-def test_a_damaged_memory_is_none(tmp_path, content):
-    path = tmp_path / "in-hand.json"
+def test_invalid_file_counts_no_attempts(tmp_path, content):
+    path = tmp_path / "attempts.json"
     path.write_bytes(content)
-    memory = DeliveryAttempts(path)
-    assert memory.next_attempt(b"a") == 1
-    memory.record([(b"a", 1)])
+    attempts = DeliveryAttempts(path)
+    assert attempts.next_attempt(b"a") == 1
+    attempts.record([(b"a", 1)])
     assert DeliveryAttempts(path).next_attempt(b"a") == 2
 
 
-def test_a_memory_that_cannot_be_written_costs_no_frame(tmp_path):
-    memory = DeliveryAttempts(tmp_path / "absent" / "in-hand.json")
-    memory.record([(b"a", 1)])
-    memory.forget(b"a")
+def test_unwritable_file_is_not_an_error(tmp_path):
+    attempts = DeliveryAttempts(tmp_path / "absent" / "attempts.json")
+    attempts.record([(b"a", 1)])
+    attempts.forget(b"a")

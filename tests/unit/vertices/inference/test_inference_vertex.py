@@ -1,7 +1,7 @@
-"""Every message gets an answer, and is acknowledged only when every outlet has confirmed it.
+"""Every message has a result, and is acknowledged only after every outlet has confirmed it.
 
-After a frame of the wrong shape, one that is not finite, one that cannot be read or one that kills, good
-frames still get through.
+After a frame of the wrong shape, with values that are not finite, that cannot be decoded or that crashes the process,
+good frames still get through.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def frame(n, image=None, **more):
 
 
 def run(fakes, batches, *, backend=None, outlets=1, **options):
-    """Run a vertex over batches of deliveries until they are dealt with."""
+    """Run a vertex until it has processed the batches of deliveries."""
     backend = backend or fakes.Backend()
 
     async def main():
         stop = asyncio.Event()
         inlet = fakes.Inlet(batches, stop)
-        ends = [fakes.Outlet() for _ in range(outlets)]
+        destinations = [fakes.Outlet() for _ in range(outlets)]
         vertex = InferenceVertex(backend, MODEL, "run-1", **options)
-        await asyncio.wait_for(vertex.work(inlet, ends, stop), 20)
+        await asyncio.wait_for(vertex.work(inlet, destinations, stop), 20)
         assert inlet.closed
-        return vertex, ends
+        return vertex, destinations
 
     return (*asyncio.run(main()), backend)
 
 
-def test_a_frame_becomes_a_patch_with_all_it_carries(fakes):
+def test_patch_carries_the_frames_metadata(fakes):
     sent = frame(3, scan="s", position_m=(1e-6, 2e-6), attributes={"a": 1}, times_ns={"received": 5})
     delivery = fakes.Delivery(encode(sent))
     _, (outlet,), _ = run(fakes, [[delivery]])
@@ -53,11 +53,12 @@ def test_a_frame_becomes_a_patch_with_all_it_carries(fakes):
     assert set(patch.times_ns) == {"received", "inferred"}
     assert list(outlet.messages) == [sent.id.name]
     assert delivery.acks == 1
+    assert delivery.result == outlet.messages[sent.id.name]
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=6))
-def test_a_batch_runs_at_the_size_it_came(fakes, sizes):
+def test_batches_keep_their_sizes(fakes, sizes):
     numbers = iter(range(1000))
     batches = [[fakes.Delivery(encode(frame(next(numbers)))) for _ in range(size)] for size in sizes]
     _, (outlet,), backend = run(fakes, batches)
@@ -67,7 +68,7 @@ def test_a_batch_runs_at_the_size_it_came(fakes, sizes):
     assert [d.acks for batch in batches for d in batch] == [1] * sum(sizes)
 
 
-def test_nothing_is_acknowledged_before_every_outlet_has_confirmed(fakes):
+def test_ack_waits_for_every_outlet(fakes):
     async def main():
         stop = asyncio.Event()
         batches = [[fakes.Delivery(encode(frame(2 * k + j))) for j in range(2)] for k in range(3)]
@@ -77,13 +78,13 @@ def test_nothing_is_acknowledged_before_every_outlet_has_confirmed(fakes):
         vertex = InferenceVertex(fakes.Backend(), MODEL, "run-1")
         work = asyncio.create_task(vertex.work(inlet, outlets, stop))
         every = [delivery for batch in batches for delivery in batch]
-        # The first batch waits for its confirmation and the second one for the first: both ask for more time.
-        while not all(delivery.extended for delivery in every[:4]):  # noqa: ASYNC110 - what a fake counts sets no event
+        # The first batch waits for its confirmation and the second one for the first: both are extended.
+        while not all(delivery.extended for delivery in every[:4]):  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.02)
         assert len(outlets[0].messages) == 2
         assert not any(delivery.acks for delivery in every)
         outlets[1].gate.set()
-        while not all(delivery.acks for delivery in every):  # noqa: ASYNC110 - what a fake counts sets no event
+        while not all(delivery.acks for delivery in every):  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.02)
         stop.set()
         await asyncio.wait_for(work, 20)
@@ -94,43 +95,43 @@ def test_nothing_is_acknowledged_before_every_outlet_has_confirmed(fakes):
 
 
 BAD = {
-    "another shape": (frame(2, np.zeros((3, 2), np.uint16)), "shape", "3x2"),
-    "not a number": (frame(2, np.array([[1, np.nan], [1, 1]], np.float32)), "not-finite", "not finite"),
-    "without end": (frame(2, np.array([[1, np.inf], [1, 1]], np.float64)), "not-finite", "not finite"),
-    "too large for the network": (frame(2, np.array([[1, 1e300], [1, 1]])), "not-finite", "not finite"),
+    "wrong shape": (frame(2, np.zeros((3, 2), np.uint16)), "shape", "3x2"),
+    "NaN": (frame(2, np.array([[1, np.nan], [1, 1]], np.float32)), "not-finite", "not finite"),
+    "infinite": (frame(2, np.array([[1, np.inf], [1, 1]], np.float64)), "not-finite", "not finite"),
+    "exceeds float32": (frame(2, np.array([[1, 1e300], [1, 1]])), "not-finite", "not finite"),
 }
 
 
 @pytest.mark.parametrize(("bad", "reason", "words"), BAD.values(), ids=BAD.keys())
-def test_a_bad_frame_is_rejected_under_its_name_and_its_neighbours_are_not(fakes, bad, reason, words):
+def test_bad_frame_is_rejected_alone(fakes, bad, reason, words):
     deliveries = [
         fakes.Delivery(encode(frame(1))),
         fakes.Delivery(encode(bad)),
         fakes.Delivery(encode(frame(3))),
     ]
     vertex, (outlet,), backend = run(fakes, [deliveries])
-    found = {m.id.unique_id: m for m in outlet.decoded()}
-    rejection = found[2]
+    results = {m.id.unique_id: m for m in outlet.decoded()}
+    rejection = results[2]
     assert isinstance(rejection, Rejection)
     assert (rejection.id, rejection.reason, rejection.vertex) == (bad.id, reason, "inference")
     assert words in rejection.detail
     assert bad.id.name in rejection.detail
     assert bad.id.name in outlet.messages
-    assert isinstance(found[1], Patch)
-    assert isinstance(found[3], Patch)
+    assert isinstance(results[1], Patch)
+    assert isinstance(results[3], Patch)
     assert backend.batches == [2]
     assert [d.acks for d in deliveries] == [1, 1, 1]
     assert vertex.page().process.counts[f"rejected:{reason}"] == 1
 
 
 class Killed(BaseException):
-    """The end of the process."""
+    """Represents the end of the process."""
 
 
-class Deadly:
-    """A network that one frame kills."""
+class CrashingBackend:
+    """A network that crashes on one frame."""
 
-    name = "deadly 1"
+    name = "crashing 1"
 
     def infer(self, counts):
         """Run."""
@@ -139,39 +140,39 @@ class Deadly:
         return {"phase": counts}
 
 
-def test_a_deadly_frame_is_rejected_at_last_and_takes_no_neighbour_with_it(fakes):
+def test_crashing_frame_is_rejected_at_third_crash(fakes):
     ledger = fakes.Ledger()
-    left = dict.fromkeys(range(1, 9), 0)
+    remaining = dict.fromkeys(range(1, 9), 0)
 
-    async def live():
-        """Run one process on what is left, each message handed out once more; return what it answered."""
+    async def run_process():
+        """Deliver the remaining messages to a new process."""
         stop = asyncio.Event()
-        for n in left:
-            left[n] += 1
-        deliveries = {n: fakes.Delivery(encode(frame(n)), attempt) for n, attempt in left.items()}
+        for n in remaining:
+            remaining[n] += 1
+        deliveries = {n: fakes.Delivery(encode(frame(n)), attempt) for n, attempt in remaining.items()}
         outlet = fakes.Outlet()
-        vertex = InferenceVertex(Deadly(), MODEL, "run-1")
+        vertex = InferenceVertex(CrashingBackend(), MODEL, "run-1")
         await vertex.restore(ledger)
         try:
             await asyncio.wait_for(vertex.work(fakes.Inlet([list(deliveries.values())], stop), [outlet], stop), 20)
         finally:
             for n, delivery in deliveries.items():
                 if delivery.acks:
-                    del left[n]
-            answers.extend(outlet.decoded())
+                    del remaining[n]
+            results.extend(outlet.decoded())
 
-    answers = []
+    results = []
     for _ in range(3):
         with pytest.raises(Killed):
-            asyncio.run(live())
-    asyncio.run(live())
-    assert not left
-    assert [m.id.unique_id for m in answers if isinstance(m, Rejection)] == [3]
-    assert "3 times" in next(m.detail for m in answers if isinstance(m, Rejection))
-    assert sorted(m.id.unique_id for m in answers if isinstance(m, Patch)) == [1, 2, 4, 5, 6, 7, 8]
+            asyncio.run(run_process())
+    asyncio.run(run_process())
+    assert not remaining
+    assert [m.id.unique_id for m in results if isinstance(m, Rejection)] == [3]
+    assert "3 times" in next(m.detail for m in results if isinstance(m, Rejection))
+    assert sorted(m.id.unique_id for m in results if isinstance(m, Patch)) == [1, 2, 4, 5, 6, 7, 8]
 
 
-def test_it_goes_on_where_the_ledger_does_not_answer(fakes):
+def test_unavailable_ledger_does_not_stop_it(fakes):
     ledger = fakes.Ledger()
     ledger.away = 10
 
@@ -186,7 +187,7 @@ def test_it_goes_on_where_the_ledger_does_not_answer(fakes):
     asyncio.run(main())
 
 
-def test_a_frame_that_was_handed_out_before_runs_alone(fakes):
+def test_redelivered_frame_runs_alone(fakes):
     attempts = [1, 2, 1, 3]
     deliveries = [fakes.Delivery(encode(frame(n)), attempt) for n, attempt in enumerate(attempts)]
     _, (outlet,), backend = run(fakes, [deliveries])
@@ -194,15 +195,16 @@ def test_a_frame_that_was_handed_out_before_runs_alone(fakes):
     assert {m.id.unique_id: m.phase[0, 0] for m in outlet.decoded()} == {0: 0, 1: 1, 2: 2, 3: 3}
 
 
-def test_what_cannot_be_read_is_set_aside_and_counted(fakes):
+def test_undecodable_message_is_dropped_and_counted(fakes):
     deliveries = [fakes.Delivery(b"\xa1no"), fakes.Delivery(encode(frame(1)))]
     vertex, (outlet,), _ = run(fakes, [deliveries])
     assert [m.id.unique_id for m in outlet.decoded()] == [1]
     assert [d.acks for d in deliveries] == [1, 1]
+    assert deliveries[0].result is None
     assert vertex.stats.counts["undecodable"] == 1
 
 
-def test_what_is_no_frame_is_handed_on_as_it_is(fakes):
+def test_other_messages_are_forwarded_unchanged(fakes):
     messages = [
         Rejection(FrameId("ad:image", 1, 1001), "shape", "too small", "source"),
         LatePosition("ad:image", 1001, (1e-6, 0.0)),
@@ -215,14 +217,14 @@ def test_what_is_no_frame_is_handed_on_as_it_is(fakes):
     assert [d.acks for d in deliveries] == [1, 1]
 
 
-def test_a_network_that_fails_ends_the_vertex_with_nothing_acknowledged(fakes):
+def test_failing_backend_ends_vertex_without_ack(fakes):
     deliveries = [fakes.Delivery(encode(frame(n))) for n in range(3)]
     with pytest.raises(RuntimeError, match="out of memory"):
         run(fakes, [deliveries], backend=fakes.Backend(RuntimeError("out of memory")))
     assert [d.acks for d in deliveries] == [0, 0, 0]
 
 
-def test_an_outlet_that_fails_ends_the_vertex_though_nothing_more_comes(fakes):
+def test_failing_outlet_ends_idle_vertex(fakes):
     async def main():
         outlet = fakes.Outlet()
         outlet.fault = ValueError("never")
@@ -238,7 +240,7 @@ def test_an_outlet_that_fails_ends_the_vertex_though_nothing_more_comes(fakes):
         asyncio.run(main())
 
 
-def test_it_warms_up_at_every_size_that_may_come(fakes):
+def test_warm_up_runs_every_batch_size(fakes):
     backend = fakes.Backend()
     InferenceVertex(backend, MODEL, "run-1", max_batch=5).warm_up()
     assert backend.batches == [1, 2, 3, 4, 5]

@@ -1,6 +1,6 @@
-"""After any bad, repeated or unnameable update, good frames still get through; and every frame seen is accounted for.
+"""After any bad, repeated or unidentifiable update, good frames still get through; every frame is accounted for.
 
-While the buffer refuses, frames wait and none is lost; where the ring is full, exactly those beyond are missed.
+While the buffer is full, frames wait and none is lost; when the ring is full, exactly the further frames are missed.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def ids(vertex, state, epoch_ns):
     return vertex.book.ids(CHANNEL, epoch_ns, state).ranges()
 
 
-def test_a_stop_drains_the_ring(fakes):
+def test_stop_drains_the_ring(fakes):
     vertex = SourceVertex(CHANNEL)
     outlet = run(vertex, fakes.Outlet, [fakes.Update(n) for n in range(1, 41)])
-    found = outlet.decoded()
-    assert [m.id.unique_id for m in found] == list(range(1, 41))
-    assert all(isinstance(m, Frame) and (m.image == m.id.unique_id).all() for m in found)
-    assert {m.times_ns["received"] - m.id.unique_id for m in found} == {5000}
+    messages = outlet.decoded()
+    assert [m.id.unique_id for m in messages] == list(range(1, 41))
+    assert all(isinstance(m, Frame) and (m.image == m.id.unique_id).all() for m in messages)
+    assert {m.times_ns["received"] - m.id.unique_id for m in messages} == {5000}
     assert list(outlet.messages) == [f"{CHANNEL}/{1000 + n}/{n}" for n in range(1, 41)]
     assert ids(vertex, "accepted", 1001) == [[1, 40]]
     assert vertex.page().waiting == 0
 
 
-def test_nothing_is_lost_while_the_buffer_refuses(fakes):
+def test_full_buffer_loses_no_frame(fakes):
     async def main():
         vertex = SourceVertex(CHANNEL, max_in_flight=4)
         outlet = fakes.Outlet()
@@ -68,15 +68,15 @@ def test_nothing_is_lost_while_the_buffer_refuses(fakes):
         work = asyncio.create_task(vertex.work([outlet], stop))
         for n in range(1, 101):
             vertex.on_update(fakes.Update(n))
-        while outlet.sends < 4:  # noqa: ASYNC110 - what a fake counts sets no event
+        while outlet.sends < 4:  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
-        # No more are handed over than may be under way, and none of them counts yet.
+        # Only the allowed number of frames is in flight, and none of them is accepted yet.
         assert outlet.sends == 4
         assert not outlet.messages
         assert ids(vertex, "accepted", 1001) == []
         vertex.on_position(LatePosition(CHANNEL, 1001, (0.0, 0.0)))
-        # Wherever they are: in the ring, being prepared, waiting for a place, handed over.
+        # In the ring, in preparation, waiting for a slot or in flight.
         assert vertex.pending == vertex.page().pending == 101
         stop.set()
         await asyncio.sleep(0.05)
@@ -92,16 +92,16 @@ def test_nothing_is_lost_while_the_buffer_refuses(fakes):
     assert account(vertex).missed == 0
 
 
-def test_what_finds_the_ring_full_is_missed_and_nothing_else(fakes):
+def test_full_ring_misses_the_further_frames(fakes):
     vertex = SourceVertex(CHANNEL)
     outlet = run(vertex, fakes.Outlet, [fakes.Update(n) for n in range(1, 301)])
     assert [m.id.unique_id for m in outlet.decoded()] == list(range(1, 257))
     assert ids(vertex, "missed", 1001) == [[257, 300]]
-    found = account(vertex)
-    assert (found.published, found.missed, found.accepted) == (300, 44, 256)
+    result = account(vertex)
+    assert (result.published, result.missed, result.accepted) == (300, 44, 256)
 
 
-def test_however_many_frames_find_the_ring_full_it_stays_small(fakes):
+def test_missed_frames_do_not_grow_the_ring(fakes):
     vertex = SourceVertex(CHANNEL)
     updates = [fakes.Update(n) for n in range(1, 5001) if n != 2000]
     restarted = [fakes.Update(n, time_ns=9000 + n) for n in range(1, 1001)]
@@ -117,12 +117,12 @@ def test_however_many_frames_find_the_ring_full_it_stays_small(fakes):
     asyncio.run(main())
     assert ids(vertex, "missed", 1001) == [[257, 1999], [2001, 5000]]
     assert ids(vertex, "missed", 9001) == [[1, 1000]]
-    found = account(vertex)
-    assert (found.published, found.missed, found.accepted) == (6000, 5744, 256)
+    result = account(vertex)
+    assert (result.published, result.missed, result.accepted) == (6000, 5744, 256)
     assert vertex.stats.counts["overflow"] == 4999 - 256 + 1000
 
 
-def test_what_the_ring_holds_when_the_reader_gives_up_is_missed(fakes):
+def test_cancellation_misses_frames_in_the_ring(fakes):
     async def main():
         vertex = SourceVertex(CHANNEL, max_in_flight=4)
         outlet = fakes.Outlet()
@@ -130,37 +130,37 @@ def test_what_the_ring_holds_when_the_reader_gives_up_is_missed(fakes):
         for n in range(1, 101):
             vertex.on_update(fakes.Update(n))
         work = asyncio.create_task(vertex.work([outlet], asyncio.Event()))
-        while outlet.sends < 4:  # noqa: ASYNC110 - what a fake counts sets no event
+        while outlet.sends < 4:  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.01)
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         return vertex
 
-    found = account(asyncio.run(main()))
-    assert (found.published, found.missed, found.accepted) == (100, 100, 0)
+    result = account(asyncio.run(main()))
+    assert (result.published, result.missed, result.accepted) == (100, 100, 0)
 
 
-def test_frames_that_never_came_are_missed(fakes):
+def test_gaps_count_as_missed(fakes):
     vertex = SourceVertex(CHANNEL)
     run(vertex, fakes.Outlet, [fakes.Update(n) for n in (3, 4, 7, 8, 10)])
-    found = account(vertex)
-    assert (found.published, found.missed, found.missed_ids) == (8, 3, {CHANNEL: [[5, 6], [9, 9]]})
+    result = account(vertex)
+    assert (result.published, result.missed, result.missed_ids) == (8, 3, {CHANNEL: [[5, 6], [9, 9]]})
 
 
 BAD = {
-    "a codec that nobody knows": ({"frame": BadFrameError(Reason.CODEC, "codec 'xyz'")}, "codec"),
-    "a value cut short": ({"frame": BadFrameError(Reason.TRUNCATED, "too short")}, "truncated"),
-    "an empty value in the middle": ({"frame": BadFrameError(Reason.EMPTY, "no value")}, "empty"),
-    "another size": ({"image": np.zeros((3, 5), np.uint16)}, "shape"),
-    "another size with as many pixels": ({"image": np.zeros((2, 8), np.uint16)}, "shape"),
-    "a type that counts nothing": ({"image": np.zeros((4, 4), bool)}, "dtype"),
+    "unknown codec": ({"frame": BadFrameError(Reason.CODEC, "codec 'xyz'")}, "codec"),
+    "truncated": ({"frame": BadFrameError(Reason.TRUNCATED, "too short")}, "truncated"),
+    "empty": ({"frame": BadFrameError(Reason.EMPTY, "no value")}, "empty"),
+    "wrong size": ({"image": np.zeros((3, 5), np.uint16)}, "shape"),
+    "wrong size, same number of pixels": ({"image": np.zeros((2, 8), np.uint16)}, "shape"),
+    "boolean": ({"image": np.zeros((4, 4), bool)}, "dtype"),
 }
 
 
-@pytest.mark.parametrize(("how", "reason"), BAD.values(), ids=BAD.keys())
-def test_a_bad_frame_is_rejected_under_its_name_and_good_ones_follow(fakes, how, reason):
+@pytest.mark.parametrize(("fault", "reason"), BAD.values(), ids=BAD.keys())
+def test_bad_frame_is_rejected_and_good_ones_pass(fakes, fault, reason):
     vertex = SourceVertex(CHANNEL, geometry=Geometry((4, 4), (0, 0, 4, 4), 2))
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(2, **how), fakes.Update(3)])
+    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(2, **fault), fakes.Update(3)])
     first, rejection, last = outlet.decoded()
     assert (first.image == 1).all()
     assert (last.image == 3).all()
@@ -172,14 +172,14 @@ def test_a_bad_frame_is_rejected_under_its_name_and_good_ones_follow(fakes, how,
     assert account(vertex, ended=False).rejected == {reason: 1}
 
 
-def test_a_type_without_a_place_on_the_wire_is_rejected_where_frames_pass_as_they_are(fakes):
+def test_raw_frame_of_unsupported_dtype_is_rejected(fakes):
     vertex = SourceVertex(CHANNEL)
     outlet = run(vertex, fakes.Outlet, [fakes.Update(1, np.zeros((4, 4), bool)), fakes.Update(2)])
     rejection, frame = outlet.decoded()
     assert (rejection.reason, frame.id.unique_id) == ("dtype", 2)
 
 
-def test_an_update_that_names_no_frame_is_passed_over(fakes):
+def test_unidentifiable_update_is_ignored(fakes):
     vertex = SourceVertex(CHANNEL)
     nameless = fakes.Update(9, identify=BadFrameError(Reason.MALFORMED, "no uniqueId"))
     outlet = run(vertex, fakes.Outlet, [nameless, fakes.Update(1), nameless, fakes.Update(2)])
@@ -188,7 +188,7 @@ def test_an_update_that_names_no_frame_is_passed_over(fakes):
     assert account(vertex).published == 2
 
 
-def test_what_an_idle_channel_holds_is_no_frame(fakes):
+def test_initial_value_of_channel_is_ignored(fakes):
     vertex = SourceVertex(CHANNEL)
     idle = fakes.Update(0, time_ns=0, frame=BadFrameError(Reason.EMPTY, "no value"))
     outlet = run(vertex, fakes.Outlet, [idle, fakes.Update(5), fakes.Update(6)])
@@ -196,7 +196,7 @@ def test_what_an_idle_channel_holds_is_no_frame(fakes):
     assert account(vertex).published == 2
 
 
-def test_the_last_frame_again_is_counted_once(fakes):
+def test_repeated_frame_is_counted_once(fakes):
     vertex = SourceVertex(CHANNEL)
     outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(1), fakes.Update(2), fakes.Update(2)])
     assert outlet.sends == 2
@@ -204,7 +204,7 @@ def test_the_last_frame_again_is_counted_once(fakes):
     assert account(vertex).published == 2
 
 
-def test_a_restart_of_the_detector_begins_an_epoch(fakes):
+def test_detector_restart_begins_an_epoch(fakes):
     vertex = SourceVertex(CHANNEL)
     again = [fakes.Update(n, time_ns=9000 + n) for n in (1, 2)]
     outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(2), fakes.Update(3), *again])
@@ -219,19 +219,19 @@ def test_a_restart_of_the_detector_begins_an_epoch(fakes):
     assert account(vertex).published == 5
 
 
-def test_the_account_goes_on_after_a_restart_of_the_reader(fakes):
+def test_restarted_source_resumes_the_account(fakes):
     first = SourceVertex(CHANNEL)
     run(first, fakes.Outlet, [fakes.Update(1), fakes.Update(2)])
     ledger = fakes.Ledger(first.page())
     second = SourceVertex(CHANNEL)
-    # The channel shows its latest frame to whoever joins.
+    # A channel sends its latest frame to a new reader.
     outlet = run(second, fakes.Outlet, [fakes.Update(2), fakes.Update(4)], ledger=ledger)
     assert [(m.id.unique_id, m.id.epoch_ns) for m in outlet.decoded()] == [(4, 1001)]
     assert ids(second, "accepted", 1001) == [[1, 2], [4, 4]]
     assert account(second).missed_ids == {CHANNEL: [[3, 3]]}
 
 
-def test_a_frame_that_the_predecessor_could_not_hand_over_is_handed_over_when_it_comes_again(fakes):
+def test_unconfirmed_frame_is_published_when_repeated(fakes):
     first = SourceVertex(CHANNEL)
     run(first, fakes.Outlet, [fakes.Update(1)])
     document = json.loads(json.dumps(first.page().to_json()))
@@ -245,27 +245,27 @@ def test_a_frame_that_the_predecessor_could_not_hand_over_is_handed_over_when_it
     assert ids(second, "accepted", 1001) == [[1, 2]]
 
 
-def test_a_reader_without_a_predecessor_begins_anew(fakes):
+def test_empty_ledger_starts_a_new_account(fakes):
     vertex = SourceVertex(CHANNEL)
     run(vertex, fakes.Outlet, [fakes.Update(1)], ledger=fakes.Ledger())
     assert account(vertex).published == 1
 
 
-def test_positions_come_from_the_frame_or_else_from_the_look_up(fakes):
+def test_frame_position_precedes_the_scan_file(fakes):
     vertex = SourceVertex(CHANNEL, positions=lambda i: None if i.unique_id == 3 else (i.unique_id * 1e-6, 0.0))
     updates = [fakes.Update(1, position=(7.0, 8.0)), fakes.Update(2), fakes.Update(3)]
     outlet = run(vertex, fakes.Outlet, updates)
     assert [m.position_m for m in outlet.decoded()] == [(7.0, 8.0), (2e-6, 0.0), None]
 
 
-def test_scans_are_named_by_the_frame_or_else_by_when_the_epoch_began(fakes):
+def test_scan_name_defaults_to_epoch_time(fakes):
     noon = 1_700_000_000_000_000_000
     vertex = SourceVertex(CHANNEL)
     outlet = run(vertex, fakes.Outlet, [fakes.Update(1, time_ns=noon), fakes.Update(2, time_ns=noon + 1, scan="s7")])
     assert [m.scan for m in outlet.decoded()] == ["scan-20231114T221320Z", "s7"]
 
 
-def test_late_positions_are_sent_on(fakes):
+def test_late_position_is_published(fakes):
     vertex = SourceVertex(CHANNEL)
     late = LatePosition(CHANNEL, 1001, (1e-6, 2e-6))
     vertex.on_position(late)
@@ -275,7 +275,7 @@ def test_late_positions_are_sent_on(fakes):
     assert len(outlet.messages) == 2
 
 
-def test_a_buffer_that_had_the_frame_from_another_reader_counts_it_redundant(fakes):
+def test_frame_of_another_replica_is_redundant(fakes):
     async def main():
         outlet = fakes.Outlet()
         stop = asyncio.Event()
@@ -289,15 +289,15 @@ def test_a_buffer_that_had_the_frame_from_another_reader_counts_it_redundant(fak
 
     vertices, outlet = asyncio.run(main())
     assert len(outlet.messages) == 5
-    found = compute_account({f"in.{k}": vertex.page() for k, vertex in enumerate(vertices)}, ended=False)
-    assert (found.published, found.accepted, found.duplicates) == (5, 5, 3)
+    result = compute_account({f"in.{k}": vertex.page() for k, vertex in enumerate(vertices)}, ended=False)
+    assert (result.published, result.accepted, result.duplicates) == (5, 5, 3)
 
 
-def test_a_buffer_that_will_never_take_a_frame_ends_the_vertex(fakes):
+def test_too_large_message_ends_the_vertex(fakes):
     async def main():
         vertex = SourceVertex(CHANNEL)
         outlet = fakes.Outlet()
-        outlet.fault = UsageError("a message of 99 bytes is larger than it takes")
+        outlet.fault = UsageError("message of 99 bytes exceeds the limit")
         vertex.on_update(fakes.Update(1))
         await asyncio.wait_for(vertex.work([outlet], asyncio.Event()), 20)
 
@@ -305,7 +305,7 @@ def test_a_buffer_that_will_never_take_a_frame_ends_the_vertex(fakes):
         asyncio.run(main())
 
 
-def test_a_channel_without_time_stamps_is_told_once(fakes):
+def test_missing_time_stamps_are_warned_of_once(fakes):
     vertex = SourceVertex(CHANNEL)
     run(vertex, fakes.Outlet, [fakes.Update(n, time_ns=0) for n in (1, 2, 3)])
     assert [line for line in vertex.page().process.warnings if "time stamps" in line] == [
