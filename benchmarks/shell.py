@@ -1,4 +1,4 @@
-"""Times the shell: its prompt, its memory, and what Tab costs, also with a cluster that stays silent."""
+"""Measures the shell: time to the prompt, memory, and completion, also with an unresponsive cluster."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ CHARONCTL = [str(Path(sys.executable).parent / "charonctl")]
 
 
 def measure_shell() -> dict[str, Any]:
-    """Time the prompt over several starts, and Tab on each kind of word."""
+    """Measure the prompt over several starts, and Tab on each kind of word."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = _environment(folder)
-        _start(environment, folder)  # writes the bytecode, as the first start on any machine does
+        _start(environment, folder)  # compiles the bytecode
         prompts = [_start(environment, folder) for _ in range(STARTS)]
-        with _silent_cluster(folder) as kubeconfig:
+        with _unresponsive_cluster(folder) as kubeconfig:
             environment["KUBECONFIG"] = str(kubeconfig)
             tab = subprocess.run(
                 [sys.executable, __file__], env=environment, cwd=folder, check=True, capture_output=True, text=True
@@ -40,20 +40,22 @@ def measure_shell() -> dict[str, Any]:
     return {
         "prompt_s": round(statistics.median(seconds for seconds, _, _ in prompts), 3),
         "prompt_cpu_s": round(statistics.median(cpu for _, cpu, _ in prompts), 3),
-        "prompt_worst_s": round(max(seconds for seconds, _, _ in prompts), 3),
+        "prompt_max_s": round(max(seconds for seconds, _, _ in prompts), 3),
         "prompt_rss_mib": max(rss for _, _, rss in prompts),
         **json.loads(tab.stdout),
     }
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in {"PYTHONDONTWRITEBYTECODE", "KUBECONFIG"}}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONDONTWRITEBYTECODE", "KUBECONFIG"}
+    }
     bytecode = str(folder / "bytecode")
-    return {**kept, "HOME": str(folder), "TERM": "xterm-256color", "PYTHONPYCACHEPREFIX": bytecode}
+    return {**variables, "HOME": str(folder), "TERM": "xterm-256color", "PYTHONPYCACHEPREFIX": bytecode}
 
 
 def _start(environment: dict[str, str], folder: Path) -> tuple[float, float, int]:
-    """Return how long the prompt took and its processor time, in s, and the shell's resident memory, in MiB."""
+    """Return the time to the prompt and its CPU time in s, and the resident memory of the shell in MiB."""
     started = time.perf_counter()
     child = pexpect.spawn(CHARONCTL[0], env=environment, cwd=str(folder), timeout=30)
     try:
@@ -69,13 +71,13 @@ def _start(environment: dict[str, str], folder: Path) -> tuple[float, float, int
 
 
 @contextmanager
-def _silent_cluster(folder: Path) -> Generator[Path]:
-    """Give the kubeconfig of a cluster that takes connections and never answers."""
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
+def _unresponsive_cluster(folder: Path) -> Generator[Path]:
+    """Create the kubeconfig of a cluster that accepts connections and never responds."""
+    with socket.socket() as server_socket:
+        server_socket.bind(("127.0.0.1", 0))
+        server_socket.listen()
         path = folder / "kubeconfig"
-        server = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        server = f"http://127.0.0.1:{server_socket.getsockname()[1]}"
         here = {"name": "here", "cluster": {"server": server}}
         context = {"name": "here", "context": {"cluster": "here", "user": ""}}
         document = {"kind": "Config", "current-context": "here", "clusters": [here], "contexts": [context]}
@@ -88,14 +90,14 @@ LINES = {
     "options": "run --lo",
     "files": "run file-",
     "kubectl_verbs": "kubectl po",
-    "pods_of_a_silent_cluster": "kubectl get pods ",
-    "pipelines_of_a_silent_cluster": "stop ",
-    "metrics_of_a_silent_prometheus": "metrics {url} --query u",
+    "pods_of_unresponsive_cluster": "kubectl get pods ",
+    "pipelines_of_unresponsive_cluster": "stop ",
+    "metrics_of_unresponsive_prometheus": "metrics {url} --query u",
 }
 
 
 def tab_times() -> dict[str, Any]:
-    """Press Tab twenty times on each kind of word; return the longest time of each in ms, and the memory after it."""
+    """Press Tab 20 times on each kind of word; return the maximum time of each in ms, and the memory afterwards."""
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
@@ -105,8 +107,8 @@ def tab_times() -> dict[str, Any]:
         Path(f"file-{number}.yaml").touch()
     url = json.loads(Path(os.environ["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]["server"]
     completer = ShellCompleter(list)
-    longest: dict[str, float] = {}
-    offered: dict[str, int] = {}
+    max_ms: dict[str, float] = {}
+    candidates: dict[str, int] = {}
     late = 0
     try:
         for kind, line in LINES.items():
@@ -115,19 +117,19 @@ def tab_times() -> dict[str, Any]:
             document = Document(line.format(url=url))
             for _ in range(20):
                 started = time.perf_counter()
-                found = list(completer.get_completions(document, CompleteEvent(completion_requested=True)))
-                took_ms = round((time.perf_counter() - started) * 1e3, 1)
-                longest[kind] = max(longest.get(kind, 0.0), took_ms)
-                late += bool(found) and took_ms > 100
-                offered[kind] = len(found)
+                completions = list(completer.get_completions(document, CompleteEvent(completion_requested=True)))
+                duration_ms = round((time.perf_counter() - started) * 1e3, 1)
+                max_ms[kind] = max(max_ms.get(kind, 0.0), duration_ms)
+                late += bool(completions) and duration_ms > 100
+                candidates[kind] = len(completions)
                 time.sleep(0.05)
     finally:
         completer.close()
     rss = psutil.Process().memory_info().rss
     return {
-        "tab_longest_ms": longest,
-        "tab_offered": offered,
-        "tab_late_answers": late,
+        "tab_max_ms": max_ms,
+        "tab_candidates": candidates,
+        "tab_late": late,
         "rss_mib_after_completions": round(rss / 2**20),
     }
 

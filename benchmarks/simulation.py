@@ -1,7 +1,7 @@
-"""Measure how fast frames of 512 x 512 pixels are simulated on one core, including photon noise.
+"""Measures the simulation of frames of 512 x 512 pixels with photon noise on one core.
 
-On one idle core of an AMD Zen 3: 6.3 ms per frame (median), 160 frames/s; 1.6 ms for propagation and 4.3 ms for
-exact Poisson counts (NumPy's own sampler takes 8.3 ms).
+On an idle core of an AMD Zen 3: 6.3 ms per frame (median), 160 frames/s; 1.6 ms for propagation and 4.3 ms for
+exact Poisson counts (8.3 ms with NumPy's sampler).
 
     OMP_NUM_THREADS=1 python benchmarks/simulation.py
 """
