@@ -56,7 +56,7 @@ def train(
 ) -> None:
     """Train a network on simulated pairs and write its bundle to FOLDER.
 
-    Requires PyTorch: .venv/bin/pip install -r requirements/train.txt
+    Requires PyTorch: install requirements/train.txt, or charon-ptycho[train] outside a checkout.
     """
     try:
         from charon.adapters.training import FORMS, TrainOptions  # noqa: PLC0415 - imports PyTorch
@@ -64,7 +64,9 @@ def train(
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UsageError("training requires PyTorch; run: .venv/bin/pip install -r requirements/train.txt") from error
+        raise UsageError(
+            "training requires PyTorch; install requirements/train.txt, or charon-ptycho[train] outside a checkout"
+        ) from error
     options = TrainOptions(
         form=next(known for known in FORMS if known == form),
         out_dir=folder,
