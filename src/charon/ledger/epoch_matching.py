@@ -104,15 +104,15 @@ def _named_epochs(pages: Mapping[str, Page]) -> Iterable[_NamedEpoch]:
 
 
 def _is_later_epoch(epoch: Epoch, name: _NamedEpoch) -> bool:
-    """Return whether a later name belongs to another epoch, which a restart of the detector began."""
+    """Return whether the name belongs to a later epoch, after a restart of the detector."""
     if any(name.readers & earlier.readers for earlier in epoch.names):
         # The same reader distinguished the two.
         return True
     first = name.first()
     if first is None:
         return False
-    # Within an epoch the numbers rise with time, and so do the numbers of the frames that gave the names. Only
-    # a reader's page contains that number for certain; a sink may have received later frames only.
+    # Within an epoch, the numbers of the frames that gave the names rise with time. Only a reader's page contains
+    # that number for certain; a sink may have received later frames only.
     if any(
         number is not None and first <= number for number in (known.first() for known in epoch.names if known.readers)
     ):
