@@ -47,7 +47,9 @@ class Snapshot:
         """Return the latency from the detector to the image, of the slowest image sink; None without one."""
         images = (page.report.image for page in self.pages.values() if isinstance(page, SinkPage))
         latencies = [image.since_detector.summary for image in images if image is not None]
-        return max((latency for latency in latencies if latency.count), key=lambda one: one.p50 or 0.0, default=None)
+        return max(
+            (latency for latency in latencies if latency.count), key=lambda latency: latency.p50 or 0.0, default=None
+        )
 
     def by_vertex(self) -> dict[str, list[Page]]:
         """Return the pages of each vertex."""
@@ -85,13 +87,13 @@ class Snapshot:
 
 
 async def take_snapshot(
-    bus: NatsConnection, edges: Sequence[str], *, expected: Sequence[str] = (), ended: bool = False
+    connection: NatsConnection, edges: Sequence[str], *, expected: Sequence[str] = (), ended: bool = False
 ) -> Snapshot:
     """Read the state of a run.
 
     Parameters
     ----------
-    bus
+    connection
         Connection to the run's nats-server.
     edges
         Names of its edges.
@@ -105,7 +107,7 @@ async def take_snapshot(
     UnavailableError
         If the run's nats-server does not respond.
     """
-    pages = await bus.ledger.pages()
+    pages = await connection.ledger.pages()
     starting = tuple(key for key in expected if key not in pages)
-    states = {edge: await bus.streams.state(edge) for edge in edges}
+    states = {edge: await connection.streams.state(edge) for edge in edges}
     return Snapshot(time.time_ns(), pages, states, compute_account(pages, ended=ended), starting)
