@@ -1,10 +1,10 @@
-"""Print what Charon reaches on this machine, and write it to out/bench.json.
+"""Measure rates, latencies, memory and quality on this machine, print them, and write them to out/bench.json.
 
-    make bench                     everything, about a quarter of an hour
-    .venv/bin/python benchmarks/run.py rate latency        only these
+    make bench                                         all parts, about 15 minutes
+    .venv/bin/python benchmarks/run.py rate latency    only these parts
 
 Parts: start, inference, latency, rate, burst, memory, metrics, shell, simulated, measured, numaflow-sdk. Figures depend
-on what else the machine does: the load before and after is printed beside them.
+on other load of the machine; the load average before each part is printed with them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import h5py
 import numpy as np
 import yaml
 
-from charon.cli.trial import DetectorProcess, run_trial, stay_on_loopback
+from charon.cli.simulated_run import DetectorProcess, run_with_detector, stay_on_loopback
+from charon.cli.summary import run_summary
 from charon.engines.embedded import Options
 from charon.engines.manifest import read_pipeline
 
@@ -39,22 +40,24 @@ OUT = ROOT / "out" / "bench"
 Figures = dict[str, Any]
 
 
-def trial(name: str, frames: int, detector: Mapping[str, Any], manifest: Path = MANIFEST) -> Figures:
-    """Run the pipeline on a detector of these options and return the figures of the run."""
+def run_pipeline(name: str, frames: int, detector: Mapping[str, Any], manifest: Path = MANIFEST) -> Figures:
+    """Run the pipeline with a simulated detector and return the figures of the run."""
     folder = OUT / name
     subprocess.run(["/bin/rm", "-rf", str(folder)], check=True)
     options = {"report-period": 0, "scan-id": "scan-1", **detector}
     process = DetectorProcess(folder / "run", options)
     started = time.perf_counter()
-    session = run_trial(read_pipeline(manifest), manifest, Options(output=folder), process, expected=frames, quiet=True)
-    summary = session.summary()
-    told = process.report()
+    session = run_with_detector(
+        read_pipeline(manifest), manifest, Options(output=folder), process, expected=frames, quiet=True
+    )
+    summary = run_summary(session)
+    report = process.report()
     return {
-        "asked_hz": detector.get("frame-rate"),
-        "achieved_hz": told.get("achieved_hz"),
+        "requested_hz": detector.get("frame-rate"),
+        "achieved_hz": report.get("achieved_hz"),
         **{key: summary[key] for key in ("published", "missed", "accepted", "rejected", "lost", "duplicates")},
         "reconstructed": summary["reconstructed"],
-        "detector_published": told.get("published"),
+        "detector_published": report.get("published"),
         "latency_ms": summary["latency_ms"],
         "wall_s": round(time.perf_counter() - started, 2),
         "cpu_ms_a_frame": cpu(summary),
@@ -64,7 +67,7 @@ def trial(name: str, frames: int, detector: Mapping[str, Any], manifest: Path = 
 
 
 def cpu(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return each process's processor time in ms a frame, its start included."""
+    """Return the processor time of each process in ms per frame, including its start."""
     frames = max(1, summary["published"])
     parts = {key: page["cpu_s"] for key, page in summary["replicas"].items()}
     parts["nats-server"] = summary["server_cpu_s"]
@@ -72,7 +75,7 @@ def cpu(summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def measure_start() -> Figures:
-    """Time the help text, and the demo's first image after its start."""
+    """Time the help text, and the demo from its start to the first image."""
     charonctl = [str(ROOT / ".venv/bin/charonctl")]
     times = []
     for _ in range(5):
@@ -96,7 +99,7 @@ def measure_start() -> Figures:
 
 
 def measure_inference() -> Figures:
-    """Run the shipped network alone, on one thread and on all, in batches of 8."""
+    """Run the shipped network alone in batches of 8, on one thread and on all."""
     from charon.adapters.inference import open_backend
     from charon.adapters.inference.bundle import load_bundle
 
@@ -117,24 +120,24 @@ def measure_inference() -> Figures:
 
 
 def measure_latency() -> Figures:
-    """Measure a whole scan of 512x512 int16 frames at 100 frames/s, its frames made ahead."""
-    return trial("latency", 2304, {"frame-rate": 100, "shape": "48x48", "prepare-all": True, "cache-size": 2304})
+    """Measure a scan of 512x512 int16 frames at 100 frames/s, simulated in advance."""
+    return run_pipeline("latency", 2304, {"frame-rate": 100, "shape": "48x48", "prepare-all": True, "cache-size": 2304})
 
 
 def measure_rate() -> Figures:
-    """Find the highest rate that is carried without loss and without a growing backlog."""
+    """Find the highest frame rate without loss and without a growing backlog."""
     manifest = without_log_sink()
     steps: list[Figures] = []
     best = 0.0
     for rate in (200, 250, 275, 300, 325, 350):
         frames = 12 * rate
         prepared = {"prepare-all": True, "cache-size": 600, "points": 600, "scan": "spiral"}
-        figures = trial(f"rate-{rate}", frames, {"frame-rate": rate, "n-frames": frames, **prepared}, manifest)
-        # A rate that is carried leaves next to nothing to work off when the last frame has been published.
+        figures = run_pipeline(f"rate-{rate}", frames, {"frame-rate": rate, "n-frames": frames, **prepared}, manifest)
+        # At a sustainable rate, hardly any backlog remains when the last frame has been published.
         figures["drain_s"] = drain(OUT / f"rate-{rate}" / "scan-1.h5")
         figures["kept_up"] = figures["missed"] == figures["lost"] == 0 and figures["drain_s"] < 0.25
         steps.append(figures)
-        say(f"  {rate} frames/s: {'kept up' if figures['kept_up'] else 'fell behind'}", figures["latency_ms"])
+        print_figures(f"  {rate} frames/s: {'kept up' if figures['kept_up'] else 'fell behind'}", figures["latency_ms"])
         if not figures["kept_up"]:
             break
         best = figures["achieved_hz"] or rate
@@ -142,14 +145,14 @@ def measure_rate() -> Figures:
 
 
 def drain(file: Path) -> float:
-    """Return how long after the detector's last frame the last patch was stitched, in s."""
+    """Return the time in s from the detector's last frame to the last stitched patch."""
     with h5py.File(file) as opened:
         times = opened["entry_1/times_1"]
         return round(float(times["stitched"][()].max() - times["detector"][()].max()) / 1e9, 3)
 
 
 def without_log_sink() -> Path:
-    """Write the pipeline from source to stitched image and HDF5, without the log sink beside it."""
+    """Write a manifest of the pipeline without its log sink."""
     documents = yaml.safe_load_all(MANIFEST.read_text())
     document = next(document for document in documents if document["kind"] == "Pipeline")
     spec = document["spec"]
@@ -162,8 +165,8 @@ def without_log_sink() -> Path:
 
 
 def measure_burst() -> Figures:
-    """Send 3,000 frames at 500 frames/s and let them drain."""
-    figures = trial(
+    """Publish 3,000 frames at 500 frames/s and drain them."""
+    figures = run_pipeline(
         "burst",
         3000,
         {"frame-rate": 500, "n-frames": 3000, "points": 600, "scan": "spiral", "prepare-all": True, "cache-size": 600},
@@ -172,7 +175,7 @@ def measure_burst() -> Figures:
 
 
 def measure_memory(frames: int = 100_000) -> Figures:
-    """Run 100,000 small frames and compare memory at a tenth of them with memory at the end."""
+    """Run 100,000 small frames and compare the memory after a tenth of them with the memory at the end."""
     import asyncio
 
     from charon.cli.session import Session
@@ -209,7 +212,7 @@ def measure_memory(frames: int = 100_000) -> Figures:
     finally:
         detector.stop()
     tenth = next(sizes for done, sizes in series if done >= frames // 10)
-    summary = session.summary()
+    summary = run_summary(session)
     return {
         **{key: summary[key] for key in ("published", "missed", "lost", "duplicates", "reconstructed")},
         "rss_mib_at_10_percent": {key: round(value / 2**20, 1) for key, value in tenth.items()},
@@ -218,7 +221,7 @@ def measure_memory(frames: int = 100_000) -> Figures:
 
 
 def tiny_bundle(folder: Path) -> Path:
-    """Write a bundle for frames of 32x32 whose network hands the counts on: for trials of everything but inference."""
+    """Write a bundle for 32x32 frames whose network returns the counts, to measure everything but inference."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -246,23 +249,23 @@ def tiny_bundle(folder: Path) -> Path:
 
 
 def measure_simulated() -> Figures:
-    """Stitch held-out simulated objects and compare them with the truth."""
+    """Reconstruct held-out simulated samples and compare them with the ground truth."""
     from charon.cli.ground_truth import compare_with_truth
 
     figures: Figures = {}
     for sample in ("chart", "star", "tungsten"):
         truth = OUT / f"simulated-{sample}" / "truth.npz"
         scan = {"frame-rate": 150, "shape": "48x48", "prepare-all": True, "cache-size": 2304}
-        trial(f"simulated-{sample}", 2304, {**scan, "sample": sample, "truth": str(truth)})
+        run_pipeline(f"simulated-{sample}", 2304, {**scan, "sample": sample, "truth": str(truth)})
         figures[sample] = compare_with_truth(truth.parent / "scan-1.h5", truth, truth.parent / "comparison.png")
     return figures
 
 
 def measure_measured() -> Figures:
-    """Replay the measured Siemens star and compare its held-out half with the iterative reconstruction."""
+    """Replay the measured Siemens star and compare its held-out half with an iterative reconstruction."""
     scan = SHARED / "siemens_star" / "siemens-star-small.npz.bz2"
     if not scan.exists():
-        return {"skipped": f"{scan} is not here"}
+        return {"skipped": f"{scan} is missing"}
     sys.path.insert(0, str(ROOT / "tests" / "system" / "engine"))
     from siemens import compare_held_out
 
@@ -270,28 +273,28 @@ def measure_measured() -> Figures:
     manifest.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text(MANIFEST.read_text().replace("ptychonn2-sim", "ptychonn2-siemens"))
     replay = {"input-file": str(scan), "fftshift": True, "position-scale": 29e-9, "position-order": "yx"}
-    figures = trial("measured", 516, {"frame-rate": 60, **replay}, manifest)
+    figures = run_pipeline("measured", 516, {"frame-rate": 60, **replay}, manifest)
     return {**figures, **compare_held_out(OUT / "measured" / "scan-1.h5", scan.parent)}
 
 
 def measure_metrics() -> Figures:
-    """Time `charonctl metrics` against a real Prometheus: 80 queries over an hour, 500 series."""
+    """Time `charonctl metrics` with a Prometheus server: 80 queries over an hour, 500 series."""
     import metrics
 
     if shutil.which("promtool") is None:
-        return {"skipped": "promtool is not here: install the package prometheus"}
+        return {"skipped": "promtool is missing: install the package prometheus"}
     return metrics.measure_metrics(OUT / "metrics")
 
 
 def measure_numaflow_sdk() -> Figures:
-    """Run the vertices behind pynumaflow's servers; Numaflow's own data plane is not in it."""
+    """Run the vertices behind pynumaflow's servers, without Numaflow's own data plane."""
     from numaflow_sdk import measure_numaflow_sdk
 
     return measure_numaflow_sdk(OUT / "numaflow-sdk")
 
 
 def measure_shell() -> Figures:
-    """Time the shell's prompt and what Tab costs."""
+    """Time the shell's prompt and completion."""
     import shell
 
     return shell.measure_shell()
@@ -312,19 +315,19 @@ PARTS: dict[str, Callable[[], Figures]] = {
 }
 
 
-def say(title: str, figures: object) -> None:
-    """Print figures."""
+def print_figures(title: str, figures: object) -> None:
+    """Print figures as one line."""
     print(f"{title}: {json.dumps(figures)}", flush=True)
 
 
-def main(wanted: list[str]) -> None:
-    """Measure the wanted parts, all where none is named; figures of other parts stay in the file."""
+def main(names: list[str]) -> None:
+    """Measure the named parts, or all of them; figures of other parts remain in the file."""
     stay_on_loopback()
     OUT.mkdir(parents=True, exist_ok=True)
     path = ROOT / "out" / "bench.json"
     figures: Figures = json.loads(path.read_text()) if path.exists() else {}
     figures["machine"] = {"processor": processor(), "cores": os.cpu_count(), "python": platform.python_version()}
-    for name in wanted or PARTS:
+    for name in names or PARTS:
         before = os.getloadavg()[0]
         measured = PARTS[name]()
         measured = {
@@ -333,13 +336,13 @@ def main(wanted: list[str]) -> None:
             "measured": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
         }
         figures[name] = measured
-        say(name, measured)
+        print_figures(name, measured)
         path.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"written: {path}")
 
 
 def processor() -> str:
-    """Return the processor's name."""
+    """Return the name of the processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 

@@ -1,4 +1,4 @@
-"""Ending when told to, with everything that was begun."""
+"""Orderly exit on SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ended_by_signals() -> Generator[None]:
-    """Let SIGTERM and SIGHUP end a command as an exception does: programs that it started end with it."""
+    """Raise SystemExit on SIGTERM and SIGHUP, so that a command stops the programs that it has started."""
 
-    def leave(number: int, _: object) -> None:
+    def raise_exit(number: int, _: object) -> None:
         sys.exit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Under nohup SIGHUP is ignored, and stays so.
-    wanted = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, leave) for number in wanted}
+    # nohup ignores SIGHUP, which must stay ignored.
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, raise_exit) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.session import Session, Stillness
+from charon.cli.completion import CompletionDetector
+from charon.cli.session import Session
 from charon.engines.embedded.processes import last_log_line, spawn
 from charon.settings import epics
 
@@ -93,7 +94,7 @@ class DetectorProcess:
         return self.folder / "detector.log"
 
 
-def run_trial(
+def run_with_detector(
     pipeline: Pipeline,
     manifest: Path,
     options: Options,
@@ -109,10 +110,10 @@ def run_trial(
     EngineError, UnavailableError, UsageError
         If the pipeline does not start or fails.
     """
-    still = Stillness()
+    complete = CompletionDetector()
 
     def finished(snapshot: Snapshot) -> bool:
-        return still(snapshot) and detector.ended
+        return complete(snapshot) and detector.ended
 
     session = Session(pipeline, manifest, options, finished=finished, expected=expected, quiet=quiet)
     try:

@@ -1,4 +1,4 @@
-"""``charonctl status``: where every frame of a run is."""
+"""``charonctl status``: state of a pipeline and its account of frames."""
 
 from __future__ import annotations
 
@@ -17,14 +17,24 @@ from charon.errors import UnavailableError
 if TYPE_CHECKING:
     from charon.engines.embedded import RunInfo, Snapshot
 
+_RATE_INTERVAL_S = 0.6
+_ORDER = {"source": 0, "inference": 1, "sink": 2}
+
 
 @click.command()
 @click.argument("pipeline", required=False)
 @click.argument("namespace", required=False)
-@click.option("--local/--cluster", default=None, help="Where it runs [here, if one of the name does].")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option(
+    "--local/--cluster",
+    default=None,
+    help="Where the pipeline runs  [default: local if a local run has that name].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(pipeline: str | None, namespace: str | None, local: bool | None, as_json: bool) -> int:
-    """Show the state of a pipeline: vertices, pods or buffers, and the account of frames."""
+    """Show the state of a pipeline: vertices, pods or buffers, and the account of frames.
+
+    PIPELINE is optional if there is only one.
+    """
     here = is_local(pipeline, local) if namespace is None else bool(local)
     return _status_here(pipeline, as_json) if here else _status_on_cluster(pipeline, namespace, as_json)
 
@@ -33,7 +43,7 @@ def _status_here(pipeline: str | None, as_json: bool) -> int:
     from charon.engines.embedded import find_run  # noqa: PLC0415 - imports NATS
 
     info = find_run(pipeline)
-    before, now = asyncio.run(_look_twice(info, apart_s=0.0 if as_json else 0.6))
+    before, now = asyncio.run(_snapshots(info, interval_s=0.0 if as_json else _RATE_INTERVAL_S))
     if as_json:
         click.echo(json.dumps({"run": info.run, "pipeline": info.pipeline, "output": info.output, **now.to_json()}))
         return 0
@@ -48,35 +58,35 @@ def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: boo
 
     kubectl = Kubectl()
     view = pipeline_on_cluster(kubectl, pipeline, namespace).observe()
-    snapshot, why = None, ""
+    snapshot, ledger_error = None, ""
     try:
         snapshot = asyncio.run(read_account(kubectl, view, ended=view.phase == "Paused" and view.drained))
     except UnavailableError as error:
-        why = str(error)
+        ledger_error = str(error)
     if as_json:
-        told = {"ledger_error": why} if snapshot is None else snapshot.to_json()
-        click.echo(json.dumps({"pipeline": view.name, "cluster": view.to_json(), **told}))
+        ledger = {"ledger_error": ledger_error} if snapshot is None else snapshot.to_json()
+        click.echo(json.dumps({"pipeline": view.name, "cluster": view.to_json(), **ledger}))
         return 0
-    for line in cluster_lines(view, snapshot, why):
+    for line in cluster_lines(view, snapshot, ledger_error):
         click.echo(line)
     return 0
 
 
-async def _look_twice(info: RunInfo, apart_s: float) -> tuple[Snapshot, Snapshot]:
-    """Take two snapshots a moment apart: rates need both."""
+async def _snapshots(info: RunInfo, interval_s: float) -> tuple[Snapshot, Snapshot]:
+    """Return two snapshots, from which rates are computed."""
     from charon.adapters.nats import NatsConnection  # noqa: PLC0415 - imports NATS
-    from charon.engines.embedded import take_snapshot  # noqa: PLC0415 - imports NATS
+    from charon.engines.embedded import read_snapshot  # noqa: PLC0415 - imports NATS
 
-    bus = await NatsConnection.connect(info.address, "status", reconnect=False)
+    connection = await NatsConnection.connect(info.address, "status", reconnect=False)
     try:
-        edges = await bus.streams.names()
-        before = await take_snapshot(bus, edges, expected=info.replicas)
-        if apart_s == 0:
+        edges = await connection.streams.names()
+        before = await read_snapshot(connection, edges, expected=info.replicas)
+        if interval_s == 0:
             return before, before
-        await asyncio.sleep(apart_s)
-        return before, await take_snapshot(bus, edges, expected=info.replicas)
+        await asyncio.sleep(interval_s)
+        return before, await read_snapshot(connection, edges, expected=info.replicas)
     finally:
-        await bus.close()
+        await connection.close()
 
 
 def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
@@ -85,8 +95,8 @@ def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
     rates = Rates()
     rates.update(before)
     current = rates.update(now)
-    order = sorted(now.by_vertex(), key=lambda name: _place(now, name))
-    title = f"{info.pipeline}  {info.run}  results in {info.output}"
+    order = sorted(now.by_vertex(), key=lambda name: _sort_key(now, name))
+    title = f"{info.pipeline}  {info.run}  results: {info.output}"
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - slow to import
 
@@ -96,6 +106,6 @@ def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
             click.echo(line)
 
 
-def _place(snapshot: Snapshot, vertex: str) -> tuple[int, str]:
+def _sort_key(snapshot: Snapshot, vertex: str) -> tuple[int, str]:
     kinds = [page.kind for page in snapshot.by_vertex()[vertex]]
-    return ({"source": 0, "inference": 1, "sink": 2}.get(kinds[0] if kinds else "", 3), vertex)
+    return (_ORDER.get(kinds[0], len(_ORDER)) if kinds else len(_ORDER), vertex)

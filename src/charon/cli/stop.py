@@ -1,4 +1,4 @@
-"""``charonctl stop``: finish what was accepted and end a pipeline."""
+"""``charonctl stop``: drain and end a pipeline."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from charon.cli.parameters import Seconds
 from charon.cli.signals import ended_by_signals
 from charon.errors import UnavailableError, UsageError
 
+_POLL_INTERVAL_S = 0.05
+
 
 @click.command()
 @click.argument("pipeline", required=False)
 @click.argument("namespace", required=False)
-@click.option("--local/--cluster", default=None, help="Where it runs [here, if one of the name does].")
-@click.option("--timeout", type=Seconds(), default=300.0, show_default=True, help="Seconds to wait for the end.")
-@click.option("--no-drain", is_flag=True, help="On a cluster: delete it at once, with what is in its buffers.")
+@click.option(
+    "--local/--cluster",
+    default=None,
+    help="Where the pipeline runs  [default: local if a local run has that name].",
+)
+@click.option("--timeout", type=Seconds(), default=300.0, show_default=True, help="Seconds to wait for the drain.")
+@click.option("--no-drain", is_flag=True, help="On a cluster: delete it immediately; frames in its buffers are lost.")
 def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeout: float, no_drain: bool) -> int:
-    """Drain a pipeline: its source ends, everything accepted is finished, then the rest ends.
+    """Drain and end a pipeline: its source stops, all accepted frames are processed, then the other vertices stop.
 
-    PIPELINE may be left out where there is only one. On a cluster it is paused first, which drains it, and deleted
-    when it is empty.
+    PIPELINE is optional if there is only one. On a cluster the pipeline is paused, which drains it, and deleted when
+    its buffers are empty.
     """
     here = is_local(pipeline, local) if namespace is None else bool(local)
     if here:
@@ -38,17 +44,17 @@ def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, n
     from charon.engines.embedded import find_run  # noqa: PLC0415 - imports NATS
 
     if namespace is not None:
-        raise UsageError(f"a pipeline that runs here has no namespace; leave out {namespace!r}")
+        raise UsageError(f"a local pipeline has no namespace; remove {namespace!r}")
     if no_drain:
-        raise UsageError("--no-drain is for a cluster; press Ctrl-C twice where the pipeline runs")
+        raise UsageError("--no-drain requires a cluster; to abort a local run, press Ctrl-C twice in its terminal")
     info = find_run(pipeline)
     os.kill(info.pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while info.alive:
         if time.monotonic() > deadline:
-            click.echo(f"error: {info.pipeline} (pid {info.pid}) still drains after {timeout:.0f} s", err=True)
+            click.echo(f"error: {info.pipeline} (pid {info.pid}) has not drained after {timeout:.0f} s", err=True)
             return 1
-        time.sleep(0.05)
+        time.sleep(_POLL_INTERVAL_S)
     click.echo(f"{info.pipeline} has ended; results: {info.output}")
     return 0
 
@@ -61,15 +67,15 @@ def _stop_on_cluster(pipeline: str | None, namespace: str | None, timeout: float
     from charon.engines.cluster import read_account  # noqa: PLC0415 - imports NATS
 
     kubectl = Kubectl()
-    found = pipeline_on_cluster(kubectl, pipeline, namespace)
-    stopped = found.stop(timeout, lambda line: click.echo(line, err=True), drain=not no_drain)
+    target = pipeline_on_cluster(kubectl, pipeline, namespace)
+    stopped = target.stop(timeout, lambda line: click.echo(line, err=True), drain=not no_drain)
     with run_records.failure_as_warning():
-        run_records.record_end(found.name, namespace=found.namespace)
-    click.echo(f"{found.name} in namespace {found.namespace} has ended")
+        run_records.record_end(target.name, namespace=target.namespace)
+    click.echo(f"{target.name} in namespace {target.namespace} has ended")
     try:
         snapshot = asyncio.run(read_account(kubectl, stopped.last, ended=bool(stopped.drained)))
     except UnavailableError as error:
-        click.echo(f"the account of frames cannot be read: {error}", err=True)
+        click.echo(f"cannot read the account of frames: {error}", err=True)
         return 0
     if not snapshot.pages:
         click.echo("no vertex has written an account of frames", err=True)

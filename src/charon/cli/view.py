@@ -1,4 +1,4 @@
-"""How a run's state looks: a live table for people, plain lines for pipes."""
+"""Display of a run's state: a live table for terminals, plain lines for pipes."""
 
 from __future__ import annotations
 
@@ -25,28 +25,34 @@ if TYPE_CHECKING:
 
 
 class Rates:
-    """Frames per second of each vertex, from the counters of successive snapshots."""
+    """Frames per second of each vertex, from the counters of successive snapshots.
+
+    Parameters
+    ----------
+    window_s
+        Time over which rates are averaged.
+    """
 
     def __init__(self, window_s: float = 2.0) -> None:
         self._window_ns = window_s * 1e9
         self._history: list[tuple[int, dict[str, int]]] = []
 
     def update(self, snapshot: Snapshot) -> dict[str, float]:
-        """Take a snapshot in and return the rates over the last seconds."""
+        """Add a snapshot and return the rates of the vertices."""
         done = {name: count_done(pages) for name, pages in snapshot.by_vertex().items()}
-        self._history.append((snapshot.taken_ns, done))
-        while len(self._history) > 2 and snapshot.taken_ns - self._history[1][0] > self._window_ns:
+        self._history.append((snapshot.time_ns, done))
+        while len(self._history) > 2 and snapshot.time_ns - self._history[1][0] > self._window_ns:
             self._history.pop(0)
         then_ns, then = self._history[0]
-        seconds = (snapshot.taken_ns - then_ns) / 1e9
+        seconds = (snapshot.time_ns - then_ns) / 1e9
         if seconds <= 0:
             return dict.fromkeys(done, 0.0)
-        # A replica that was started again counts from nought: never show that as a negative rate.
+        # The counter of a restarted replica starts at 0, which is not a negative rate.
         return {name: max(0.0, (n - then.get(name, 0)) / seconds) for name, n in done.items()}
 
 
 def count_done(pages: Sequence[Page]) -> int:
-    """Return how many messages a vertex's replicas have dealt with."""
+    """Return the number of messages that a vertex's replicas have processed."""
     return sum(page.process.counts.get("done", 0) for page in pages)
 
 
@@ -98,7 +104,7 @@ def _vertices(snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[st
 
 
 def account_line(account: Account) -> str:
-    """Return the account of frames in one line."""
+    """Return the account of frames as one line of text."""
     rejected = sum(account.rejected.values())
     reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(account.rejected.items()))
     parts = [
@@ -115,16 +121,16 @@ def account_line(account: Account) -> str:
 
 
 def latency_line(latency: LatencySummary | None) -> str:
-    """Return the latency in one line."""
+    """Return the latency as one line of text."""
     if latency is None or latency.p50 is None or latency.p99 is None:
-        return "latency: nothing measured yet"
+        return "latency: not measured yet"
     line = f"latency from detector to image: p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms"
-    disagreed = latency.clock_disagrees
-    return line + (f"; clocks disagree for {disagreed} frames, left out" if disagreed else "")
+    excluded = latency.clock_disagrees
+    return line + (f"; {excluded} frames with disagreeing clocks excluded" if excluded else "")
 
 
 def plain_lines(title: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]) -> list[str]:
-    """Return a run's state as stable lines for a pipe."""
+    """Return a run's state as lines of text."""
     grouped = snapshot.by_vertex()
     lines = [title]
     for name in order:
@@ -151,5 +157,5 @@ def _warnings(snapshot: Snapshot) -> list[str]:
 
 
 def clock() -> str:
-    """Return the time of day, for a table's title."""
+    """Return the local time of day."""
     return time.strftime("%H:%M:%S")

@@ -1,4 +1,4 @@
-"""Whole pipelines on the embedded engine: a detector, charonctl run, and what is left when both have ended."""
+"""Pipelines on the embedded engine with a simulated detector, started as a user would start them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _free_udp_port():
 
 @pytest.fixture
 def environment(tmp_path):
-    """Return an environment of this test's own: pvAccess on loopback and its own port, its own state folder."""
+    """Return an isolated environment: pvAccess on loopback with a free port, and a temporary state folder."""
     port = _free_udp_port()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_"))}
     return kept | {
@@ -41,7 +41,7 @@ def environment(tmp_path):
 
 
 class Live:
-    """A pipeline that runs in a process of its own, as a user would run it."""
+    """A pipeline in a process of ``charonctl run --local``."""
 
     def __init__(self, environment, folder, manifest, *options):
         self.environment = environment
@@ -52,29 +52,29 @@ class Live:
         self._children = []
 
     def log(self):
-        """Return what it has said."""
+        """Return its output."""
         return Path(self._log.name).read_text(errors="replace")
 
     def ctl(self, *arguments):
-        """Run charonctl beside it."""
+        """Run another charonctl command in the same environment."""
         return subprocess.run(
             [*CHARONCTL, *arguments], env=self.environment, capture_output=True, text=True, timeout=60, check=False
         )
 
     def status(self):
-        """Return the status as JSON, or None while there is none."""
+        """Return the status, or None if the pipeline is not running."""
         done = self.ctl("status", "--json")
         return json.loads(done.stdout) if done.returncode == 0 else None
 
     def wait_for(self, condition, timeout_s=40.0):
-        """Wait until `condition(status)` holds, and return that status."""
+        """Wait until `condition(status)` is true, and return that status."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             assert self.process.poll() is None, self.log()
             status = self.status()
             if status is not None and condition(status):
                 return status
-        pytest.fail(f"in vain for {timeout_s} s: {json.dumps(status)[:2000]}\n{self.log()}")
+        pytest.fail(f"condition not met after {timeout_s} s: {json.dumps(status)[:2000]}\n{self.log()}")
 
     def wait_ready(self):
         """Wait until every vertex is ready, and return the status."""
@@ -82,11 +82,11 @@ class Live:
         return self.wait_for(lambda s: s["replicas"] and all(r["state"] in ready for r in s["replicas"].values()))
 
     def pids(self):
-        """Return the process ids of everything that it started."""
+        """Return the ids of all its child processes."""
         return {child.pid for child in psutil.Process(self.process.pid).children(recursive=True)}
 
     def pid(self, replica):
-        """Return the process id of one replica."""
+        """Return the process id of a replica."""
         return self.status()["replicas"][replica]["pid"]
 
     def server_pid(self):
@@ -95,7 +95,7 @@ class Live:
         return next(child.pid for child in children if child.name() == "nats-server")
 
     def detector(self, *options):
-        """Start a detector; it waits for the pipeline before it publishes."""
+        """Start a detector that publishes when the pipeline is connected."""
         report = self.output.parent / f"{self.output.name}.detector.json"
         command = [*CHARONCTL, "detector", "--wait-for-client", "--report", str(report), *map(str, options)]
         child = subprocess.Popen(command, env=self.environment, stdout=self._log, stderr=subprocess.STDOUT)
@@ -104,7 +104,7 @@ class Live:
         return child
 
     def finish(self, timeout_s=60.0):
-        """Let it drain, and return its summary."""
+        """Drain the pipeline when its detectors have exited, and return its summary."""
         for child in self._children:
             child.wait(timeout_s)
         if self.process.poll() is None:
@@ -113,7 +113,7 @@ class Live:
         return json.loads((self.output / "summary.json").read_text())
 
     def end(self):
-        """End everything that is left."""
+        """Kill all remaining processes."""
         for child in [*self._children, self.process]:
             if child.poll() is None:
                 child.kill()
@@ -123,7 +123,7 @@ class Live:
 
 @pytest.fixture
 def live(environment, tmp_path):
-    """Return a function that starts a pipeline; what it started ends with the test."""
+    """Return a function that starts a pipeline, which ends with the test."""
     started = []
 
     def start(manifest, *options, folder="out"):
@@ -138,7 +138,7 @@ def live(environment, tmp_path):
 
 @pytest.fixture
 def manifest(tmp_path):
-    """Return a function that writes the shipped live pipeline with other arguments for its vertices."""
+    """Return a function that writes the live pipeline's manifest with different arguments for its vertices."""
 
     def write(name="pipeline.yaml", sinks=("image",), **arguments):
         documents = yaml.safe_load_all((ROOT / "workflows/aps/numaflow-aps-live.yaml").read_text())

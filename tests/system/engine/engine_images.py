@@ -1,4 +1,4 @@
-"""The stitched images of runs, read and compared."""
+"""Reading and comparing the stitched images of runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def stitched(folder, scan="scan-1"):
 
 
 def assert_same_image(one, other):
-    """Compare two stitched images where either has weight: sums in another order differ by rounding only."""
+    """Compare two stitched images, which differ by rounding because patches are summed in a different order."""
     assert one.phase.shape == other.phase.shape
     assert one.origin_m == pytest.approx(other.origin_m)
     np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4, atol=1e-5)

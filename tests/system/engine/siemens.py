@@ -1,4 +1,4 @@
-"""The measured Siemens star's held-out half: a stitched phase against the iterative reconstruction."""
+"""Comparison of a stitched phase with an iterative reconstruction, on the held-out half of a Siemens star."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIXEL_M = 29e-9
-# Patches whose centre lies at this column of the reconstruction or beyond are held out; training stops 64 px before.
+# Patches centred at this column of the reconstruction or further are held out; training ends 64 px before it.
 FIRST_HELD_OUT_COLUMN = 260
 
 
 def compare_held_out(stitched: Path, folder: Path) -> dict[str, float]:
     """Return Pearson's r of a stitched phase against the rPIE phase on the held-out half.
 
-    The reconstruction's pixel (row, column) is the corner of a patch at ``pos``; the patch's centre is 64 pixels
-    further. Compared is the box that the held-out patches' centres span.
+    ``pos`` is the corner of a patch as (row, column) in pixels of the reconstruction; its centre is 64 pixels further.
+    The compared area is the bounding box of the centres of the held-out patches.
     """
     image = read_image(stitched)
     assert image is not None
@@ -31,7 +31,7 @@ def compare_held_out(stitched: Path, folder: Path) -> dict[str, float]:
     held_out = centres[centres[:, 1] >= FIRST_HELD_OUT_COLUMN]
     rows = np.arange(np.ceil(held_out[:, 0].min()), np.floor(held_out[:, 0].max()) + 1)
     columns = np.arange(FIRST_HELD_OUT_COLUMN, np.floor(held_out[:, 1].max()) + 1)
-    # The detector's positions are the scan's own, in m; the reconstruction's are the scan plus an offset.
+    # The detector publishes the positions of the scan in m; the reconstruction adds an offset to them.
     shift = np.ravel(offset) + 64.0
     row_of = ((rows - shift[0]) * PIXEL_M - image.origin_m[1]) / image.pixel_m
     column_of = ((columns - shift[1]) * PIXEL_M - image.origin_m[0]) / image.pixel_m

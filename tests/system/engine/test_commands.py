@@ -1,4 +1,4 @@
-"""charonctl beside a running pipeline, and what it says when a pipeline cannot run."""
+"""Commands that address a running pipeline, and errors of pipelines that cannot run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 SHIPPED = Path(charon.__file__).parent / "models" / "ptychonn2-sim"
 
 
-def test_status_and_stop_work_from_another_terminal(live, manifest):
+def test_status_and_stop_find_the_run(live, manifest):
     run = live(manifest(sinks=("image", "out")), "--quiet")
     status = run.wait_ready()
     assert set(status["replicas"]) == {"in.0", "cat.0", "image.0", "out.0"}
@@ -43,7 +43,7 @@ def test_status_and_stop_work_from_another_terminal(live, manifest):
     assert "no pipeline is running here" in gone.stderr
 
 
-def test_an_interrupt_finishes_what_was_accepted(live, manifest):
+def test_interrupt_drains_accepted_frames(live, manifest):
     slow = ["inference", "--model", "ptychonn2-sim", "--slow-ms", "400"]
     run = live(manifest(cat=slow), "--quiet")
     run.wait_ready()
@@ -57,7 +57,7 @@ def test_an_interrupt_finishes_what_was_accepted(live, manifest):
     assert summary["adds_up"]
 
 
-def test_a_damaged_model_ends_the_run_with_one_clear_line(live, manifest, tmp_path):
+def test_damaged_model_is_one_error_line(live, manifest, tmp_path):
     bundle = tmp_path / "damaged"
     shutil.copytree(SHIPPED, bundle)
     with (bundle / "model.onnx").open("r+b") as file:
@@ -72,17 +72,17 @@ def test_a_damaged_model_ends_the_run_with_one_clear_line(live, manifest, tmp_pa
     assert str(bundle) in errors[0]
 
 
-def test_a_port_in_use_is_named(live, manifest):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+def test_port_in_use_by_another_server_is_named(live, manifest):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         run = live(manifest(), "--nats-port", str(port))
         assert run.process.wait(60) == 1
     assert f"port {port} on 127.0.0.1 is not available: Address already in use" in run.log()
 
 
-def test_a_folder_with_results_is_not_written_over(live, manifest, tmp_path):
+def test_results_are_not_overwritten(live, manifest, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "scan-1.h5").write_text("precious")

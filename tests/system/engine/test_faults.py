@@ -1,6 +1,6 @@
-"""Whatever is killed, the account and the image are those of an undisturbed run.
+"""After any process is killed, the account and the image equal those of an undisturbed run.
 
-The invariant: every frame that a source has handed over ends as exactly one of reconstructed and rejected,
+The invariant: every frame that a source has published ends as exactly one of reconstructed and rejected,
 and no patch is in the image twice.
 """
 
@@ -22,7 +22,7 @@ FRAMES = 200
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Return the image that the patches of an undisturbed run give, kept from the first test that had one."""
+    """Return a cache for the image of an undisturbed run."""
     return {}
 
 
@@ -42,13 +42,13 @@ def _kill(pid):
 
 
 @pytest.mark.parametrize("victim", ["cat.0", "image.0"])
-def test_a_killed_vertex_costs_nothing(live, manifest, undisturbed, victim):
+def test_killed_vertex_loses_no_frame(live, manifest, undisturbed, victim):
     expected = _reference(undisturbed, live, manifest)
     run = live(manifest(), "--quiet")
     run.wait_ready()
     detector = run.detector(*SCAN)
-    for least in (30, 90):
-        run.wait_for(lambda s, least=least: s["account"]["reconstructed"] >= least)
+    for minimum in (30, 90):
+        run.wait_for(lambda s, minimum=minimum: s["account"]["reconstructed"] >= minimum)
         before = run.pid(victim)
         _kill(before)
         run.wait_for(lambda s, before=before: s["replicas"][victim]["pid"] != before)
@@ -62,7 +62,7 @@ def test_a_killed_vertex_costs_nothing(live, manifest, undisturbed, victim):
     assert_same_image(stitched(run.output), expected)
 
 
-def test_a_killed_nats_server_costs_nothing_with_file_storage(live, manifest, undisturbed):
+def test_killed_server_with_file_storage_loses_none(live, manifest, undisturbed):
     expected = _reference(undisturbed, live, manifest)
     run = live(manifest(), "--quiet", "--storage", "file")
     run.wait_ready()
@@ -78,10 +78,10 @@ def test_a_killed_nats_server_costs_nothing_with_file_storage(live, manifest, un
     assert_same_image(stitched(run.output), expected)
 
 
-def test_a_killed_source_misses_what_came_while_it_was_away_and_says_which(live, manifest):
+def test_killed_source_lists_missed_frames(live, manifest):
     run = live(manifest(), "--quiet")
     source = run.wait_ready()["replicas"]["in.0"]["pid"]
-    # Slow and long, so that the kill comes in the middle on a busy machine too.
+    # Slow and long, so that the source is killed during the scan on a busy machine too.
     detector = run.detector("--sample", "noise", "--points", FRAMES, "--frame-rate", "20", "--report-period", "0")
     run.wait_for(lambda s: s["account"]["reconstructed"] >= 10)
     _kill(source)
@@ -96,7 +96,7 @@ def test_a_killed_source_misses_what_came_while_it_was_away_and_says_which(live,
     assert summary["adds_up"]
 
 
-def test_a_killed_supervisor_leaves_nothing_behind_and_its_run_can_be_resumed(live, manifest, undisturbed):
+def test_run_of_killed_supervisor_can_be_resumed(live, manifest, undisturbed):
     expected = _reference(undisturbed, live, manifest)
     run = live(manifest(), "--quiet", "--storage", "file")
     run.wait_ready()
@@ -119,7 +119,7 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_its_run_can_be_resumed(li
     assert_same_image(stitched(run.output), expected)
 
 
-def test_two_replicas_of_the_source_are_redundancy_not_duplicates(live, manifest, tmp_path):
+def test_two_source_replicas_are_redundant(live, manifest, tmp_path):
     path = manifest()
     document = yaml.safe_load(path.read_text())
     next(vertex for vertex in document["spec"]["vertices"] if vertex["name"] == "in")["scale"] = {"min": 2, "max": 2}
@@ -131,11 +131,11 @@ def test_two_replicas_of_the_source_are_redundancy_not_duplicates(live, manifest
     summary = run.finish()
     assert summary["published"] == summary["reconstructed"] == FRAMES
     assert summary["missed"] == summary["lost"] == 0
-    # Each frame was handed over twice, and recognised once.
+    # Each frame was published twice, and its second message recognised.
     assert summary["duplicates"] == FRAMES
 
 
-def test_bad_frames_are_rejected_by_name_and_good_ones_go_through(live, manifest):
+def test_bad_frames_are_rejected_and_good_ones_not(live, manifest):
     run = live(manifest(), "--quiet")
     run.wait_ready()
     faults = ("--bad", "shape@20", "--bad", "truncated@30-31", "--bad", "codec@40", "--drop", "50-52")
@@ -151,7 +151,7 @@ def test_bad_frames_are_rejected_by_name_and_good_ones_go_through(live, manifest
     assert summary["adds_up"]
 
 
-def test_a_detector_that_restarts_begins_a_new_epoch(live, manifest):
+def test_restarted_detector_begins_new_epoch(live, manifest):
     run = live(manifest(), "--quiet")
     run.wait_ready()
     detector = run.detector(*SCAN, "--restart-at", "100")
@@ -163,7 +163,7 @@ def test_a_detector_that_restarts_begins_a_new_epoch(live, manifest):
     assert summary["missed"] == summary["lost"] == summary["duplicates"] == 0
 
 
-def test_positions_that_come_late_on_a_channel_of_their_own_give_the_same_image(live, manifest, undisturbed):
+def test_late_positions_give_the_same_image(live, manifest, undisturbed):
     expected = _reference(undisturbed, live, manifest)
     source = ["source", "--channel", "ad:image", "--model", "ptychonn2-sim", "--position-channel", "scan:position"]
     run = live(manifest(**{"in": source}), "--quiet")

@@ -1,4 +1,4 @@
-"""Measured frames through the whole pipeline: over pvAccess, JetStream, the network, into the image."""
+"""Measured frames through the complete pipeline: pvAccess, JetStream, inference, stitched image."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ GOLD = SHARED / "data" / "ptychonn_gold"
 STAR = SHARED / "data" / "siemens_star"
 
 
-def _need(folder):
+def _require(folder):
     if not folder.is_dir():
-        pytest.skip(f"the measured data in shared/data/{folder.name} is not beside this checkout")
+        pytest.skip(f"the measured data in shared/data/{folder.name} is missing")
 
 
-def test_the_published_network_gives_its_published_phase(live, manifest, tmp_path):
-    _need(GOLD)
+def test_published_network_gives_published_phase(live, manifest, tmp_path):
+    _require(GOLD)
     bundle = tmp_path / "gold"
     importing = ("model", "import", GOLD / "model_ptychonn_bn_meanSubStdData.pth", bundle, "--form", "ptychonn2-norm")
     path = manifest(
@@ -55,16 +55,16 @@ def test_the_published_network_gives_its_published_phase(live, manifest, tmp_pat
     with h5py.File(run.output / "scan-1.h5") as file:
         order = np.argsort(file["entry_1/data_1/unique_id"][()])
         phase = file["entry_1/data_1/phase"][()][order]
-        where = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
+        positions = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
     assert phase.dtype == np.float32
     assert np.abs(phase - published).max() < 1e-4
     with np.load(scan) as measured:
         known = measured["position"]
-    assert min(np.abs(where - known).max(), np.abs(where - known[:, ::-1]).max()) < 1e-12
+    assert min(np.abs(positions - known).max(), np.abs(positions - known[:, ::-1]).max()) < 1e-12
 
 
-def test_the_measured_siemens_star_replays_frame_by_frame_with_its_positions(live, manifest):
-    _need(STAR)
+def test_replayed_siemens_star_keeps_positions(live, manifest):
+    _require(STAR)
     bundle = "ptychonn2-siemens"
     path = manifest(
         **{
@@ -85,12 +85,12 @@ def test_the_measured_siemens_star_replays_frame_by_frame_with_its_positions(liv
         scan = recorded["scan"][0]
     with h5py.File(run.output / "scan-1.h5") as file:
         order = np.argsort(file["entry_1/data_1/unique_id"][()])
-        where = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
-    np.testing.assert_allclose(where / 29e-9, scan[:, ::-1], atol=1e-3)
+        positions = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
+    np.testing.assert_allclose(positions / 29e-9, scan[:, ::-1], atol=1e-3)
 
 
-def test_another_implementation_feeds_the_source_and_reads_the_image(live, manifest, environment):
-    """p4p publishes the frames, and p4p reads the stitched image from its channel."""
+def test_p4p_publishes_frames_and_reads_image(live, manifest, environment):
+    """The source and the viewer channel work with another implementation of pvAccess."""
     path = manifest(
         cat=["inference", "--model", "ptychonn2-sim"],
         image=["image-sink", "--model", "ptychonn2-sim", "--viewer-channel", "charon:image", "--viewer-period", "0.2"],
@@ -104,16 +104,16 @@ def test_another_implementation_feeds_the_source_and_reads_the_image(live, manif
     assert other.returncode == 0, err
     seen = json.loads(out.splitlines()[-1])
     summary = run.finish()
-    # p4p's channel begins with an image, which is a frame like the others, but for its position.
+    # The initial image of p4p's channel is a frame too, without a position.
     assert (summary["published"], summary["reconstructed"], summary["missed"]) == (31, 31, 0)
     assert seen["dtype"] == "float32"
-    # 30 patches of 128 pixels, 10 pixels apart along x: the last image that was shown is wider than it is high.
+    # 30 patches of 128 pixels at intervals of 10 pixels along x: the last image is wider than high.
     assert seen["shape"][1] > seen["shape"][0] >= 100
     assert seen["patches"] == 30
 
 
 def _feed_and_read():
-    """Publish 30 frames with p4p, then read the image until it holds them all; runs as a program of its own."""
+    """Publish 30 frames with p4p, then read the image until it contains all of them; runs as a separate program."""
     from p4p.client.thread import Context
     from p4p.nt import NTNDArray
     from p4p.server import Server, StaticProvider
@@ -126,7 +126,7 @@ def _feed_and_read():
     connected = threading.Event()
 
     class Connected:
-        def onFirstConnect(self, pv):  # noqa: N802 - p4p's own name
+        def onFirstConnect(self, pv):  # noqa: N802 - a name of p4p
             connected.set()
 
     pv = SharedPV(handler=Connected(), initial=form.wrap(np.zeros((512, 512), np.int16)))

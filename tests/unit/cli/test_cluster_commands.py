@@ -92,9 +92,9 @@ def test_run_without_cluster_suggests_local(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "x.yaml", "--output", "o"], "--output is for runs on this machine: add --local"),
-        (["run", "x.yaml", "--buffer-mib", "5"], "--buffer-mib is for runs on this machine"),
-        (["run", "x.yaml", "--local", "-n", "space"], "--local takes no arguments for kubectl: -n space"),
+        (["run", "x.yaml", "--output", "o"], "--output requires --local"),
+        (["run", "x.yaml", "--buffer-mib", "5"], "--buffer-mib requires --local"),
+        (["run", "x.yaml", "--local", "-n", "space"], "--local does not accept arguments of kubectl: -n space"),
         (["run", "x.yaml"], "x.yaml: No such file"),
         (["run", "ftp://host/x.yaml"], "unsupported URL; use a file, http:// or https://"),
         (["run", "http:///x.yaml"], "unsupported URL"),
@@ -108,7 +108,7 @@ def test_run_without_cluster_suggests_local(capsys):
         (["stop", "p", "--timeout", "nan"], "--timeout"),
         (["stop", "p", "--timeout", "inf"], "--timeout"),
         (["stop", "p", "space", "--local"], "has no namespace"),
-        (["stop", "p", "--local", "--no-drain"], "--no-drain is for a cluster"),
+        (["stop", "p", "--local", "--no-drain"], "--no-drain requires a cluster"),
     ],
 )
 def test_invalid_call_is_one_line_and_status_2(capsys, kubectl, arguments, message):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from charon.adapters.kubernetes import Kubectl, NotFoundOnClusterError, PortForward
 from charon.adapters.nats import NatsConnection
 from charon.engines.cluster import names
-from charon.engines.embedded.snapshot import Snapshot, take_snapshot
+from charon.engines.embedded.snapshot import Snapshot, read_snapshot
 from charon.errors import UnavailableError
 from charon.settings.nats import NatsAddress
 from charon.settings.vertex import ledger_bucket
@@ -45,7 +45,7 @@ async def read_account(kubectl: Kubectl, view: ClusterView, *, ended: bool = Fal
         bucket = ledger_bucket(view.namespace, view.name)
         bus = await NatsConnection.connect(address, "charonctl", reconnect=False, bucket=bucket)
         try:
-            snapshot = await take_snapshot(bus, [], ended=ended)
+            snapshot = await read_snapshot(bus, [], ended=ended)
             return replace(snapshot, edges=await _buffers(bus, view))
         finally:
             await bus.close()

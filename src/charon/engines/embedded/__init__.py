@@ -3,7 +3,7 @@
 from charon.engines.embedded.engine import EmbeddedEngine
 from charon.engines.embedded.options import Options
 from charon.engines.embedded.run_file import RunInfo, find_run, find_runs
-from charon.engines.embedded.snapshot import Snapshot, take_snapshot
+from charon.engines.embedded.snapshot import Snapshot, read_snapshot
 from charon.engines.embedded.supervision import EngineError
 from charon.engines.embedded.worker import work
 
@@ -15,6 +15,6 @@ __all__ = [
     "Snapshot",
     "find_run",
     "find_runs",
-    "take_snapshot",
+    "read_snapshot",
     "work",
 ]

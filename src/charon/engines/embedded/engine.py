@@ -14,7 +14,7 @@ from charon.engines.embedded.buffers import Buffers
 from charon.engines.embedded.drain import drain
 from charon.engines.embedded.replicas import create_processes
 from charon.engines.embedded.run_file import RunFile, RunInfo
-from charon.engines.embedded.snapshot import Snapshot, take_snapshot
+from charon.engines.embedded.snapshot import Snapshot, read_snapshot
 from charon.engines.embedded.supervision import EngineError, Supervision
 from charon.engines.embedded.telemetry import metrics_text
 
@@ -110,7 +110,7 @@ class EmbeddedEngine:
         UnavailableError
             If the nats-server does not respond, for example during a restart.
         """
-        return await take_snapshot(self._buffers.connection, list(self._buffers.edges.values()), ended=ended)
+        return await read_snapshot(self._buffers.connection, list(self._buffers.edges.values()), ended=ended)
 
     async def drain(self, timeout_s: float | None = None) -> bool:
         """Stop the sources, then each vertex when its inlets are empty.

@@ -25,7 +25,7 @@ class Snapshot:
 
     Parameters
     ----------
-    taken_ns
+    time_ns
         Time of the snapshot, ns since 1970.
     pages
         The page of each replica by ``vertex.replica``.
@@ -37,7 +37,7 @@ class Snapshot:
         Replicas, as ``vertex.replica``, that have not written a page yet.
     """
 
-    taken_ns: int
+    time_ns: int
     pages: Mapping[str, Page]
     edges: Mapping[str, EdgeState]
     account: Account
@@ -67,7 +67,7 @@ class Snapshot:
         """Return the snapshot as JSON values, without the sets of the ledger."""
         latency = self.latency()
         return {
-            "taken_ns": self.taken_ns,
+            "time_ns": self.time_ns,
             "account": self.account.to_json(),
             "latency": {} if latency is None else latency.to_json(),
             "edges": {
@@ -86,7 +86,7 @@ class Snapshot:
         }
 
 
-async def take_snapshot(
+async def read_snapshot(
     connection: NatsConnection, edges: Sequence[str], *, expected: Sequence[str] = (), ended: bool = False
 ) -> Snapshot:
     """Read the state of a run.

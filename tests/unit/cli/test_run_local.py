@@ -1,0 +1,46 @@
+"""``charonctl run --local``: its output folder and its warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from charon.cli.exit_status import run_command
+from charon.cli.main import cli
+from charon.cli.run_local import prepare_output, print_last_warnings
+from charon.errors import UsageError
+from charon.ledger.pages import InferencePage, SourcePage
+from charon.ledger.process import ProcessStats
+
+LIVE = Path(__file__).parents[3] / "workflows" / "aps" / "numaflow-aps-live.yaml"
+
+
+def test_resume_requires_output(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(cli, ["run", str(LIVE), "--local", "--resume"]) == 2
+    assert capsys.readouterr().err == "error: --resume requires --output, the folder of the run to resume\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_in_empty_folder_warns(capsys, tmp_path):
+    prepare_output(tmp_path / "misspelt", resume=True)
+    assert "misspelt contains no run to resume" in capsys.readouterr().err
+    (tmp_path / "misspelt" / "log").mkdir()
+    prepare_output(tmp_path / "misspelt", resume=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_folder_with_files_is_rejected(tmp_path):
+    (tmp_path / "scan-1.h5").touch()
+    with pytest.raises(UsageError, match=r"is not empty.*--resume"):
+        prepare_output(tmp_path, resume=False)
+
+
+def test_quiet_run_prints_last_warnings(capsys):
+    noisy = ProcessStats(warnings=("frame 1: 64x64", "frame 2: 64x64"))
+    quiet = ProcessStats()
+    pages = {"in": [SourcePage(process=noisy), SourcePage(process=quiet)], "cat": [InferencePage(process=quiet)]}
+    print_last_warnings(SimpleNamespace(by_vertex=lambda: pages))
+    assert capsys.readouterr().err == "! in: frame 2: 64x64\n"
