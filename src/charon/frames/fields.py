@@ -13,7 +13,7 @@ Fields = Mapping[str, object]
 """A decoded map whose values are not checked yet."""
 
 INT64 = range(-(1 << 63) + 1, 1 << 63)
-"""Integers that fit into the files and arrays of 64-bit integers; the smallest one marks an empty slot there."""
+"""The 64-bit integers that files and arrays can store; the smallest one is reserved for empty slots."""
 
 
 def text(fields: Fields, key: str, default: str | None = None) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# A set with this many times fewer ranges is inserted range by range instead of merged.
-_FEW = 16
+# A set with at least this many times fewer ranges is inserted range by range instead of merged.
+_INSERT_RATIO = 16
 
 
 class IdSet:
@@ -92,7 +92,7 @@ class IdSet:
 
     def update(self, other: IdSet) -> None:
         """Add every number of another set."""
-        if len(other._first) * _FEW < len(self._first):
+        if len(other._first) * _INSERT_RATIO < len(self._first):
             for first, last in zip(other._first, other._last, strict=True):
                 self.add_range(first, last)
         else:

@@ -6,11 +6,13 @@ from array import array
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from charon.frames.fields import INT64
+
 if TYPE_CHECKING:
     from charon.frames import FrameId
 
 _PAGE_ROWS = 256
-_EMPTY = -(1 << 63)
+_EMPTY = INT64.start - 1
 
 
 class SeenIds:

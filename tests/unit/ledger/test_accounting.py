@@ -292,7 +292,7 @@ def test_channels_are_counted_separately():
     assert compute_account({"in.0": first, "in2.0": second}, ended=False).published == 12
 
 
-def test_frame_missed_by_one_of_two_readers_is_not_missed():
+def test_frame_seen_by_one_reader_is_not_missed():
     first = source_page(entries((100, {"seen": [[1, 4]], "missed": [[5, 5]]})))
     second = source_page(entries((100, {"seen": [[1, 5]]})))
     account = compute_account({"in.0": first, "in.1": second}, ended=False)

@@ -71,7 +71,7 @@ def test_page_with_many_ranges_is_written_less_often():
     assert 2 <= asyncio.run(run()) <= 4
 
 
-def test_invalid_previous_page_is_ignored_with_a_warning():
+def test_invalid_previous_page_is_ignored():
     stats = Stats()
     assert asyncio.run(load_previous_page(DamagedLedger(), stats)) is None
     assert stats.snapshot().warnings == (
