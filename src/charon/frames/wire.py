@@ -65,45 +65,51 @@ def encode(message: Message) -> bytes:
     WireError
         If RFC 8746 has no tag for the element type of an array.
     """
-    if isinstance(message, LatePosition):
-        fields: dict[str, Any] = {
-            "v": VERSION,
-            "kind": "position",
-            "channel": message.channel,
-            "time": message.time_ns,
-            "position": list(message.position_m),
-        }
-        return cbor2.dumps(fields)
+    match message:
+        case LatePosition():
+            fields = {
+                "v": VERSION,
+                "kind": "position",
+                "channel": message.channel,
+                "time": message.time_ns,
+                "position": message.position_m,
+            }
+        case Rejection():
+            fields = _header("rejection", message) | {
+                "reason": message.reason,
+                "detail": message.detail,
+                "vertex": message.vertex,
+            }
+        case Frame():
+            fields = _header("frame", message) | _metadata(message) | {"image": _tagged(message.image)}
+        case Patch():
+            fields = (
+                _header("patch", message)
+                | _metadata(message)
+                | {
+                    "run": message.run,
+                    "pixel": message.pixel_m,
+                    "model": message.model,
+                    "phase": _tagged(message.phase),
+                    "amplitude": None if message.amplitude is None else _tagged(message.amplitude),
+                }
+            )
+    return cbor2.dumps(fields)
+
+
+def _header(kind: str, message: Frame | Patch | Rejection) -> dict[str, object]:
     i = message.id
-    fields = {
+    return {
         "v": VERSION,
-        "kind": "",
+        "kind": kind,
         "id": [i.channel, i.unique_id, i.time_ns, i.epoch_ns],
         "scan": message.scan,
         "times": dict(message.times_ns),
     }
-    if isinstance(message, Rejection):
-        fields |= {
-            "kind": "rejection",
-            "reason": message.reason,
-            "detail": message.detail,
-            "vertex": message.vertex,
-        }
-        return cbor2.dumps(fields)
-    fields["position"] = None if message.position_m is None else list(message.position_m)
-    fields["attributes"] = dict(message.attributes)
-    if isinstance(message, Frame):
-        fields |= {"kind": "frame", "image": _tagged(message.image)}
-    else:
-        fields |= {
-            "kind": "patch",
-            "run": message.run,
-            "pixel": message.pixel_m,
-            "model": message.model,
-            "phase": _tagged(message.phase),
-            "amplitude": None if message.amplitude is None else _tagged(message.amplitude),
-        }
-    return cbor2.dumps(fields)
+
+
+def _metadata(message: Frame | Patch) -> dict[str, object]:
+    return {"position": message.position_m, "attributes": dict(message.attributes)}
 
 
 def decode(payload: bytes) -> Message:
