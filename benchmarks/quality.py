@@ -13,6 +13,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from charon.science.simulation import (
     siemens_star,
     tungsten_test_pattern,
 )
+
+if TYPE_CHECKING:
+    from charon.science.quality import PhaseQuality
 
 STAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "siemens_star"
 
@@ -50,7 +54,7 @@ def main() -> None:
             show(name, sample.name, evaluate(bundle, Experiment(Instrument(), sample, positions, seed=5)))
 
 
-def show(bundle: str, sample: str, quality: object) -> None:
+def show(bundle: str, sample: str, quality: PhaseQuality) -> None:
     """Print the figures of one comparison as JSON."""
     print(json.dumps({"bundle": bundle, "sample": sample, **asdict(quality)}), flush=True)
 

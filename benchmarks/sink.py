@@ -54,7 +54,10 @@ def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -
         busy_cpu += time.process_time() - started_cpu
         if first * 10 >= options.patches * len(memory):
             memory.append(resident_bytes())
-    figures = sink.report().image.since_detector.summary.to_json()
+    image = sink.report().image
+    if image is None:
+        raise RuntimeError("the sink has no image report")
+    latency = image.since_detector.summary
     sink.close()
     started = time.perf_counter()
     ImageSink(folder, run="bench", fsync=fsync).close()
@@ -64,7 +67,7 @@ def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -
         f"{options.size}x{options.size} in batches of {options.batch}, {speed}, fsync {fsync}: "
         f"{options.patches / busy:.0f} patches/s on the sink's thread, "
         f"{busy_cpu / options.patches * 1e3:.2f} ms CPU per patch, "
-        f"latency p50 {figures['p50']:.1f} p99 {figures['p99']:.1f} max {figures['max']:.1f} ms, "
+        f"latency p50 {latency.p50:.1f} p99 {latency.p99:.1f} max {latency.max:.1f} ms, "
         f"memory in MiB after each tenth: {' '.join(f'{m / 2**20:.0f}' for m in memory)}, "
         f"rebuilt in {rebuild_s:.2f} s"
     )

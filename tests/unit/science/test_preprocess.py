@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from charon.errors import BadFrameError, Reason
 from charon.science.preprocess import Geometry, bin_mean
 
 SMALL = ["i1", "u1", "i2", "u2"]
+WIDTHS: dict[int, Literal[16, 32, 64]] = {2: 16, 4: 32, 8: 64}
 WIDE = ["i4", "u4", "i8", "u8"]
 
 
@@ -36,7 +38,7 @@ def images(dtype):
 def numbers(dtype):
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
-        return st.floats(-1000, 1000, width=dtype.itemsize * 8)
+        return st.floats(-1000, 1000, width=WIDTHS[dtype.itemsize])
     info = np.iinfo(dtype)
     return st.integers(int(info.min), int(info.max)) | st.sampled_from([int(info.min), int(info.max)])
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import charon
 from charon.adapters.storage.patch_log import PatchLog
@@ -79,7 +79,7 @@ class ImageSink:
         If another process writes the log of this run, or the folder cannot be written.
     """
 
-    is_durable = True
+    is_durable: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from charon.frames import LatePosition, Patch, Rejection, WireError
 from charon.ledger.book import LedgerBook
@@ -32,7 +32,7 @@ class LogSink:
         Log at level DEBUG instead of INFO.
     """
 
-    is_durable = False
+    is_durable: ClassVar[bool] = False
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._level = logging.DEBUG if quiet else logging.INFO

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from charon.frames import Frame, LatePosition, Patch, Rejection, WireError, decode
 from charon.frames.fields import INT64
@@ -46,13 +46,11 @@ class Sink(Protocol):
     All methods except `report` are called from one thread.
     """
 
-    @property
-    def is_durable(self) -> bool:
-        """Whether accepted messages survive the process.
+    is_durable: ClassVar[bool]
+    """Whether accepted messages survive the process.
 
-        If not, the vertex saves the account in the ledger before it acknowledges, and restores it after a restart.
-        """
-        ...
+    If not, the vertex saves the account in the ledger before it acknowledges, and restores it after a restart.
+    """
 
     def restore(self, entries: Sequence[LedgerEntry]) -> None:
         """Resume the account that a previous process saved; called only if the sink is not durable."""

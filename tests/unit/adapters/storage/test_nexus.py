@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import h5py
 import numpy as np
@@ -31,6 +32,10 @@ def make_file(path, shape=(8, 10), amplitude=False):
     return ScanFile(path, header)
 
 
+def open_h5(path, **options) -> Any:  # h5py cannot type the objects in a file
+    return h5py.File(path, "r", **options)
+
+
 def test_file_stores_everything_in_cxi_layout(tmp_path):
     path = tmp_path / "scan.h5"
     file = make_file(path, amplitude=True)
@@ -51,7 +56,7 @@ def test_file_stores_everything_in_cxi_layout(tmp_path):
     file.set_account({"reconstructed": 5, "rejected:shape": 1})
     file.close()
 
-    with h5py.File(path, "r") as h5:
+    with open_h5(path) as h5:
         assert h5["cxi_version"][()] == 160
         entry = h5[h5.attrs["default"]]
         assert entry.attrs["NX_class"] == "NXentry"
@@ -126,13 +131,13 @@ def test_new_file_replaces_one_that_is_open(tmp_path):
     first = make_file(path)
     first.append([Row(make_patch(0), None, 0)])
     first.flush()
-    with h5py.File(path, "r", swmr=True) as reader:
+    with open_h5(path, swmr=True) as reader:
         first.abandon()
         second = make_file(path)
         second.append([Row(make_patch(k), None, 0) for k in range(3)])
         second.close()
         assert reader["entry_1/data_1/phase"].shape[0] == 1
-    with h5py.File(path, "r") as reader:
+    with open_h5(path) as reader:
         assert reader["entry_1/data_1/phase"].shape[0] == 3
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,13 +23,22 @@ from charon.frames import FrameId, LatePosition, Patch, Rejection, encode
 from charon.ledger.id_set import IdSet
 from charon.vertices.sinks.image_refresh import RefreshIntervals
 from charon.vertices.sinks.image_sink import ImageSink
-from charon.vertices.sinks.sink import BatchCounts
+from charon.vertices.sinks.sink import BatchCounts, SinkMessage
 
 START_NS = 1_760_000_000_000_000_000
 NO_DELAY = RefreshIntervals(file_s=0.0, image_s=0.0, picture_s=60.0, viewer_s=0.0, rebuild_s=0.0)
 
 
-def make_patch(k, *, position=True, shape=(12, 12), scan="scan", dtype=np.float32, position_m=None, time_ns=None):
+def make_patch(
+    k,
+    *,
+    position=True,
+    shape=(12, 12),
+    scan="scan",
+    dtype: type[np.floating] = np.float32,
+    position_m=None,
+    time_ns=None,
+):
     rng = np.random.default_rng(k)
     return Patch(
         FrameId("ad:image", k, START_NS + k * 1_000_000 if time_ns is None else time_ns, START_NS),
@@ -63,8 +73,17 @@ def process(folder, batches, **options):
     return sink.report()
 
 
+def open_h5(path) -> Any:  # h5py cannot type the objects in a file
+    return h5py.File(path, "r")
+
+
+def image_of(report):
+    assert report.image is not None
+    return report.image
+
+
 def read_file(folder, scan="scan"):
-    with h5py.File(folder / f"{scan}.h5", "r") as h5:
+    with open_h5(folder / f"{scan}.h5") as h5:
         entry = h5["entry_1"]
         order = np.argsort(entry["data_1/unique_id"][:])
         return {
@@ -111,7 +130,9 @@ def reference(tmp_path_factory):
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_result_is_independent_of_message_order(tmp_path_factory, reference, data):
-    messages = [Rejection(FrameId("ad:image", 90, START_NS + 5, START_NS), "shape", "x", "in", "scan")]
+    messages: list[SinkMessage] = [
+        Rejection(FrameId("ad:image", 90, START_NS + 5, START_NS), "shape", "x", "in", "scan")
+    ]
     for k in range(COUNT):
         if data.draw(st.booleans()):
             messages.append(make_patch(k))
@@ -128,7 +149,7 @@ def test_result_is_independent_of_message_order(tmp_path_factory, reference, dat
     expected, expected_report = reference
     assert_same(read_file(folder), expected, except_keys=("account",))
     assert frames_of(report) == frames_of(expected_report)
-    scan = report.image.scans["scan"]
+    scan = image_of(report).scans["scan"]
     assert (scan.stitched, scan.waiting, scan.unstitched) == (COUNT, 0, 0)
 
 
@@ -149,27 +170,27 @@ def test_accept_counts_repeats_within_a_batch(tmp_path):
 def test_detector_restart_gives_new_frame_names(tmp_path):
     again = [make_patch(k, time_ns=START_NS + 10**12 + k) for k in range(3)]
     report = process(tmp_path, [[make_patch(k) for k in range(3)], again])
-    assert report.image.scans["scan"].stitched == 6
+    assert image_of(report).scans["scan"].stitched == 6
 
 
 def test_each_scan_has_its_own_files(tmp_path):
     scans = ["scan", "a/b", "a_b", "", ".."]
     report = process(tmp_path, [[make_patch(k, scan=scan, time_ns=k + 1) for k, scan in enumerate(scans)]])
-    files = [report.image.scans[scan].files[0] for scan in scans]
+    files = [image_of(report).scans[scan].files[0] for scan in scans]
     assert len(set(files)) == len(scans)
     assert all(file.startswith(str(tmp_path)) and "/" not in file.removeprefix(f"{tmp_path}/") for file in files)
     for scan in scans:
-        with Image.open(report.image.scans[scan].picture) as picture:
+        with Image.open(image_of(report).scans[scan].picture) as picture:
             assert min(picture.size) > 300
 
 
 def test_each_patch_format_has_its_own_file(tmp_path):
     report = process(tmp_path, [[make_patch(1), make_patch(2, shape=(16, 20)), make_patch(3, dtype=np.float16)]])
-    scan = report.image.scans["scan"]
+    scan = image_of(report).scans["scan"]
     assert scan.stitched == 3
     sizes = []
     for file in scan.files:
-        with h5py.File(file, "r") as h5:
+        with open_h5(file) as h5:
             phase = h5["entry_1/data_1/phase"]
             sizes.append((phase.shape, phase.dtype.str))
     assert sizes == [((1, 12, 12), "<f4"), ((1, 16, 20), "<f4"), ((1, 12, 12), "<f2")]
@@ -177,9 +198,9 @@ def test_each_patch_format_has_its_own_file(tmp_path):
 
 def test_patch_without_position_is_stored(tmp_path):
     report = process(tmp_path, [[make_patch(1, position=False)]])
-    assert report.image.scans["scan"].waiting == 1
-    assert report.image.since_detector.summary.count == 0
-    with h5py.File(tmp_path / "scan.h5", "r") as h5:
+    assert image_of(report).scans["scan"].waiting == 1
+    assert image_of(report).since_detector.summary.count == 0
+    with open_h5(tmp_path / "scan.h5") as h5:
         assert h5["entry_1/data_1/unique_id"][:].tolist() == [1]
         assert np.isnan(h5["entry_1/data_1/translation"][0, :2]).all()
         assert h5["entry_1/account_1/state"].asstr()[:].tolist() == ["reconstructed"]
@@ -190,20 +211,20 @@ def test_distant_position_is_not_stitched(tmp_path, index):
     patches = [make_patch(k) for k in range(12)]
     patches.insert(index, make_patch(50, position_m=(1.0, 0.0)))
     report = process(tmp_path, [[patch] for patch in patches])
-    scan = report.image.scans["scan"]
+    scan = image_of(report).scans["scan"]
     assert (scan.stitched, scan.unstitched) == (12, 1)
     assert read_file(tmp_path)["image"].shape[1] < 100
-    assert process(tmp_path, []).image.scans["scan"].stitched == 12
+    assert image_of(process(tmp_path, [])).scans["scan"].stitched == 12
 
 
 def test_clock_ahead_is_excluded_from_latency(tmp_path):
     now = time.time_ns()
     messages = [make_patch(1, time_ns=now - 20_000_000), make_patch(2, time_ns=now + 10**12)]
     report = process(tmp_path, [messages])
-    latency = report.image.since_detector.summary
+    latency = image_of(report).since_detector.summary
     assert (latency.count, latency.clock_disagrees) == (1, 1)
-    assert 20.0 <= latency.p50 < 5000.0
-    replayed = process(tmp_path, []).image.since_detector.summary
+    assert 20.0 <= (latency.p50 or 0.0) < 5000.0
+    replayed = image_of(process(tmp_path, [])).since_detector.summary
     assert replayed.to_json() == pytest.approx(latency.to_json(), rel=0.5)
 
 
@@ -245,7 +266,7 @@ def test_full_disk_loses_no_patch(small_disk, caplog):
     for _ in range(3):
         sink.tick()
     sink.close()
-    assert sink.report().image.scans["scan"].stitched == 9
+    assert image_of(sink.report()).scans["scan"].stitched == 9
     assert read_file(disk)["unique_id"] == [0, 1, 2, 3, 4]
 
 
