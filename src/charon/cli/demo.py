@@ -105,7 +105,7 @@ def report_results(session: Session, output: Path, detector: DetectorProcess) ->
     if report.get("achieved_hz"):
         click.echo(f"detector: {report['published']:,} frames at {report['achieved_hz']:.0f} frames/s")
     if quality:
-        click.echo(f"phase: Pearson r {quality['pearson_r']:.3f}, SSIM {quality['ssim']:.3f} (with the ground truth)")
+        click.echo(f"phase against ground truth: Pearson r {quality['pearson_r']:.3f}, SSIM {quality['ssim']:.3f}")
     click.echo(f"image: {output / 'stitched.png'}   comparison: {output / 'comparison.png'}")
     click.echo(f"data: {output / 'stitched.h5'}   summary: {output / 'summary.json'}")
     if not report:
