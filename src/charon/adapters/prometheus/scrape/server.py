@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from charon.ledger.pages import Page
 
 _log = logging.getLogger(__name__)
-# A scrape has a few hundred bytes; these limits reject everything else.
+# A scrape request has a few hundred bytes; these limits reject everything else.
 _MAX_HEAD_BYTES = 16_384
 _MAX_CONNECTIONS = 32
 _IO_TIMEOUT_S = 5.0
