@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.parameters import GridShape, ShippedPath
+from charon.cli.parameters import Shape, ShippedPath
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _PREPARE_TIME_S = 5
     show_default=True,
     help="Frames per second.",
 )
-@click.option("--shape", type=GridShape(), default="48x48", show_default=True, help="Lines x points of the scan.")
+@click.option("--shape", type=Shape("LINESxPOINTS"), default="48x48", show_default=True, help="Shape of the scan.")
 @click.option(
     "--sample",
     type=click.Choice(["chart", "star", "tungsten"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from charon.cli.parameters import Shape
 from charon.errors import UsageError
 
 _FORMS = ("ptychonn2", "ptychonn2-norm")
@@ -51,7 +52,11 @@ def show(bundle: str) -> None:
     help="Published architecture and pre-processing.",
 )
 @click.option(
-    "--detector-shape", default="512x512", show_default=True, metavar="ROWSxCOLUMNS", help="Shape of the frames."
+    "--detector-shape",
+    type=Shape("ROWSxCOLUMNS"),
+    default="512x512",
+    show_default=True,
+    help="Shape of the frames.",
 )
 @click.option("--pixel", "pixel_m", default=10e-9, show_default=True, help="Side of a reconstructed pixel in m.")
 @click.option(
@@ -65,7 +70,7 @@ def import_(
     weights: Path,
     folder: Path,
     form: str,
-    detector_shape: str,
+    detector_shape: tuple[int, int],
     pixel_m: float,
     reference: Path | None,
     name: str,
@@ -80,7 +85,7 @@ def import_(
 
     options = ImportOptions(
         form="ptychonn2-norm" if form == "ptychonn2-norm" else "ptychonn2",
-        detector_shape=read_shape(detector_shape),
+        detector_shape=detector_shape,
         pixel_m=pixel_m,
         reference=reference,
         name=name,
@@ -91,18 +96,3 @@ def import_(
     except BundleError as error:
         raise UsageError(str(error)) from error
     click.echo(f"{bundle.card.name}@{bundle.card.version}: {bundle.path}")
-
-
-def read_shape(text: str) -> tuple[int, int]:
-    """Parse ROWSxCOLUMNS.
-
-    Raises
-    ------
-    UsageError
-        If the text has another form.
-    """
-    try:
-        rows, columns = (int(n) for n in text.lower().split("x"))
-    except ValueError as error:
-        raise UsageError(f"invalid shape {text!r}; use ROWSxCOLUMNS, for example 512x512") from error
-    return rows, columns

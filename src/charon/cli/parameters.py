@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import click
 from charon.resources import resolve
 
 _MAX_SECONDS = 1e7
+_SHAPE = re.compile(r"0*([1-9][0-9]*)x0*([1-9][0-9]*)")
 
 
 class Seconds(click.FloatRange):
@@ -48,21 +50,30 @@ class Numbers(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
             self.fail(str(error), param, ctx)
 
 
-class GridShape(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
-    """Lines and points per line of a grid scan: ``48x48``."""
+class Shape(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]
+    """Two positive numbers, such as ``48x48``.
 
-    name = "lines x points"
+    Parameters
+    ----------
+    form
+        Placeholder in help texts, such as ``ROWSxCOLUMNS``.
+    """
+
+    name = "shape"
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the placeholder."""
+        return self._form
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:  # noqa: ANN401 - as in click
-        """Return lines and points per line."""
-        lines, _, points = str(value).lower().partition("x")
-        try:
-            shape = int(lines), int(points)
-        except ValueError:
-            self.fail(f"{value!r} is not a shape such as 48x48", param, ctx)
-        if min(shape) < 1:
-            self.fail(f"{value!r} has no points; give a shape such as 48x48", param, ctx)
-        return shape
+        """Return both numbers."""
+        match = _SHAPE.fullmatch(str(value).lower())
+        if match is None:
+            self.fail(f"{value!r} is not {self._form} with positive numbers, such as 48x48", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 def parse_numbers(text: str) -> frozenset[int]:

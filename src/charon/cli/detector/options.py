@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.parameters import GridShape, Numbers
+from charon.cli.parameters import Numbers, Shape
 from charon.cli.registry import CONTEXT_SETTINGS
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ _SIMULATION = _options(
     click.option("--step", type=float, default=0.1e-6, show_default=True, help="Distance of scan points in m."),
     click.option(
         "--shape",
-        type=GridShape(),
-        metavar="LINESxPOINTS",
+        type=Shape("LINESxPOINTS"),
         help="Lines and points per line of a raster or snake.  [default: 48x48]",
     ),
     click.option("--points", type=click.IntRange(1), help="Number of scan points, instead of --shape."),

@@ -1,0 +1,39 @@
+"""Parameter types accept valid values and report invalid ones with the expected form."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from charon.cli.parameters import Numbers, Seconds, Shape
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Seconds(), "1.5", 1.5),
+        (Numbers(), "7", {7}),
+        (Numbers(), "7,10-12", {7, 10, 11, 12}),
+        (Shape("ROWSxCOLUMNS"), "48x64", (48, 64)),
+        (Shape("ROWSxCOLUMNS"), "048X64", (48, 64)),
+    ],
+)
+def test_valid_value_is_converted(kind, text, value):
+    assert kind.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (Seconds(), "nan", "not in the range"),
+        (Seconds(), "inf", "not in the range"),
+        (Seconds(1), "0.5", "not in the range"),
+        (Numbers(), "3-x", "not a list of numbers"),
+        (Shape("ROWSxCOLUMNS"), "48", "not ROWSxCOLUMNS"),
+        (Shape("ROWSxCOLUMNS"), "0x4", "positive numbers"),
+        (Shape("ROWSxCOLUMNS"), "4x-4", "positive numbers"),
+    ],
+)
+def test_invalid_value_is_reported(kind, text, message):
+    with pytest.raises(click.BadParameter, match=message):
+        kind.convert(text, None, None)
