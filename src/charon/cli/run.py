@@ -28,7 +28,8 @@ _LOCAL_ONLY = ("output", "storage", "buffer_mib", "nats_port", "metrics_port", "
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="With --local: folder for results  [default: out/PIPELINE/TIME].",
+    show_default="out/PIPELINE/TIME",
+    help="With --local: folder for results.",
 )
 @click.option(
     "--storage",
@@ -48,6 +49,7 @@ _LOCAL_ONLY = ("output", "storage", "buffer_mib", "nats_port", "metrics_port", "
     "--nats-port",
     type=click.IntRange(0, 65535),
     default=0,
+    show_default=True,
     help="With --local: port of the nats-server on loopback; 0 selects a free one.",
 )
 @click.option(

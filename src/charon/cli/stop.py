@@ -24,7 +24,8 @@ _POLL_INTERVAL_S = 0.05
 @click.option(
     "--local/--cluster",
     default=None,
-    help="Where the pipeline runs  [default: local if a local run has that name].",
+    show_default="local if a local run has that name",
+    help="Where the pipeline runs.",
 )
 @click.option("--timeout", type=Seconds(), default=300.0, show_default=True, help="Seconds to wait for the drain.")
 @click.option("--no-drain", is_flag=True, help="On a cluster: delete it immediately; frames in its buffers are lost.")

@@ -66,9 +66,9 @@ def source(
 @vertex.command()
 @click.option("--model", default="ptychonn2-sim", show_default=True, help="Model bundle: a name or a folder.")
 @click.option("--backend", default="openvino", show_default=True, help="openvino, onnxruntime or cuda.")
-@click.option("--threads", default=0, help="Number of CPU threads; 0 uses half of the cores.")
+@click.option("--threads", default=0, show_default=True, help="Number of CPU threads; 0 uses half of the cores.")
 @click.option("--linger-ms", default=2.0, show_default=True, help="Maximum time to wait for a batch to fill, in ms.")
-@click.option("--slow-ms", default=0.0, help="Delay each batch by this time in ms, to test scaling.")
+@click.option("--slow-ms", default=0.0, show_default=True, help="Delay each batch by this time in ms, to test scaling.")
 def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms: float) -> None:
     """Reconstruct a patch from each frame."""
     settings = _start()
@@ -80,7 +80,10 @@ def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms:
 
 @vertex.command("image-sink")
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder for results  [default: $CHARON_OUTPUT or /data]."
+    "--output",
+    type=click.Path(path_type=Path),
+    show_default="$CHARON_OUTPUT or /data",
+    help="Folder for results.",
 )
 @click.option("--model", help="Weight patches by the illumination in this model bundle's card.")
 @click.option("--viewer-channel", help="Publish the stitched image on this pvAccess channel.")

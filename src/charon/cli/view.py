@@ -43,12 +43,12 @@ class Rates:
         self._history.append((snapshot.time_ns, done))
         while len(self._history) > 2 and snapshot.time_ns - self._history[1][0] > self._window_ns:
             self._history.pop(0)
-        then_ns, then = self._history[0]
-        seconds = (snapshot.time_ns - then_ns) / 1e9
+        first_ns, first = self._history[0]
+        seconds = (snapshot.time_ns - first_ns) / 1e9
         if seconds <= 0:
             return dict.fromkeys(done, 0.0)
         # The counter of a restarted replica starts at 0, which is not a negative rate.
-        return {name: max(0.0, (n - then.get(name, 0)) / seconds) for name, n in done.items()}
+        return {name: max(0.0, (n - first.get(name, 0)) / seconds) for name, n in done.items()}
 
 
 def count_done(pages: Sequence[Page]) -> int:
@@ -87,8 +87,6 @@ def _vertices(snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[st
     grouped = snapshot.by_vertex()
     for name in order:
         pages = grouped.get(name, [])
-        waiting = sum(e.waiting for edge, e in snapshot.edges.items() if edge.endswith(f"-{name}"))
-        waiting += waiting_in_rings(pages)
         memory = sum(page.process.rss_bytes for page in pages) / 2**20
         states = snapshot.states_of(name)
         label = name if len(states) < 2 else f"{name} x{len(states)}"
@@ -97,7 +95,7 @@ def _vertices(snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[st
             _labels(states, ", "),
             f"{rates.get(name, 0.0):.0f}",
             f"{count_done(pages):,}",
-            f"{waiting:,}",
+            f"{_backlog(snapshot, name):,}",
             f"{memory:.0f} MiB",
         )
     return table
@@ -135,16 +133,19 @@ def plain_lines(title: str, snapshot: Snapshot, rates: Mapping[str, float], orde
     lines = [title]
     for name in order:
         pages = grouped.get(name, [])
-        waiting = sum(e.waiting for edge, e in snapshot.edges.items() if edge.endswith(f"-{name}"))
-        waiting += waiting_in_rings(pages)
         states = _labels(snapshot.states_of(name), ",")
-        lines.append(
-            f"{name}: {states}, {rates.get(name, 0.0):.0f} frames/s, {count_done(pages)} frames, {waiting} waiting"
-        )
+        counts = f"{count_done(pages)} frames, {_backlog(snapshot, name)} waiting"
+        lines.append(f"{name}: {states}, {rates.get(name, 0.0):.0f} frames/s, {counts}")
     lines.append(account_line(snapshot.account))
     lines.append(latency_line(snapshot.latency()))
     lines += [f"! {line}" for line in _warnings(snapshot)]
     return lines
+
+
+def _backlog(snapshot: Snapshot, vertex: str) -> int:
+    """Return the number of messages that wait for a vertex, in its edges and in the ring of a source."""
+    buffered = sum(state.waiting for edge, state in snapshot.edges.items() if edge.endswith(f"-{vertex}"))
+    return buffered + waiting_in_rings(snapshot.by_vertex().get(vertex, []))
 
 
 def _labels(states: Sequence[VertexState], separator: str) -> str:
