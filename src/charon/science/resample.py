@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class StitchError(ValueError):
-    """A patch cannot be added to the canvas; the message names the patch and the reason."""
+    """A patch cannot be added to the canvas; the message contains the frame id and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ class Canvas:
         pixel_m
             Side of a patch pixel in m; None for that of the canvas.
         name
-            Name of the patch in error messages.
+            Frame id, for error messages.
 
         Raises
         ------

@@ -47,7 +47,7 @@ class ScanHeader:
     start_ns
         Detector time of the first frame, ns since 1970.
     provenance
-        Text by name: version, run, model, manifest.
+        Text by keyword: version, run, model, manifest.
     """
 
     run: str

@@ -35,7 +35,7 @@ _RESERVE_BYTES = 32 << 20
 
 @dataclass(slots=True)
 class _Batch:
-    """The messages of one call of `accept`, decoded: new ones with their payload, by name, and repeats."""
+    """Decoded messages of one call of `accept`: new ones with their payload, by message id, and repeats."""
 
     new: dict[str, tuple[SinkMessage, bytes]] = field(default_factory=dict[str, "tuple[SinkMessage, bytes]"])
     repeats: list[SinkMessage] = field(default_factory=list["SinkMessage"])
@@ -63,7 +63,7 @@ class ImageSink:
     run
         Name of the run; each run has its own log.
     provenance
-        Text by name to store in the files, such as the manifest.
+        Text to store in the files, by keyword, such as the manifest.
     publish
         Publishes an image to viewers; called on the image thread.
     fsync
@@ -155,11 +155,11 @@ class ImageSink:
                 _log.error("dropped an invalid message: %s", error)
                 batch.unreadable += 1
                 continue
-            name = message.name if isinstance(message, LatePosition) else message.id.name
-            if name in batch.new or self._state.contains(message):
+            message_id = message.name if isinstance(message, LatePosition) else message.id.name
+            if message_id in batch.new or self._state.contains(message):
                 batch.repeats.append(message)
             else:
-                batch.new[name] = message, payload
+                batch.new[message_id] = message, payload
         return batch
 
     def _count(self, batch: _Batch) -> None:

@@ -67,7 +67,7 @@ class LogSink:
         return SinkReport(sink="log", entries=self._book.entries(), unreadable=self._unreadable)
 
     def _accept(self, message: SinkMessage) -> str:
-        """Log and count a message; return the name of its count."""
+        """Log a message; return the field of `BatchCounts` to increment."""
         if isinstance(message, LatePosition):
             return "positions"
         frame = message.id

@@ -37,7 +37,7 @@ class ScanSettings:
     run
         Name of the run.
     provenance
-        Text by name, stored in the files.
+        Text to store in the files, by keyword.
     weight_radius_m, weight_profile
         Weight of a patch: see `Canvas`.
     """

@@ -89,7 +89,7 @@ def decode_for_sink(payload: bytes) -> SinkMessage:
     """
     message = decode(payload)
     if isinstance(message, Frame):
-        raise WireError(f"frame {message.id.name}: sinks accept patches only")
+        raise WireError(f"frame {message.id.name}: sinks accept patches, rejections and late positions only")
     if isinstance(message, LatePosition):
         name, numbers = message.name, (message.time_ns,)
     else:

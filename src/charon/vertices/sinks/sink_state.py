@@ -32,7 +32,7 @@ class _WaitingPatch:
 
 
 class SinkState:
-    """The scans, the ids of all frames, and the late positions that have no patch yet.
+    """The scans, the ids of all messages, and patches and late positions that wait for each other.
 
     The order of messages affects only the order of rows in the files.
 
@@ -58,7 +58,7 @@ class SinkState:
         self._waiting_positions: dict[tuple[str, int], Position] = {}
 
     def contains(self, message: SinkMessage) -> bool:
-        """Return whether a message of this name was added before."""
+        """Return whether a message with the same message id was added before."""
         if isinstance(message, LatePosition):
             return self._position_times.has(message.channel, message.time_ns)
         return message.id in self._frames

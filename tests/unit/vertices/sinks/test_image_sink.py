@@ -167,7 +167,7 @@ def test_accept_counts_repeats_within_a_batch(tmp_path):
     sink.close()
 
 
-def test_detector_restart_gives_new_frame_names(tmp_path):
+def test_detector_restart_gives_new_frame_ids(tmp_path):
     again = [make_patch(k, time_ns=START_NS + 10**12 + k) for k in range(3)]
     report = process(tmp_path, [[make_patch(k) for k in range(3)], again])
     assert image_of(report).scans["scan"].stitched == 6
