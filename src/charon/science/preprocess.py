@@ -133,7 +133,8 @@ def _bin_small_counts(row_blocks: NDArray[Any], columns: int, binning: int) -> N
     for k in range(1, binning):
         partial += row_blocks[:, k]
     sums = partial.astype(np.float32).reshape(-1, binning) @ np.ones(binning, np.float32)
-    return (sums.reshape(len(row_blocks), columns // binning) * (1.0 / (binning * binning))).astype(np.float32)
+    # A division rounds once; a product with the inverse is off by one unit for binnings that are not powers of two.
+    return sums.reshape(len(row_blocks), columns // binning) / np.float32(binning * binning)
 
 
 def _fits(image: NDArray[Any], bound: int) -> bool:

@@ -52,6 +52,12 @@ def test_means_of_small_integers_are_exact(dtype, data):
     assert binned.tolist() == [[float(np.float32(float(m))) for m in row] for row in means(image, binning)]
 
 
+def test_mean_is_rounded_once():
+    block = np.zeros((3, 3), np.uint16)
+    block[0, 0] = 17
+    assert bin_mean(block, 3).tolist() == [[float(np.float32(17 / 9))]]
+
+
 @pytest.mark.parametrize("dtype", WIDE)
 @given(st.data())
 def test_means_of_wide_integers_round_to_float32(dtype, data):
