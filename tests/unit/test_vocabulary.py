@@ -18,6 +18,8 @@ _SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".j2", ".cfg", ".txt
 _FOLDERS = ("src", "tests", "benchmarks", "docs", "ansible", "workflows", "images", ".ci")
 # The list itself, the page and the test that quote it, and what a program generates.
 _SKIPPED = ("tests/vocabulary.toml", "tests/unit/test_vocabulary.py", "CONTRIBUTING.md", "requirements/", "LICENSE")
+# Characters of the name of a test after test_.
+_MAX_NAME = 48
 # Text of other projects, quoted as they print it.
 _QUOTED = "vocabulary: quoted"
 
@@ -88,6 +90,17 @@ def test_files_use_the_vocabulary(folder):
     files = [path for path in checked_files() if (path.parts[0] if len(path.parts) > 1 else ".") == folder]
     found = [f"{path}:{hit}" for path in files for hit in violations((ROOT / path).read_text(errors="replace"))]
     assert not found, "\n".join(found)
+
+
+def test_names_of_tests_are_short():
+    names = {
+        f"{path}: {name}"
+        for path in checked_files()
+        if path.parts[0] == "tests" and path.suffix == ".py"
+        for name in re.findall(r"def test_(\w+)", (ROOT / path).read_text())
+        if len(name) > _MAX_NAME
+    }
+    assert not names, "\n".join(sorted(names))
 
 
 def test_help_pages_use_the_vocabulary():
