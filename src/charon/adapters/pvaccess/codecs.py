@@ -19,6 +19,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 
 from charon.errors import BadFrameError, Reason
@@ -98,14 +99,10 @@ def _lz4(payload: bytes, size: int, _itemsize: int) -> bytearray:
 
 def _lz4_block(block: bytes, out: memoryview) -> int:
     """Decompress one LZ4 block into `out`, at most until it is full; return the number of bytes."""
-    import imagecodecs  # noqa: PLC0415 - slow to import; only for compressed images
-
     return len(imagecodecs.lz4_decode(block, out=out))
 
 
 def _bslz4(payload: bytes, size: int, itemsize: int) -> bytes:
-    import imagecodecs  # noqa: PLC0415 - as above
-
     start, block_bytes = 0, _BLOCK_BYTES
     if len(payload) >= _HDF5_HEADER.size:
         declared, header_block_bytes = _HDF5_HEADER.unpack_from(payload)
@@ -153,8 +150,6 @@ def _blocks(payload: bytes, start: int, out: memoryview, block_bytes: int, *, st
 
 
 def _blosc(payload: bytes, size: int, _itemsize: int) -> bytearray:
-    import imagecodecs  # noqa: PLC0415 - as above
-
     if len(payload) < 16:
         raise ValueError("the Blosc header of 16 bytes is incomplete")
     uncompressed, _, compressed = struct.unpack_from("<III", payload, 4)
@@ -166,8 +161,6 @@ def _blosc(payload: bytes, size: int, _itemsize: int) -> bytearray:
 
 
 def _encode_bslz4(data: bytes, itemsize: int) -> bytes:
-    import imagecodecs  # noqa: PLC0415 - as above
-
     shuffled = len(data) - len(data) % (8 * itemsize)
     bits = imagecodecs.bitshuffle_encode(data[:shuffled], itemsize=itemsize, blocksize=_BLOCK_BYTES // itemsize)
     parts: list[bytes] = []
@@ -178,14 +171,10 @@ def _encode_bslz4(data: bytes, itemsize: int) -> bytes:
 
 
 def _encode_lz4(data: bytes, _itemsize: int) -> bytes:
-    import imagecodecs  # noqa: PLC0415 - as above
-
     return bytes(imagecodecs.lz4_encode(data))
 
 
 def _encode_blosc(data: bytes, itemsize: int) -> bytes:
-    import imagecodecs  # noqa: PLC0415 - as above
-
     return bytes(imagecodecs.blosc_encode(data, 5, compressor="lz4", shuffle=1, typesize=itemsize, numthreads=1))
 
 

@@ -69,7 +69,7 @@ def _open_seekable(path: Path, suffix: str) -> Generator[Any]:
 
 
 def _open_hdf5(path: Path) -> dict[str, Any]:
-    import hdf5plugin  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport] - registers HDF5 filters
+    import hdf5plugin  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport] - slow to import; registers filters
 
     # Not closed: the datasets are read frame by frame while the recording is in use.
     file: Any = h5py.File(path, "r")

@@ -63,7 +63,7 @@ def _positions(settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
     if settings.scan in ("raster", "snake"):
         lines, points = settings.shape or (48, 48)
         if settings.points is not None and settings.shape is None:
-            return simulation.make_scan(settings.scan, settings.points, settings.step)  # pyright: ignore[reportArgumentType]
+            return simulation.make_scan(settings.scan, settings.points, settings.step)
         grid = simulation.raster if settings.scan == "raster" else simulation.snake
         return grid(lines, points, settings.step)[: settings.points]
     if settings.scan == "spiral":
