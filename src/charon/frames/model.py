@@ -186,7 +186,7 @@ class LatePosition:
 
 
 def detector_time_ns(name: str) -> int:
-    """Return the detector time in the name of a frame or of a late position."""
+    """Return the detector time in a message id, of a frame or of a late position."""
     return int(name.rsplit("/", 2)[1])
 
 

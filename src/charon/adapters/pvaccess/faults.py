@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def corrupt(pv: PvStructure, fault: str) -> PvStructure:
-    """Return a corrupt copy of an NTNDArray, with the same frame name and attributes.
+    """Return a corrupt copy of an NTNDArray, with the same frame id and attributes.
 
     Parameters
     ----------
