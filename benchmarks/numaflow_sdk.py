@@ -1,7 +1,7 @@
-"""Measure Charon's vertices behind pynumaflow's servers, asked over unix sockets by a client of the protocol.
+"""Measure Charon's vertices behind pynumaflow's servicers, with a client of the protocol over Unix sockets.
 
-Numaflow's own data plane and JetStream are not in these figures: in their place stands the tests' client, a Python
-process with lists for buffers, which takes its share of the processor. They show what the servers cost.
+The figures do not include Numaflow's data plane and JetStream: the client of the tests replaces them, a Python process
+with lists as buffers, which uses CPU time as well. They show the cost of the gRPC servers.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "system" / "numaflow"))
 
-from numaflow_client import MapClient, Pipeline, SinkClient, SourceClient  # noqa: E402 - found by the line above
+from numaflow_client import MapClient, Pipeline, SinkClient, SourceClient  # noqa: E402 - in the folder added above
 
 from charon.frames import FrameId, Patch, decode, encode  # noqa: E402
+
+if TYPE_CHECKING:
+    from charon.frames import Frame
 
 Figures = dict[str, Any]
 _ROLES = {
@@ -36,7 +39,7 @@ _ROLES = {
 
 
 class Vertices:
-    """The three vertices, each a process with a folder of its own."""
+    """Three vertices, each with its own process and folder."""
 
     def __init__(self, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
@@ -57,8 +60,8 @@ class Vertices:
         command = [sys.executable, "-m", "charon.cli.vertex", *role]
         return subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
 
-    def end(self) -> dict[str, Figures]:
-        """End them and return their last pages."""
+    def stop(self) -> dict[str, Figures]:
+        """Stop the vertices and return their final pages."""
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
@@ -74,7 +77,7 @@ class Vertices:
 
 
 def measure_numaflow_sdk(output: Path) -> Figures:
-    """Find the highest rate that is carried, the latency at 100 frames/s, and what each server adds to it."""
+    """Measure the highest rate without loss, the latency at 100 frames/s, and the share of each server."""
     shutil.rmtree(output, ignore_errors=True)
     figures: Figures = {"without": "Numaflow's data plane, JetStream", "hops": asyncio.run(_hops(output / "hops"))}
     figures["at_100_hz"] = asyncio.run(_trial(output / "100", 100, 1000))
@@ -108,23 +111,23 @@ async def _trial(output: Path, rate: int, frames: int) -> Figures:
             await pipeline.until(published.done, 120)
             ended = time.monotonic()
             missed = len(json.loads((vertices.folders["in"] / "charon-page-in.0.json").read_text())["warnings"])
-            await pipeline.until(lambda: pipeline.sunk >= frames or time.monotonic() - ended > 30, 60)
+            await pipeline.until(lambda: pipeline.stored >= frames or time.monotonic() - ended > 30, 60)
             drained = time.monotonic() - ended
-            sunk = pipeline.sunk
+            stored = pipeline.stored
     finally:
         if detector is not None and detector.returncode is None:
             detector.kill()
-        pages = await asyncio.to_thread(vertices.end)
-    told = json.loads(report.read_text())
+        pages = await asyncio.to_thread(vertices.stop)
+    detector_report = json.loads(report.read_text())
     return {
         "asked_hz": rate,
-        "achieved_hz": told["achieved_hz"],
-        "published": told["published"],
-        "sunk": sunk,
+        "achieved_hz": detector_report["achieved_hz"],
+        "published": detector_report["published"],
+        "stored": stored,
         "missed_or_warned": missed - 1,
         "drain_s": round(drained, 2),
-        # The detector stays a second after its last frame.
-        "kept_up": sunk == frames and drained < 0.25,
+        # The detector runs for a second after its last frame.
+        "kept_up": stored == frames and drained < 0.25,
         "latency_ms": pages["image"]["latency_ms"],
         "batches": pages["cat"]["batches"],
         "cpu_ms_a_frame": {vertex: round(page["cpu_s"] / frames * 1e3, 2) for vertex, page in pages.items()},
@@ -132,7 +135,7 @@ async def _trial(output: Path, rate: int, frames: int) -> Figures:
 
 
 async def _hops(output: Path, count: int = 400) -> Figures:
-    """Time one message of 128 KiB through each server by itself: in ms, p50 and p99."""
+    """Return p50 and p99 in ms of one message of 128 KiB through each server alone."""
     vertices = Vertices(output)
     detector = None
     frames = 300
@@ -145,30 +148,31 @@ async def _hops(output: Path, count: int = 400) -> Figures:
             command = [sys.executable, "-m", "charon.cli.main", "detector", "--wait-for-client", "--prepare-all"]
             command += f"--frame-rate 100 --n-frames {frames} --points 300 --scan spiral --report-period 0".split()
             detector = await asyncio.create_subprocess_exec(*command)
-            handed: list[float] = []
-            while len(handed) < frames:
+            delays_ms: list[float] = []
+            while len(delays_ms) < frames:
                 results = await source.read(8, 5000)
                 now_ns = time.time_ns()
-                handed += [(now_ns - decode(result.payload).times_ns["accepted"]) / 1e6 for result in results]
+                frames_read = [cast("Frame", decode(result.payload)) for result in results]
+                delays_ms += [(now_ns - frame.times_ns["accepted"]) / 1e6 for frame in frames_read]
                 if results:
                     await source.ack(results)
-            mapped, sunk = [], []
+            mapped_ms, stored_ms = [], []
             for n in range(count):
                 payload = _patch(n)
                 started = time.perf_counter()
                 await mapper.map([(f"{n}-0", payload)])
                 between = time.perf_counter()
                 await sink.sink([(f"cat-{n}-0-0", payload)])
-                mapped.append((between - started) * 1e3)
-                sunk.append((time.perf_counter() - between) * 1e3)
+                mapped_ms.append((between - started) * 1e3)
+                stored_ms.append((time.perf_counter() - between) * 1e3)
     finally:
         if detector is not None and detector.returncode is None:
             detector.kill()
-        await asyncio.to_thread(vertices.end)
+        await asyncio.to_thread(vertices.stop)
     return {
-        "source_ready_to_read_ms": _spread(handed),
-        "map_without_inference_ms": _spread(mapped),
-        "image_sink_ms": _spread(sunk),
+        "source_ready_to_read_ms": _spread(delays_ms),
+        "map_without_inference_ms": _spread(mapped_ms),
+        "image_sink_ms": _spread(stored_ms),
     }
 
 

@@ -1,4 +1,4 @@
-"""Vertices as Numaflow starts them, each in a process of its own with a folder for its sockets."""
+"""Vertices as Numaflow starts them: one process and one folder for sockets each."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def _free_udp_port():
 
 @pytest.fixture
 def environment():
-    """Return an environment of this test's own, without a detector of anybody else's."""
+    """Return an environment in which the test sees only its own detector."""
     port = _free_udp_port()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_", "NUMAFLOW_"))}
-    return kept | {
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_", "NUMAFLOW_"))}
+    return inherited | {
         "EPICS_PVA_ADDR_LIST": "127.0.0.1",
         "EPICS_PVA_AUTO_ADDR_LIST": "NO",
         "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
@@ -38,7 +38,7 @@ def environment():
 
 
 class Pod:
-    """One vertex's container."""
+    """The container of one vertex."""
 
     def __init__(self, environment, log, vertex, replica, role, *options, **more):
         self.sockets = Path(tempfile.mkdtemp(prefix="nf-"))
@@ -53,40 +53,42 @@ class Pod:
             **{key: str(value) for key, value in more.items()},
         }
         self._command = [sys.executable, "-m", "charon.cli.vertex", role, *map(str, options)]
-        self.process = None
-        self.start()
+        self.process = self._start()
 
     def start(self):
-        """Start the container, for the first time or again."""
+        """Start the container again."""
+        self.process = self._start()
+
+    def _start(self):
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+            return subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
 
     def log(self):
-        """Return what it has said."""
+        """Return the log."""
         return self.log_file.read_text(errors="replace")
 
     def terminate(self):
-        """Tell it to end."""
+        """Send SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self, timeout_s=30.0):
-        """Wait for its end and return its status."""
+        """Wait until the process ends and return its exit status."""
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"still there after {timeout_s} s:\n{self.log()}")
+            pytest.fail(f"still running after {timeout_s} s:\n{self.log()}")
 
-    def said(self, words, timeout_s=20.0):
-        """Wait until it has said something."""
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            if words in self.log():
+    def logs(self, text, timeout_s=20.0):
+        """Return whether the log contains a text within the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if text in self.log():
                 return True
             time.sleep(0.05)
         return False
 
     def kill(self):
-        """End it at once."""
+        """Send SIGKILL."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -94,7 +96,7 @@ class Pod:
 
 @pytest.fixture
 def pods(environment, tmp_path):
-    """Return a function that starts a vertex; what it started ends with the test."""
+    """Return a function that starts a vertex; the vertices are killed after the test."""
     started = []
 
     def start(vertex, role, *options, replica=0, **more):
@@ -110,7 +112,7 @@ def pods(environment, tmp_path):
 
 @pytest.fixture
 def detector(environment, tmp_path):
-    """Return a function that starts a simulated detector, which waits for its clients."""
+    """Return a function that starts a simulated detector."""
     started = []
 
     def start(*options):

@@ -1,4 +1,4 @@
-"""A detector's frames through the vertices as Numaflow runs them, and what both engines make of the same frames."""
+"""Frames pass through the vertices as Numaflow runs them, and both engines reconstruct the same image."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SCAN = ("--shape", "12x10", "--frame-rate", "100", "--report-period", "0", "--pr
 
 
 def _page(pod, vertex, replica=0):
-    """Return the page that a vertex keeps in its pod, as the ledger's reader would see it."""
+    """Return the page of a vertex from the file in its pod."""
     return page_from_json(json.loads((pod.sockets / f"charon-page-{vertex}.{replica}.json").read_text()))
 
 
 def _run_embedded(environment, tmp_path, *detector):
-    """Return the image that the embedded engine makes of a detector's frames."""
+    """Return the image that the embedded engine reconstructs."""
     output = tmp_path / "embedded"
     charonctl = [sys.executable, "-m", "charon.cli.main"]
     env = environment | {"XDG_STATE_HOME": str(tmp_path / "state")}
@@ -55,7 +55,7 @@ def _run_embedded(environment, tmp_path, *detector):
     return read_image(output / "scan-1.h5")
 
 
-def test_the_image_is_the_embedded_engines_and_every_frame_is_there_once(environment, pods, detector, tmp_path):
+def test_image_equals_that_of_embedded_engine(environment, pods, detector, tmp_path):
     expected = _run_embedded(environment, tmp_path, *SCAN)
     output = tmp_path / "numaflow"
     source = pods("in", "source")
@@ -71,11 +71,13 @@ def test_the_image_is_the_embedded_engines_and_every_frame_is_there_once(environ
             SinkClient(log.sockets) as log_sink,
             Pipeline([reader], [mapper], [image_sink, log_sink]) as pipeline,
         ):
+            assert reader.info is not None
+            assert mapper.info is not None
             assert reader.info["protocol"] == "uds"
             assert reader.info["minimum_numaflow_version"].startswith("1.4.")
             assert mapper.info["metadata"]["MAP_MODE"] == "batch-map"
             report = detector("--wait-for-client", *SCAN)
-            await pipeline.until(lambda: pipeline.sunk == 2 * FRAMES)
+            await pipeline.until(lambda: pipeline.stored == 2 * FRAMES)
             assert await reader.pending() == 0
             assert await reader.partitions() == [0]
             assert (pipeline.dropped, pipeline.frames.repeats) == (0, 0)
@@ -103,22 +105,22 @@ def test_the_image_is_the_embedded_engines_and_every_frame_is_there_once(environ
     np.testing.assert_allclose(stitched.transmission[inside], expected.transmission[inside], atol=1e-4)
 
 
-def test_two_sources_count_nothing_twice_and_a_bad_frame_is_set_aside(pods, detector, tmp_path):
+def test_two_sources_count_each_frame_once(pods, detector, tmp_path):
     sources = [pods("in", "source", replica=n) for n in range(2)]
     inference = pods("cat", "inference", "--threads", "1")
     image = pods("image", "image-sink", "--model", "ptychonn2-sim", "--output", tmp_path / "out")
 
     async def run():
         async with (
-            SourceClient(sources[0].sockets) as one,
-            SourceClient(sources[1].sockets) as other,
+            SourceClient(sources[0].sockets) as first,
+            SourceClient(sources[1].sockets) as second,
             MapClient(inference.sockets) as mapper,
             SinkClient(image.sockets) as sink,
-            Pipeline([one, other], [mapper], [sink]) as pipeline,
+            Pipeline([first, second], [mapper], [sink]) as pipeline,
         ):
             bad = ("--bad", "shape@11", "--bad", "truncated@23,24")
             report = detector("--frame-rate", "60", "--start-delay", "3", "--shape", "10x6", *SCAN[4:], *bad)
-            await pipeline.until(lambda: pipeline.sunk == pipeline.frames.repeats == 60)
+            await pipeline.until(lambda: pipeline.stored == pipeline.frames.repeats == 60)
             for pod in (*sources, inference, image):
                 pod.terminate()
                 assert await asyncio.to_thread(pod.wait) == 0, pod.log()
@@ -137,7 +139,7 @@ def test_two_sources_count_nothing_twice_and_a_bad_frame_is_set_aside(pods, dete
     assert dict(account.rejected) == {"shape": 1, "truncated": 2}
 
 
-def test_inference_told_to_end_or_killed_in_mid_run_loses_nothing(pods, detector, tmp_path):
+def test_lost_inference_replicas_lose_no_frame(pods, detector, tmp_path):
     source = pods("in", "source")
     inference = [pods("cat", "inference", "--threads", "1", "--slow-ms", "40", replica=n) for n in range(3)]
     image = pods("image", "image-sink", "--model", "ptychonn2-sim", "--output", tmp_path / "out")
@@ -152,12 +154,12 @@ def test_inference_told_to_end_or_killed_in_mid_run_loses_nothing(pods, detector
             Pipeline([reader], [first, second, third], [sink]) as pipeline,
         ):
             detector("--wait-for-client", *SCAN)
-            await pipeline.until(lambda: pipeline.sunk >= 20)
+            await pipeline.until(lambda: pipeline.stored >= 20)
             inference[1].terminate()
-            await pipeline.until(lambda: pipeline.sunk >= 50)
+            await pipeline.until(lambda: pipeline.stored >= 50)
             inference[2].kill()
-            await pipeline.until(lambda: pipeline.sunk >= FRAMES)
-            assert pipeline.gone >= 1
+            await pipeline.until(lambda: pipeline.stored >= FRAMES)
+            assert pipeline.lost_replicas >= 1
             assert pipeline.patches[0].sequence == FRAMES
             image.terminate()
             assert await asyncio.to_thread(image.wait) == 0, image.log()

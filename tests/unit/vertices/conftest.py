@@ -18,16 +18,23 @@ CHANNEL = "ad:image"
 class FakeDelivery(Delivery):
     """A message that counts what the vertex does with it."""
 
-    payload = b""
-    attempt = 1
-
     def __init__(self, payload, attempt=1):
-        self.payload = payload
-        self.attempt = attempt
+        self._payload = payload
+        self._attempt = attempt
         self.acks = 0
         self.extended = 0
         self.released = 0
         self.result = None
+
+    @property
+    def payload(self):
+        """Return the message."""
+        return self._payload
+
+    @property
+    def attempt(self):
+        """Return the number of this delivery."""
+        return self._attempt
 
     async def ack(self, result=None, /):
         """Count, and keep the result."""
@@ -112,16 +119,18 @@ class FakeLedger(Ledger):
 class FakeUpdate(Update):
     """An update of the channel: a frame, or the error that decoding it raises."""
 
-    received_ns = 0
-
     def __init__(self, unique_id, image=None, *, time_ns=None, identify=None, frame=None, position=None, scan=""):
         self.id = FrameId(CHANNEL, unique_id, 1000 + unique_id if time_ns is None else time_ns)
-        self.received_ns = 5000 + unique_id
         self._image = np.full((4, 4), unique_id, np.uint16) if image is None else image
         self._identify = identify
         self._frame = frame
         self._position = position
         self._scan = scan
+
+    @property
+    def received_ns(self):
+        """Return the time of arrival."""
+        return 5000 + self.id.unique_id
 
     def identify(self):
         """Return the frame's id."""
