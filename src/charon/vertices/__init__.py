@@ -1,1 +1,1 @@
-"""Source, inference and sinks: plain Python, no engine in sight."""
+"""Source, inference and sinks, independent of the engine that runs them."""

@@ -1,4 +1,4 @@
-"""A pipeline on Numaflow: each vertex a server in a pod, asked by Numaflow's own container beside it."""
+"""The Numaflow engine: a vertex is a gRPC server in a pod, called by Numaflow's container in the same pod."""
 
 from charon.engines.numaflow.worker import work
 

@@ -118,9 +118,7 @@ class UpdateRing:
                 self._updates.append(MissedRun(frame_id, frame_id))
         if not self._overflowing:
             self._overflowing = True
-            _log.warning(
-                "channel %s: ring full, missing frames: they arrive faster than the buffer accepts them", self._channel
-            )
+            _log.warning("channel %s: ring full; frames are missed until the buffer accepts more", self._channel)
 
     def _wake(self) -> None:
         if self._loop is not None and not self._arrived.is_set():

@@ -1,0 +1,126 @@
+"""Roles enter monitors when ready, write a final page in any case, and raise the failure itself."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from charon.errors import UsageError
+from charon.frames import Frame, FrameId, encode
+from charon.ledger.states import VertexState
+from charon.vertices.context import VertexContext
+from charon.vertices.inference import InferenceVertex, ModelInfo
+from charon.vertices.roles import Endpoints, InferenceRole, SinkRole, SourceRole
+from charon.vertices.sinks.log_sink import LogSink
+from charon.vertices.sinks.vertex import SinkVertex
+from charon.vertices.source import SourceVertex
+
+CHANNEL = "ad:image"
+MODEL = ModelInfo("net@3", (2, 2), 1e-8)
+
+
+class Kinds(Endpoints[str]):
+    """Returns the kind of vertex."""
+
+    def source(self, pending):
+        """Return the kind and the backlog."""
+        return f"source {pending()}"
+
+    def inference(self):
+        """Return the kind."""
+        return "inference"
+
+    def sink(self):
+        """Return the kind."""
+        return "sink"
+
+
+class Monitor:
+    """Counts how often it is entered and exited."""
+
+    def __init__(self):
+        self.entered = 0
+        self.exited = 0
+
+    @contextmanager
+    def running(self):
+        """Count."""
+        self.entered += 1
+        try:
+            yield
+        finally:
+            self.exited += 1
+
+
+def test_role_connects_by_its_kind(fakes):
+    assert SourceRole(SourceVertex(CHANNEL)).connect(Kinds()) == "source 0"
+    assert InferenceRole(InferenceVertex(fakes.Backend(), MODEL, "run-1")).connect(Kinds()) == "inference"
+    assert SinkRole(SinkVertex(LogSink)).connect(Kinds()) == "sink"
+
+
+def test_source_monitors_only_while_ready(fakes):
+    async def run():
+        monitor, ledger, stop, ready = Monitor(), fakes.Ledger(), asyncio.Event(), asyncio.Event()
+        role = SourceRole(SourceVertex(CHANNEL), [monitor.running()])
+        running = asyncio.create_task(role.run(VertexContext([], [fakes.Outlet()], ledger, stop, ready.wait)))
+        await asyncio.sleep(0.02)
+        assert monitor.entered == 0
+        ready.set()
+        await asyncio.sleep(0.02)
+        assert (monitor.entered, monitor.exited) == (1, 0)
+        stop.set()
+        await asyncio.wait_for(running, 5)
+        assert monitor.exited == 1
+        return ledger.saved[-1]
+
+    assert asyncio.run(run()).process.state == VertexState.FINISHED
+
+
+def test_failed_source_exits_monitors_and_saves_page(fakes):
+    ledger, monitor = fakes.Ledger(), Monitor()
+
+    async def run():
+        outlet = fakes.Outlet()
+        outlet.fault = UsageError("too large")
+        vertex = SourceVertex(CHANNEL)
+        vertex.on_update(fakes.Update(1))
+        role = SourceRole(vertex, [monitor.running()])
+        await asyncio.wait_for(role.run(VertexContext([], [outlet], ledger, asyncio.Event())), 5)
+
+    with pytest.raises(UsageError, match="too large"):
+        asyncio.run(run())
+    assert monitor.exited == 1
+    assert ledger.saved[-1].process.state != VertexState.FINISHED
+
+
+def test_failed_inference_raises_the_error_itself(fakes):
+    backend = fakes.Backend()
+    frame = Frame(FrameId(CHANNEL, 1, 1001), np.zeros((2, 2), np.uint16))
+
+    async def ready():
+        backend.fault = RuntimeError("out of memory")
+
+    async def run():
+        role = InferenceRole(InferenceVertex(backend, MODEL, "run-1"))
+        inlets = [fakes.Inlet([[fakes.Delivery(encode(frame))]], asyncio.Event()), fakes.Inlet([], asyncio.Event())]
+        context = VertexContext(inlets, [fakes.Outlet()], fakes.Ledger(), asyncio.Event(), ready)
+        await asyncio.wait_for(role.run(context), 5)
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        asyncio.run(run())
+
+
+def test_failing_ledger_writer_ends_the_vertex(fakes):
+    class BrokenLedger(fakes.Ledger):
+        async def save(self, page):
+            raise TypeError("page is not JSON")
+
+    async def run():
+        role = SourceRole(SourceVertex(CHANNEL))
+        await asyncio.wait_for(role.run(VertexContext([], [fakes.Outlet()], BrokenLedger(), asyncio.Event())), 5)
+
+    with pytest.raises(TypeError, match="not JSON"):
+        asyncio.run(run())
