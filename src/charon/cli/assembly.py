@@ -203,7 +203,7 @@ def positions_from(path: Path) -> Callable[[FrameId], Position | None]:
     positions = read_positions(path)
 
     def position(frame_id: FrameId) -> Position | None:
-        # areaDetector numbers the frames of an acquisition from 1.
+        # areaDetector numbers the frames of an acquisition from 1 (PvaPy's simulator from 0).
         index = frame_id.unique_id - 1
         if not 0 <= index < len(positions):
             return None

@@ -20,7 +20,7 @@ EDGE = "p-in-cat"
 PAGE = SourcePage(process=ProcessStats(pid=1), channel="ad:image", waiting=40)
 
 
-async def make(connection, **options):
+async def create_edge(connection, **options):
     defaults = {
         "storage": "memory",
         "max_bytes": 2**24,
@@ -33,14 +33,14 @@ async def make(connection, **options):
 
 async def read(reader, count, maximum=8, *, tries=60):
     """Read and acknowledge `count` messages."""
-    found = []
+    payloads = []
     for _ in range(tries):
         for delivery in await reader.batch(maximum, 0):
-            found.append(delivery.payload)
+            payloads.append(delivery.payload)
             await delivery.ack()
-        if len(found) >= count:
+        if len(payloads) >= count:
             break
-    return found
+    return payloads
 
 
 async def wait_until_empty(connection, *, tries=200):
@@ -56,16 +56,16 @@ async def wait_until_empty(connection, *, tries=200):
 def test_writer_waits_while_buffer_is_full(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection, max_messages=10)
+            await create_edge(connection, max_messages=10)
             writer = EdgeWriter(connection, EDGE)
             sending = [asyncio.create_task(writer.send(b"%d" % n, f"m{n}")) for n in range(25)]
             await asyncio.wait(sending, timeout=0.5)
             assert sum(task.done() for task in sending) == 10
             assert writer.full_since is not None
             assert (await connection.streams.state(EDGE)).waiting == 10
-            found = await read(EdgeReader(connection, EDGE), 25)
+            payloads = await read(EdgeReader(connection, EDGE), 25)
             assert await asyncio.gather(*sending) == [True] * 25
-            assert sorted(found, key=int) == [b"%d" % n for n in range(25)]
+            assert sorted(payloads, key=int) == [b"%d" % n for n in range(25)]
             assert writer.full_since is None
             await wait_until_empty(connection)
 
@@ -75,7 +75,7 @@ def test_writer_waits_while_buffer_is_full(server):
 def test_writer_waits_while_bytes_are_exhausted(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection, max_bytes=100_000)
+            await create_edge(connection, max_bytes=100_000)
             writer = EdgeWriter(connection, EDGE)
             sending = [asyncio.create_task(writer.send(bytes(30_000), f"m{n}")) for n in range(5)]
             await asyncio.wait(sending, timeout=0.5)
@@ -89,7 +89,7 @@ def test_writer_waits_while_bytes_are_exhausted(server):
 def test_repeated_message_id_is_stored_once(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection)
+            await create_edge(connection)
             writer = EdgeWriter(connection, EDGE)
             assert await writer.send(b"a", "name") is True
             assert await writer.send(b"a", "name") is False
@@ -104,7 +104,7 @@ def test_oversized_message_is_rejected(server):
 
     async def main():
         async with connected(server) as connection:
-            await make(connection)
+            await create_edge(connection)
             with pytest.raises(UsageError, match=f"{EDGE}.* {size} bytes"):
                 await asyncio.wait_for(EdgeWriter(connection, EDGE).send(bytes(size), "large"), 20)
 
@@ -115,7 +115,7 @@ def test_buffer_beyond_resources_is_named(server):
     async def main():
         async with connected(server) as connection:
             with pytest.raises(UnavailableError, match=rf"{EDGE}: .* cannot allocate .* 1048576 MiB"):
-                await make(connection, max_bytes=2**40)
+                await create_edge(connection, max_bytes=2**40)
 
     asyncio.run(main())
 
@@ -123,16 +123,16 @@ def test_buffer_beyond_resources_is_named(server):
 def test_two_readers_share_one_queue(server):
     async def main():
         async with connected(server) as connection, connected(server) as other:
-            await make(connection)
+            await create_edge(connection)
             writer = EdgeWriter(connection, EDGE)
             await asyncio.gather(*(writer.send(b"%d" % n, f"m{n}") for n in range(100)))
             readers = [EdgeReader(c, EDGE, prefetch=4) for c in (connection, other)]
-            found = [[], []]
-            while sum(map(len, found)) < 100:
+            payloads = [[], []]
+            while sum(map(len, payloads)) < 100:
                 for k, reader in enumerate(readers):
-                    found[k] += await read(reader, 1, 2, tries=1)
-            assert sorted(map(int, found[0] + found[1])) == list(range(100))
-            assert all(found)
+                    payloads[k] += await read(reader, 1, 2, tries=1)
+            assert sorted(map(int, payloads[0] + payloads[1])) == list(range(100))
+            assert all(payloads)
             await wait_until_empty(connection)
 
     asyncio.run(main())
@@ -141,7 +141,7 @@ def test_two_readers_share_one_queue(server):
 def test_unacknowledged_message_is_redelivered(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection, ack_wait_s=0.5)
+            await create_edge(connection, ack_wait_s=0.5)
             await EdgeWriter(connection, EDGE).send(b"x", "m")
             reader = EdgeReader(connection, EDGE)
             (first,) = await reader.batch(8, 0)
@@ -161,7 +161,7 @@ def test_unacknowledged_message_is_redelivered(server):
 def test_message_in_progress_is_not_redelivered(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection, ack_wait_s=1.0)
+            await create_edge(connection, ack_wait_s=1.0)
             await EdgeWriter(connection, EDGE).send(b"x", "m")
             reader = EdgeReader(connection, EDGE)
             (delivery,) = await reader.batch(8, 0)
@@ -177,17 +177,17 @@ def test_message_in_progress_is_not_redelivered(server):
 def test_prefetched_message_is_not_redelivered(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection, ack_wait_s=1.5)
+            await create_edge(connection, ack_wait_s=1.5)
             for n in range(6):
                 await EdgeWriter(connection, EDGE).send(b"%d" % n, f"m{n}")
             reader = EdgeReader(connection, EDGE)
-            found = []
-            while len(found) < 6:
+            deliveries = []
+            while len(deliveries) < 6:
                 (delivery,) = await reader.batch(1, 0)
-                found.append((delivery.payload, delivery.attempt))
+                deliveries.append((delivery.payload, delivery.attempt))
                 await asyncio.sleep(0.7)
                 await delivery.ack()
-            assert found == [(b"%d" % n, 1) for n in range(6)]
+            assert deliveries == [(b"%d" % n, 1) for n in range(6)]
             assert await reader.batch(1, 0) == []
             await reader.close()
 
@@ -197,7 +197,7 @@ def test_prefetched_message_is_not_redelivered(server):
 def test_closed_reader_releases_its_messages(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection)
+            await create_edge(connection)
             writer = EdgeWriter(connection, EDGE)
             for n in range(6):
                 await writer.send(b"%d" % n, f"m{n}")
@@ -207,8 +207,8 @@ def test_closed_reader_releases_its_messages(server):
             await closing.close()
             for delivery in received:
                 await delivery.ack()
-            found = await read(EdgeReader(connection, EDGE), 6 - len(received))
-            assert sorted(found + [d.payload for d in received]) == [b"%d" % n for n in range(6)]
+            payloads = await read(EdgeReader(connection, EDGE), 6 - len(received))
+            assert sorted(payloads + [d.payload for d in received]) == [b"%d" % n for n in range(6)]
             await wait_until_empty(connection)
 
     asyncio.run(main())
@@ -217,7 +217,7 @@ def test_closed_reader_releases_its_messages(server):
 def test_batch_has_waiting_messages_up_to_maximum(server):
     async def main():
         async with connected(server) as connection:
-            await make(connection)
+            await create_edge(connection)
             reader = EdgeReader(connection, EDGE)
             assert await reader.batch(8, 0) == []
             writer = EdgeWriter(connection, EDGE)
@@ -236,13 +236,13 @@ def test_batch_has_waiting_messages_up_to_maximum(server):
 def test_server_restart_loses_no_message(server):
     async def main():
         async with connected(server) as connection, connected(server) as other:
-            await make(connection, storage="file", ack_wait_s=1.0)
+            await create_edge(connection, storage="file", ack_wait_s=1.0)
             await connection.ledger.create("file")
             page = LedgerPage(connection.ledger, "in.0")
             await page.save(PAGE)
             writer, reader = EdgeWriter(connection, EDGE, confirm_timeout_s=1.0), EdgeReader(other, EDGE)
             await asyncio.gather(*(writer.send(b"%d" % n, f"m{n}") for n in range(40)))
-            found = set(await read(reader, 8, 4))
+            payloads = set(await read(reader, 8, 4))
             os.kill(server.pid, signal.SIGKILL)
             while server.poll() is None:  # noqa: ASYNC110 - a process has no event
                 await asyncio.sleep(0.01)
@@ -253,10 +253,10 @@ def test_server_restart_loses_no_message(server):
             await asyncio.wait_for(asyncio.gather(*sending), 30)
             # Messages whose acknowledgements were lost are redelivered until the edge is empty.
             for _ in range(60):
-                found |= set(await read(reader, 8, 8, tries=1))
-                if len(found) == 60 and (await connection.streams.state(EDGE)).waiting == 0:
+                payloads |= set(await read(reader, 8, 8, tries=1))
+                if len(payloads) == 60 and (await connection.streams.state(EDGE)).waiting == 0:
                     break
-            assert sorted(map(int, found)) == list(range(60))
+            assert sorted(map(int, payloads)) == list(range(60))
             assert (await connection.streams.state(EDGE)).waiting == 0
             assert await page.load() == PAGE
 
