@@ -117,7 +117,7 @@ def make_inference(options: InferenceSettings, settings: VertexSettings) -> Infe
         run=settings.run,
         max_batch=settings.read_batch_size,
         linger_s=options.linger_s,
-        slow_s=options.delay_s,
+        delay_s=options.delay_s,
     )
     return InferenceRole(vertex)
 

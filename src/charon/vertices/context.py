@@ -36,4 +36,4 @@ class VertexContext:
     outlets: Sequence[Outlet]
     ledger: Ledger
     stop: asyncio.Event
-    ready: Callable[[], Awaitable[None]] = _ready_immediately
+    ready: Callable[[], Awaitable[object]] = _ready_immediately

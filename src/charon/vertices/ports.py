@@ -1,4 +1,4 @@
-"""Interfaces between a vertex and its engine. A vertex uses these alone and does not depend on one engine."""
+"""Interfaces between a vertex and its engine; vertices depend on these and not on an engine."""
 
 from __future__ import annotations
 

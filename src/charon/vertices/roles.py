@@ -26,7 +26,7 @@ EndpointT_co = TypeVar("EndpointT_co", covariant=True)
 
 
 class Vertex(Protocol):
-    """What every vertex reports about itself."""
+    """Interface that all vertices share."""
 
     @property
     def stats(self) -> Stats:

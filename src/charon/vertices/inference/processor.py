@@ -83,7 +83,7 @@ class FrameProcessor:
     max_crashes
         Number of crashes on a frame after which it is rejected. Another frame of the batch may have caused the
         first one; the vertex runs a redelivered frame alone and records it before inference.
-    slow_s
+    delay_s
         Delay added to each batch, for trials of scaling.
     """
 
@@ -92,7 +92,7 @@ class FrameProcessor:
     run: str
     stats: Stats
     max_crashes: int = 3
-    slow_s: float = 0.0
+    delay_s: float = 0.0
 
     def warm_up(self, max_batch: int) -> None:
         """Run the network once at every batch size, so that no frame pays for the first run."""
@@ -135,8 +135,8 @@ class FrameProcessor:
             row[...] = frame.image
         started = time.perf_counter()
         outputs = self.backend.infer(counts)
-        if self.slow_s:
-            time.sleep(self.slow_s)
+        if self.delay_s:
+            time.sleep(self.delay_s)
         self.stats.busy_s += time.perf_counter() - started
         self.stats.batches[len(items)] += 1
         inferred_ns = time.time_ns()

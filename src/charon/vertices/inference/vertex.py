@@ -45,7 +45,7 @@ class InferenceVertex:
         Time to wait for more frames after the first; short, because frames also accumulate while a batch runs.
     max_crashes
         Number of crashes on a frame after which it is rejected.
-    slow_s
+    delay_s
         Delay added to each batch, for trials of scaling.
     """
 
@@ -58,14 +58,14 @@ class InferenceVertex:
         max_batch: int = 8,
         linger_s: float = 0.002,
         max_crashes: int = 3,
-        slow_s: float = 0.0,
+        delay_s: float = 0.0,
     ) -> None:
         self.stats = Stats()
-        self._processor = FrameProcessor(backend, model, run, self.stats, max_crashes, slow_s)
+        self._processor = FrameProcessor(backend, model, run, self.stats, max_crashes, delay_s)
         self._max_batch = max_batch
         self._linger_s = linger_s
-        # Attempts at frames that this process, or one before it, began and did not finish.
-        self._begun: dict[str, int] = {}
+        # Number of attempts by frame, of frames that this process or an earlier one has begun and not finished.
+        self._unfinished: dict[str, int] = {}
         self._ledger: Ledger | None = None
 
     def warm_up(self) -> None:
@@ -77,7 +77,7 @@ class InferenceVertex:
         self._ledger = ledger
         page = await load_previous_page(ledger, self.stats)
         if isinstance(page, InferencePage):
-            self._begun = dict(page.attempts)
+            self._unfinished = dict(page.attempts)
 
     async def work(self, inlet: Inlet, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
         """Process batches until `stop` is set; finish the batches that were read."""
@@ -105,7 +105,7 @@ class InferenceVertex:
     async def _process(self, deliveries: Sequence[Delivery], thread: ThreadPoolExecutor) -> list[Item]:
         payloads = [delivery.payload for delivery in deliveries]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(thread, self._processor.process, payloads, self._begun)
+        return await loop.run_in_executor(thread, self._processor.process, payloads, self._unfinished)
 
     async def _process_singly(
         self, deliveries: Sequence[Delivery], outlets: Sequence[Outlet], thread: ThreadPoolExecutor
@@ -113,13 +113,13 @@ class InferenceVertex:
         """Process each message alone and record its frame before inference."""
         run = partial(asyncio.get_running_loop().run_in_executor, thread)
         for delivery in deliveries:
-            item = await run(self._processor.decode, delivery.payload, self._begun)
+            item = await run(self._processor.decode, delivery.payload, self._unfinished)
             if item.frame is not None:
-                self._begun[item.name] = self._begun.get(item.name, 0) + 1
+                self._unfinished[item.name] = self._unfinished.get(item.name, 0) + 1
                 await self._save_page()
                 await run(self._processor.infer, [item])
             await self._publish([delivery], [item], outlets)
-            self._begun.pop(item.name, None)
+            self._unfinished.pop(item.name, None)
 
     async def _save_page(self) -> None:
         try:
@@ -147,7 +147,7 @@ class InferenceVertex:
             process=self.stats.snapshot(),
             model=self._processor.model.name,
             backend=self._processor.backend.name,
-            attempts=dict(self._begun),
+            attempts=dict(self._unfinished),
         )
 
 
