@@ -38,7 +38,7 @@ def test_interrupted_detector_writes_its_report(shell, work):
 def test_interrupted_pipeline_drains(shell, work):
     terminal = shell()
     terminal.send("run workflows/aps/numaflow-aps-live.yaml --local --output out\r")
-    terminal.wait_for("results go to out", 90)
+    terminal.wait_for("is running; results: out", 90)
     processes = terminal.children()
     assert any("nats-server" in process.name() for process in processes)
     assert len(processes) >= 4
