@@ -71,5 +71,5 @@ def load_command(name: str) -> click.Command:
 def unknown_command(name: str, known: Sequence[str]) -> str:
     """Return the error message for an unknown command, with the nearest known name."""
     nearest = get_close_matches(name, known, n=1)
-    suggestion = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"unknown command {name!r}; {suggestion}see: charonctl help"
+    hint = f"did you mean {nearest[0]}?" if nearest else "see: charonctl help"
+    return f"unknown command {name!r}; {hint}"

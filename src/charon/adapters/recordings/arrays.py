@@ -51,7 +51,13 @@ def open_arrays(path: Path) -> Mapping[str, Any]:
         with _open_seekable(path, suffix) as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
+        raise UsageError(f"cannot read {path}: {failure_reason(error)}") from error
+
+
+def failure_reason(error: Exception) -> str:
+    """Return the reason of a read error, without the path that the message of an OSError repeats."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or str(error)
 
 
 def describe(arrays: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from charon.adapters.recordings.arrays import describe, file_suffix, open_arrays
+from charon.adapters.recordings.arrays import describe, failure_reason, file_suffix, open_arrays
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def read_positions(path: Path, *, scale_m: float = 1.0, order: Order | None = No
     try:
         return _read_text(path, scale_m, order)
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read positions from {path}: {error}") from error
+        raise UsageError(f"cannot read positions from {path}: {failure_reason(error)}") from error
 
 
 def find_positions(
