@@ -122,22 +122,28 @@ class FramePreparer:
             channel_id = update.identify()
         except BadFrameError as error:
             return self._ignore(error)
-        frame: Frame | BadFrameError
-        try:
-            frame = update.frame()
-        except BadFrameError as error:
-            if error.reason == Reason.EMPTY and channel_id.time_ns == 0:
-                # The initial value of an area detector's channel, before its first frame.
-                return self._ignore(error)
-            frame = error
+        frame = _decode(update)
+        if isinstance(frame, BadFrameError) and frame.reason == Reason.EMPTY and channel_id.time_ns == 0:
+            # The initial value of an area detector's channel, before its first frame.
+            return self._ignore(frame)
+        frame_id = self._assign_epoch(channel_id)
+        if frame_id is None:
+            return None
+        if isinstance(frame, BadFrameError):
+            return self._reject(update, frame_id, frame)
+        return self._prepare_frame(update, frame_id, frame)
+
+    def _assign_epoch(self, channel_id: FrameId) -> FrameId | None:
+        """Return the id with its epoch, or None for a repeat of the latest frame."""
         frame_id, repeated = self.epochs.assign(channel_id)
         unconfirmed, self._unconfirmed = self._unconfirmed, None
         if repeated and frame_id != unconfirmed:
             self._stats.count("again")
             return None
-        if frame_id.time_ns == 0:
-            self._warn_of_missing_time()
-        return self._prepare_frame(update, frame_id, frame)
+        if frame_id.time_ns == 0 and not self._warned_of_time:
+            self._warned_of_time = True
+            self._stats.warn(f"channel {self._channel} sends no time stamps; frames are identified by uniqueId alone")
+        return frame_id
 
     def _ignore(self, error: BadFrameError) -> None:
         # An update without an id is not a frame and cannot be accounted for.
@@ -155,10 +161,8 @@ class FramePreparer:
         if numbers[0] <= numbers[1]:
             self.book.add_range(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), FrameState.MISSED, numbers)
 
-    def _prepare_frame(self, update: Update, frame_id: FrameId, frame: Frame | BadFrameError) -> PreparedMessage:
+    def _prepare_frame(self, update: Update, frame_id: FrameId, frame: Frame) -> PreparedMessage:
         try:
-            if isinstance(frame, BadFrameError):
-                raise frame
             frame = self._complete(frame, frame_id)
             times = {**frame.times_ns, "received": update.received_ns, "accepted": time.time_ns()}
             payload = encode(replace(frame, times_ns=times))
@@ -189,10 +193,13 @@ class FramePreparer:
         payload = encode(Rejection(frame_id, error.reason, detail, "source", scan, times))
         return PreparedMessage(frame_id, scan, payload, str(error.reason))
 
-    def _warn_of_missing_time(self) -> None:
-        if not self._warned_of_time:
-            self._warned_of_time = True
-            self._stats.warn(f"channel {self._channel} sends no time stamps; frames are identified by uniqueId alone")
+
+def _decode(update: Update) -> Frame | BadFrameError:
+    """Return the frame, or the error if it is bad."""
+    try:
+        return update.frame()
+    except BadFrameError as error:
+        return error
 
 
 def scan_name(frame_id: FrameId) -> str:
