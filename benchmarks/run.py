@@ -25,7 +25,7 @@ import yaml
 
 from charon.cli.simulated_run import DetectorProcess, run_with_detector, stay_on_loopback
 from charon.cli.summary import run_summary
-from charon.engines.embedded import Options
+from charon.engines.embedded import EmbeddedEngine, Options
 from charon.engines.manifest import read_pipeline
 
 if TYPE_CHECKING:
@@ -147,8 +147,10 @@ def measure_rate() -> Figures:
 def drain(file: Path) -> float:
     """Return the time in s from the detector's last frame to the last stitched patch."""
     with h5py.File(file) as opened:
-        times = opened["entry_1/times_1"]
-        return round(float(times["stitched"][()].max() - times["detector"][()].max()) / 1e9, 3)
+        stitched_ns, detector_ns = (
+            np.asarray(opened[f"entry_1/times_1/{name}"]).max() for name in ("stitched", "detector")
+        )
+    return round(float(stitched_ns - detector_ns) / 1e9, 3)
 
 
 def without_log_sink() -> Path:
@@ -205,7 +207,8 @@ def measure_memory(frames: int = 100_000) -> Figures:
         series.append((snapshot.account.reconstructed, sizes))
         return detector.ended and snapshot.account.in_flight == 0
 
-    session = Session(read_pipeline(manifest), manifest, Options(output=folder), finished=finished, quiet=True)
+    engine = EmbeddedEngine(read_pipeline(manifest), manifest, Options(output=folder))
+    session = Session(engine, finished=finished, quiet=True)
     try:
         detector.start()
         asyncio.run(session.run())

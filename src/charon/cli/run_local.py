@@ -15,7 +15,7 @@ from charon.cli.completion import CompletionDetector
 from charon.cli.fetch import local_file
 from charon.cli.session import Session
 from charon.cli.summary import print_summary, run_summary, write_json
-from charon.engines.embedded import EngineError, Options
+from charon.engines.embedded import EmbeddedEngine, EngineError, Options
 from charon.engines.manifest import read_pipeline
 from charon.errors import UsageError
 
@@ -71,7 +71,8 @@ def _session(pipeline: Pipeline, manifest: Path, folder: Path, options: LocalOpt
         nats_port=options.nats_port,
         metrics_port=options.metrics_port,
     )
-    return Session(pipeline, manifest, engine_options, finished=finished, expected=options.frames, quiet=options.quiet)
+    engine = EmbeddedEngine(pipeline, manifest, engine_options)
+    return Session(engine, finished=finished, expected=options.frames, quiet=options.quiet)
 
 
 def _run(session: Session, manifest: str, folder: Path) -> int:

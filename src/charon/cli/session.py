@@ -7,23 +7,23 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 from rich.console import Console
 from rich.live import Live
 
 from charon.cli.view import Rates, clock, live_view, plain_lines
-from charon.engines.embedded import EmbeddedEngine, EngineError
+from charon.engines.embedded import EngineError
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from charon.engines.embedded import Options, Snapshot
+    from charon.engines.embedded import Snapshot
+    from charon.engines.embedded.processes import Process
     from charon.engines.manifest import Pipeline
 
 _POLL_INTERVAL_S = 0.25
@@ -31,13 +31,56 @@ _PRINT_INTERVAL_S = 2.0
 _REFRESHES_PER_S = 8
 
 
+class Engine(Protocol):
+    """One run of a pipeline; `charon.engines.embedded.EmbeddedEngine` implements it."""
+
+    pipeline: Pipeline
+    run: str
+    metrics_port: int | None
+
+    @property
+    def processes(self) -> Mapping[str, Sequence[Process]]:
+        """Processes of each vertex."""
+        ...
+
+    @property
+    def failure(self) -> str | None:
+        """Reason why the run cannot continue, or None."""
+        ...
+
+    @property
+    def messages(self) -> Sequence[str]:
+        """Warnings of the supervision so far."""
+        ...
+
+    async def start(self) -> None:
+        """Start the pipeline and wait until every vertex is ready."""
+        ...
+
+    async def snapshot(self, *, ended: bool = False) -> Snapshot:
+        """Return the state of the run."""
+        ...
+
+    async def drain(self) -> bool:
+        """End all vertices in order; return whether all accepted frames were processed."""
+        ...
+
+    async def stop(self) -> None:
+        """Kill every process that still runs."""
+        ...
+
+    def server_cpu_s(self) -> float:
+        """Return the processor time of the nats-server in s."""
+        ...
+
+
 class Session:
     """One run in the foreground.
 
     Parameters
     ----------
-    pipeline, manifest, options
-        Pipeline, file of its manifest, and options of the engine.
+    engine
+        The run, not started yet.
     finished
         Called with each snapshot; the run is drained when it returns True.
     expected
@@ -48,15 +91,13 @@ class Session:
 
     def __init__(
         self,
-        pipeline: Pipeline,
-        manifest: Path,
-        options: Options,
+        engine: Engine,
         *,
         finished: Callable[[Snapshot], bool] | None = None,
         expected: int | None = None,
         quiet: bool = False,
     ) -> None:
-        self.engine = EmbeddedEngine(pipeline, manifest, options)
+        self.engine = engine
         self._finished = finished
         self._expected = expected
         self._quiet = quiet
@@ -69,7 +110,7 @@ class Session:
         self.server_cpu_s = 0.0
         self.complete = False
         self.final: Snapshot | None = None
-        self.order = [vertex.name for vertex in pipeline.spec.in_order()]
+        self.order = [vertex.name for vertex in engine.pipeline.spec.in_order()]
 
     async def run(self, on_ready: Callable[[], None] | None = None) -> Snapshot:
         """Run until finished, stopped by a signal, or failed; return the last state.

@@ -16,6 +16,7 @@ import click
 
 from charon.cli.completion import CompletionDetector
 from charon.cli.session import Session
+from charon.engines.embedded import EmbeddedEngine
 from charon.engines.embedded.processes import last_log_line, spawn
 from charon.settings import epics
 
@@ -115,7 +116,8 @@ def run_with_detector(
     def finished(snapshot: Snapshot) -> bool:
         return complete(snapshot) and detector.ended
 
-    session = Session(pipeline, manifest, options, finished=finished, expected=expected, quiet=quiet)
+    engine = EmbeddedEngine(pipeline, manifest, options)
+    session = Session(engine, finished=finished, expected=expected, quiet=quiet)
     try:
         # Started before the pipeline, because simulating the first frames lasts as long as loading the network.
         detector.start()

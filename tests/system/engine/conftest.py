@@ -50,6 +50,7 @@ class Live:
         command = [*CHARONCTL, "run", str(manifest), "--local", "--output", str(folder), *options]
         self.process = subprocess.Popen(command, env=environment, stdout=self._log, stderr=subprocess.STDOUT)
         self._children = []
+        self.report = folder.parent / f"{folder.name}.detector.json"
 
     def log(self):
         """Return its output."""
@@ -87,7 +88,9 @@ class Live:
 
     def pid(self, replica):
         """Return the process id of a replica."""
-        return self.status()["replicas"][replica]["pid"]
+        status = self.status()
+        assert status is not None, self.log()
+        return status["replicas"][replica]["pid"]
 
     def server_pid(self):
         """Return the process id of its nats-server."""
@@ -96,10 +99,8 @@ class Live:
 
     def detector(self, *options):
         """Start a detector that publishes when the pipeline is connected."""
-        report = self.output.parent / f"{self.output.name}.detector.json"
-        command = [*CHARONCTL, "detector", "--wait-for-client", "--report", str(report), *map(str, options)]
+        command = [*CHARONCTL, "detector", "--wait-for-client", "--report", str(self.report), *map(str, options)]
         child = subprocess.Popen(command, env=self.environment, stdout=self._log, stderr=subprocess.STDOUT)
-        child.report = report
         self._children.append(child)
         return child
 

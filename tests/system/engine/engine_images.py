@@ -1,7 +1,8 @@
-"""Reading and comparing the stitched images of runs."""
+"""Reading and comparing the results of runs."""
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,6 +12,12 @@ from charon.adapters.storage.nexus_reader import read_image
 def stitched(folder, scan="scan-1"):
     """Return a scan's stitched image."""
     return read_image(folder / f"{scan}.h5")
+
+
+def arrays(file, *paths):
+    """Return datasets of an HDF5 file as arrays."""
+    with h5py.File(file) as opened:
+        return [np.asarray(opened[path]) for path in paths]
 
 
 def assert_same_image(one, other):

@@ -156,7 +156,7 @@ def test_restarted_detector_begins_new_epoch(live, manifest):
     run.wait_ready()
     detector = run.detector(*SCAN, "--restart-at", "100")
     detector.wait(60)
-    published = json.loads(detector.report.read_text())["published"]
+    published = json.loads(run.report.read_text())["published"]
     summary = run.finish()
     assert summary["replicas"]["in.0"]["restarts"] == 1
     assert summary["published"] == summary["reconstructed"] == published == FRAMES

@@ -9,15 +9,18 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
 import pytest
+from engine_images import arrays
 from PIL import Image, ImageSequence
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 SHARED = Path(__file__).parents[4] / "shared"
 GOLD = SHARED / "data" / "ptychonn_gold"
+UNIQUE_ID = "entry_1/data_1/unique_id"
+TRANSLATION = "entry_1/sample_1/geometry_1/translation"
 STAR = SHARED / "data" / "siemens_star"
 
 
@@ -52,10 +55,9 @@ def test_published_network_gives_published_phase(live, manifest, tmp_path):
     with Image.open(GOLD / "pred_phase.tiff") as pages:
         published = np.stack([np.asarray(page, np.float32) for page in ImageSequence.Iterator(pages)])
     assert published.shape == (20, 128, 128)
-    with h5py.File(run.output / "scan-1.h5") as file:
-        order = np.argsort(file["entry_1/data_1/unique_id"][()])
-        phase = file["entry_1/data_1/phase"][()][order]
-        positions = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
+    unique_ids, phase, translation = arrays(run.output / "scan-1.h5", UNIQUE_ID, "entry_1/data_1/phase", TRANSLATION)
+    order = np.argsort(unique_ids)
+    phase, positions = phase[order], translation[order, :2]
     assert phase.dtype == np.float32
     assert np.abs(phase - published).max() < 1e-4
     with np.load(scan) as measured:
@@ -83,9 +85,8 @@ def test_replayed_siemens_star_keeps_positions(live, manifest):
     assert (summary["published"], summary["reconstructed"], summary["missed"]) == (516, 516, 0), run.log()
     with bz2.open(STAR / "siemens-star-small.npz.bz2") as file, np.load(file) as recorded:
         scan = recorded["scan"][0]
-    with h5py.File(run.output / "scan-1.h5") as file:
-        order = np.argsort(file["entry_1/data_1/unique_id"][()])
-        positions = file["entry_1/sample_1/geometry_1/translation"][()][order, :2]
+    unique_ids, translation = arrays(run.output / "scan-1.h5", UNIQUE_ID, TRANSLATION)
+    positions = translation[np.argsort(unique_ids), :2]
     np.testing.assert_allclose(positions / 29e-9, scan[:, ::-1], atol=1e-3)
 
 
@@ -150,7 +151,7 @@ def _feed_and_read():
             time.sleep(0.03)
         end = time.monotonic() + 40
         while time.monotonic() < end and seen.get("patches") != 30:
-            image = client.get("charon:image")
+            image: Any = client.get("charon:image")
             attributes = {a.name: a.value for a in image.attribute}
             sizes = [d["size"] for d in image.dimension]
             if sizes:

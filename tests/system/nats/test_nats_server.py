@@ -93,6 +93,7 @@ def test_stopped_server_has_exited(tmp_path):
     server = NatsServer(tmp_path / "nats")
     server.start()
     pid = server.pid
+    assert pid is not None
     server.stop()
     assert server.pid is None
     with pytest.raises(ProcessLookupError):

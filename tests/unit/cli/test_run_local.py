@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from charon.cli.exit_status import run_command
 from charon.cli.main import cli
 from charon.cli.run_local import prepare_output, print_last_warnings
+from charon.engines.embedded import Snapshot
 from charon.errors import UsageError
+from charon.ledger.accounting import compute_account
 from charon.ledger.pages import InferencePage, SourcePage
 from charon.ledger.process import ProcessStats
 
@@ -41,6 +42,10 @@ def test_folder_with_files_is_rejected(tmp_path):
 def test_quiet_run_prints_last_warnings(capsys):
     noisy = ProcessStats(warnings=("frame 1: 64x64", "frame 2: 64x64"))
     quiet = ProcessStats()
-    pages = {"in": [SourcePage(process=noisy), SourcePage(process=quiet)], "cat": [InferencePage(process=quiet)]}
-    print_last_warnings(SimpleNamespace(by_vertex=lambda: pages))
+    pages = {
+        "in.0": SourcePage(process=noisy),
+        "in.1": SourcePage(process=quiet),
+        "cat.0": InferencePage(process=quiet),
+    }
+    print_last_warnings(Snapshot(0, pages, {}, compute_account(pages, ended=True)))
     assert capsys.readouterr().err == "! in: frame 2: 64x64\n"

@@ -5,24 +5,43 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 from run_snapshots import snapshot
 
-from charon.cli.session import Session
-from charon.engines.embedded import EngineError, Options
+from charon.cli.session import Engine, Session
+from charon.engines.embedded import EngineError
+from charon.engines.manifest import read_pipeline
+
+LIVE = Path(__file__).parents[3] / "workflows" / "aps" / "numaflow-aps-live.yaml"
 
 
-class Engine:
+class FakeEngine(Engine):
     """An engine that drains slowly and records its calls."""
 
-    failure = None
-    run = "p-1"
-
-    def __init__(self, *, starts=True):
+    def __init__(self, *, starts=True, failure=None):
+        self.pipeline = read_pipeline(LIVE)
+        self.run = "p-1"
+        self.metrics_port = None
+        self._failure = failure
         self.calls = []
         self._starts = starts
+
+    @property
+    def processes(self):
+        """Return no processes."""
+        return {}
+
+    @property
+    def messages(self):
+        """Return no messages."""
+        return []
+
+    @property
+    def failure(self):
+        """Return the failure, if any."""
+        return self._failure
 
     async def start(self):
         """Start, or wait forever."""
@@ -50,18 +69,6 @@ class Engine:
         self.calls.append("stop")
 
 
-@pytest.fixture
-def session(tmp_path, monkeypatch):
-    """Return a function that creates a session with a fake engine."""
-
-    def make(engine):
-        monkeypatch.setattr("charon.cli.session.EmbeddedEngine", lambda *_: engine)
-        pipeline = SimpleNamespace(spec=SimpleNamespace(in_order=list, vertices=[]))
-        return Session(pipeline, tmp_path / "p.yaml", Options(output=tmp_path), quiet=True)
-
-    return make
-
-
 def run_with_signals(session, *numbers):
     """Run a session and send signals to it at intervals."""
 
@@ -75,35 +82,36 @@ def run_with_signals(session, *numbers):
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
-def test_second_sigterm_does_not_abort_drain(session):
-    engine = Engine()
-    run = session(engine)
+def test_second_sigterm_does_not_abort_drain():
+    engine = FakeEngine()
+    run = Session(engine, quiet=True)
     run_with_signals(run, signal.SIGINT, signal.SIGTERM, signal.SIGTERM)
     assert engine.calls == ["start", "drain", "drained", "stop"]
     assert run.complete
 
 
-def test_second_interrupt_aborts_drain(session):
-    engine = Engine()
-    run = session(engine)
+def test_second_interrupt_aborts_drain():
+    engine = FakeEngine()
+    run = Session(engine, quiet=True)
     run_with_signals(run, signal.SIGTERM, signal.SIGINT)
     assert engine.calls == ["start", "drain", "stop"]
     assert not run.complete
+    assert run.final is not None
     assert run.final.account.in_flight
 
 
-def test_second_interrupt_aborts_startup(session):
-    engine = Engine(starts=False)
+def test_second_interrupt_aborts_startup():
+    engine = FakeEngine(starts=False)
     with pytest.raises(EngineError, match="interrupted during startup"):
-        run_with_signals(session(engine), signal.SIGINT, signal.SIGINT)
+        run_with_signals(Session(engine, quiet=True), signal.SIGINT, signal.SIGINT)
     assert engine.calls == ["start", "stop"]
 
 
-def test_failed_run_keeps_final_snapshot(session):
-    engine = Engine()
-    engine.failure = "cat.0 exits repeatedly"
-    run = session(engine)
+def test_failed_run_keeps_final_snapshot():
+    engine = FakeEngine(failure="cat.0 exits repeatedly")
+    run = Session(engine, quiet=True)
     with pytest.raises(EngineError, match="exits repeatedly"):
         run_with_signals(run)
+    assert run.final is not None
     assert run.final.account.published == 9
     assert engine.calls == ["start", "stop"]

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from charon.tasks import task_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from charon.engines.embedded.buffers import Buffers
-    from charon.engines.embedded.processes import Process
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S = 0.05
@@ -20,6 +17,30 @@ _INTERVAL_S = 0.05
 
 class EngineError(RuntimeError):
     """The run cannot continue; the message names the vertex and the reason."""
+
+
+class SupervisedProcess(Protocol):
+    """A process that can be restarted; `charon.engines.embedded.processes.Process` implements it."""
+
+    failure: str
+
+    def supervise(self) -> str | None:
+        """Restart the process if it has exited; return a message for the user, if any."""
+        ...
+
+
+class SupervisedBuffers(Protocol):
+    """Buffers whose server can be restarted; `charon.engines.embedded.buffers.Buffers` implements it."""
+
+    failure: str | None
+
+    async def supervise(self) -> None:
+        """Restart the server if it has exited."""
+        ...
+
+    async def monitor_disk(self) -> None:
+        """Restart the server when a full disk has space again; runs until cancelled."""
+        ...
 
 
 class Supervision:
@@ -30,7 +51,7 @@ class Supervision:
         self.failure: str | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, processes: Sequence[Process], buffers: Buffers, *, monitor_disk: bool) -> None:
+    def start(self, processes: Sequence[SupervisedProcess], buffers: SupervisedBuffers, *, monitor_disk: bool) -> None:
         """Supervise processes and buffers in a background task."""
         self._task = asyncio.create_task(self._run(processes, buffers, monitor_disk=monitor_disk))
 
@@ -50,7 +71,9 @@ class Supervision:
         if self.failure is not None:
             raise EngineError(self.failure)
 
-    async def _run(self, processes: Sequence[Process], buffers: Buffers, *, monitor_disk: bool) -> None:
+    async def _run(
+        self, processes: Sequence[SupervisedProcess], buffers: SupervisedBuffers, *, monitor_disk: bool
+    ) -> None:
         """Supervise until cancelled; an unexpected error becomes the failure of the run."""
         try:
             async with task_group() as tasks:
@@ -61,7 +84,7 @@ class Supervision:
             _log.exception("the supervision of the run failed")
             self.failure = self.failure or f"the supervision of the run failed: {error!r}"
 
-    async def _supervise(self, processes: Sequence[Process], buffers: Buffers) -> None:
+    async def _supervise(self, processes: Sequence[SupervisedProcess], buffers: SupervisedBuffers) -> None:
         while True:
             for process in processes:
                 message = process.supervise()

@@ -106,6 +106,7 @@ def test_process_ends_with_killed_supervisor(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", SUPERVISOR, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
     ) as supervisor:
+        assert supervisor.stdout is not None
         child = psutil.Process(int(supervisor.stdout.readline()))
         assert child.is_running()
         supervisor.kill()

@@ -7,15 +7,14 @@ import asyncio
 import pytest
 
 from charon.engines.embedded import EngineError
-from charon.engines.embedded.supervision import Supervision
+from charon.engines.embedded.supervision import SupervisedBuffers, SupervisedProcess, Supervision
 
 
-class FakeBuffers:
+class FakeBuffers(SupervisedBuffers):
     """Buffers whose supervision or disk monitor has a defect."""
 
-    failure = None
-
     def __init__(self, defect):
+        self.failure = None
         self._defect = defect
 
     async def supervise(self):
@@ -46,7 +45,7 @@ def test_defect_in_supervision_fails_the_run(caplog, defect):
 
 
 def test_failure_of_a_process_is_reported():
-    class FailedProcess:
+    class FailedProcess(SupervisedProcess):
         failure = "cat.0 exited with status 2: error: no model"
 
         def supervise(self):
