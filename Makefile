@@ -42,6 +42,7 @@ check: $(STAMP)-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/pyright -p tests
 	$(BIN)/lint-imports
 
 ## Measure rates, latencies, bursts, memory and quality; writes out/bench.json.

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nats.js import JetStreamContext
+
 from charon.adapters.nats import EdgeReader, EdgeWriter, NatsConnection, NatsServer
 
 if TYPE_CHECKING:
@@ -56,7 +58,9 @@ async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
 
 
 async def _fetch(bus: NatsConnection, edge: str, batch: int) -> Read:
-    subscription = await bus.client.jetstream().pull_subscribe_bind("reader", edge)
+    jetstream = bus.client.jetstream()
+    assert isinstance(jetstream, JetStreamContext)
+    subscription = await jetstream.pull_subscribe_bind("reader", edge)
 
     async def read() -> int:
         messages = await subscription.fetch(batch, timeout=1)

@@ -137,6 +137,7 @@ class Node:
         self._install_key()
 
     def _booted(self) -> bool:
+        assert self._outer is not None
         children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
         if not children:
             return False

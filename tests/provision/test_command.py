@@ -185,15 +185,15 @@ def test_missing_collections_are_installed(tmp_path: Path) -> None:
     )
     task = "- name: Print it\n  ansible.builtin.debug:\n    msg: \"{{ 'tick' | charon_tests.doubling.twice }}\"\n"
     play = playbook(tmp_path / "book/play.yaml", task)
-    environment = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")}
-    done = charonctl(play, **environment)
+    collections = str(tmp_path / "collections")
+    done = charonctl(play, ANSIBLE_COLLECTIONS_PATH=collections)
     assert done.status == 0, done.stderr
     assert "installing collections" in done.stderr
     assert "ticktick" in done.stdout
     (tmp_path / "book/requirements.yml").write_text(
         'collections:\n  - {name: charon_tests.doubling, version: ">=1.2.0"}\n'
     )
-    assert "installing collections" not in charonctl(play, **environment).stderr
+    assert "installing collections" not in charonctl(play, ANSIBLE_COLLECTIONS_PATH=collections).stderr
 
 
 def test_interrupt_is_forwarded_to_ansible(tmp_path: Path) -> None:

@@ -113,20 +113,28 @@ def stop(process):
 
 
 def require(program, package):
-    """Skip if a program is not installed."""
-    if shutil.which(program) is None:
+    """Return the path of a program; skip if it is not installed."""
+    path = shutil.which(program)
+    if path is None:
         pytest.skip(f"{program} is missing; install the package {package}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def promtool():
+    """Return the path of promtool."""
+    return require("promtool", "prometheus")
 
 
 @pytest.fixture(scope="session")
 def node_exporter(tmp_path_factory):
     """Return the address of a node exporter."""
-    require("prometheus-node-exporter", "prometheus-node-exporter")
+    exporter = require("prometheus-node-exporter", "prometheus-node-exporter")
     port = free_port()
     log = (tmp_path_factory.mktemp("node") / "log").open("wb")
     collectors = ["--collector.disable-defaults", "--collector.cpu", "--collector.meminfo", "--collector.loadavg"]
     process = subprocess.Popen(
-        [shutil.which("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}", *collectors],
+        [exporter, f"--web.listen-address=127.0.0.1:{port}", *collectors],
         stdout=log,
         stderr=subprocess.STDOUT,
     )

@@ -387,6 +387,8 @@ def test_closed_pipe_ends_it_silently(http_server):
     series = [{"metric": {"k": str(k)}, "values": [[n, "1"] for n in range(2000)]} for k in range(100)]
     command = [*CHARONCTL, "metrics", http_server(prometheus(series)), "--query", "up"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
     assert process.stdout.read(10) == b'{"metadata', process.stderr.read()
     process.stdout.close()
     err = process.stderr.read()

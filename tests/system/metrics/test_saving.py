@@ -6,7 +6,6 @@ import asyncio
 import csv
 import json
 import math
-import shutil
 import subprocess
 import sys
 import time
@@ -258,9 +257,9 @@ def test_metrics_are_listed(scraped):
     assert entry["help"]
 
 
-def test_exposed_metrics_match_the_account(scraped):
+def test_exposed_metrics_match_the_account(scraped, promtool):
     checked = subprocess.run(
-        [shutil.which("promtool"), "check", "metrics"], input=scraped.text, capture_output=True, text=True, check=False
+        [promtool, "check", "metrics"], input=scraped.text, capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
     last = {}

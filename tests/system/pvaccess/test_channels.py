@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,14 +91,15 @@ def test_image_is_read_by_a_p4p_client():
     image = np.linspace(-3, 3, 12, dtype=np.float32).reshape(3, 4)
     with ImageServer(["test:stitched", "test:second"]) as server, Context("pva") as context:
         server.post("test:stitched", image, unique_id=5, time_ns=TIME_NS, attributes={"run": "r1"})
-        value = context.get("test:stitched", timeout=20)
+        value: Any = context.get("test:stitched", timeout=20)
         assert value.shape == (3, 4)
         np.testing.assert_array_equal(np.asarray(value), image)
         raw = value.raw
         assert raw["uniqueId"] == 5
         assert raw["timeStamp.secondsPastEpoch"] * 10**9 + raw["timeStamp.nanoseconds"] == TIME_NS
         assert {a["name"]: a["value"] for a in raw["attribute"]} == {"ColorMode": 0, "run": "r1"}
-        assert context.get("test:second", timeout=20).size == 0
+        second: Any = context.get("test:second", timeout=20)
+        assert second.size == 0
 
 
 def test_first_update_of_an_idle_channel_is_empty(collector, monitor):

@@ -104,6 +104,7 @@ def test_measured_siemens_star_is_replayed(detector, follow, tmp_path):
     finished(detector("test:star", *options), tmp_path)
     seen.wait(lambda c: len(c.items) == 517)
     recording = open_recording(path, position_scale_m=29e-9, fftshift=True)
+    assert recording.positions_m is not None
     for index, update in enumerate(seen.items[1:]):
         frame = update.frame()
         assert frame.id.unique_id == index + 1

@@ -57,7 +57,8 @@ def shell(environment, work):
         selected = {name: value for name, value in {**environment, **(more or {})}.items() if name not in without}
         terminal = Terminal(selected, work, command, ready)
         started.append(terminal)
-        terminal.greeting = terminal.prompt() if first else ""
+        if first:
+            terminal.greeting = terminal.prompt()
         return terminal
 
     yield start
@@ -71,11 +72,10 @@ def api(tmp_path):
     started = []
 
     def start(delay_s=0.0):
-        server = Api(delay_s)
+        server = Api(tmp_path / "kubeconfig", delay_s)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         started.append((server, thread))
-        server.kubeconfig = tmp_path / "kubeconfig"
         server.kubeconfig.write_text(
             json.dumps(
                 {

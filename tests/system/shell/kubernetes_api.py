@@ -13,14 +13,17 @@ class Api(http.server.ThreadingHTTPServer):
 
     Parameters
     ----------
+    kubeconfig
+        Path of a kubeconfig for this server; its user writes it.
     delay_s
         Delay of each response.
     """
 
     daemon_threads = True
 
-    def __init__(self, delay_s=0.0):
+    def __init__(self, kubeconfig, delay_s=0.0):
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.kubeconfig = kubeconfig
         self.delay_s = delay_s
         self.requests = []
         self.closing = threading.Event()
@@ -69,6 +72,8 @@ OBJECTS = {
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Api
+
     def do_GET(self):
         self.server.requests.append(self.path)
         self.server.closing.wait(self.server.delay_s)

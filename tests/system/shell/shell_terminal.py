@@ -29,6 +29,7 @@ class Terminal:
     def __init__(self, environment, cwd, command=None, ready=READY):
         command = command or CHARONCTL
         self._ready = ready
+        self.greeting = ""
         self.child = pexpect.spawn(
             command[0], command[1:], cwd=str(cwd), env=environment, timeout=30, dimensions=(40, 120)
         )
@@ -51,7 +52,10 @@ class Terminal:
     def wait_for(self, text, timeout_s=30):
         """Wait for a text and return the output up to its end."""
         self.child.expect(text.encode() if isinstance(text, str) else text, timeout=timeout_s)
-        return plain(self.child.before + self.child.after)
+        before, after = self.child.before, self.child.after
+        assert isinstance(before, bytes)
+        assert isinstance(after, bytes)
+        return plain(before + after)
 
     def run(self, line, timeout_s=60):
         """Run a line; return the output of its command once the prompt is back."""

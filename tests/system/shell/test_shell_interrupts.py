@@ -127,6 +127,7 @@ def piped(environment, work):
             start_new_session=True,
         )
         started.append(process)
+        assert process.stdin is not None
         process.stdin.write(lines.encode())
         process.stdin.close()
         process.stdin = None

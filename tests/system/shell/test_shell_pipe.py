@@ -111,6 +111,8 @@ def test_line_runs_as_soon_as_it_is_received(environment, work):
     with subprocess.Popen(
         CHARONCTL, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=work, env=environment
     ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(b"help status\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"Usage: charonctl status [OPTIONS] [PIPELINE] [NAMESPACE]\n"

@@ -75,6 +75,13 @@ def patches(draw):
     )
 
 
+def decoded_frame(payload):
+    """Decode a message that must be a frame."""
+    message = decode(payload)
+    assert isinstance(message, Frame)
+    return message
+
+
 def assert_same(a, b):
     assert type(a) is type(b)
     for part in dataclasses.fields(a):
@@ -98,7 +105,7 @@ def test_decode_restores_every_message(message):
 @given(data=st.data())
 def test_arrays_of_every_type_are_lossless(kind, data):
     image = data.draw(hnp.arrays(np.dtype(kind), (2, 3)))
-    frame = decode(encode(Frame(FRAME_ID, image)))
+    frame = decoded_frame(encode(Frame(FRAME_ID, image)))
     assert frame.image.dtype == image.dtype
     assert frame.image.tobytes() == image.tobytes()
 
@@ -113,12 +120,12 @@ def assert_only_wire_error(payload):
     """Check that `decode` raises only WireError and still decodes a valid message afterwards."""
     with contextlib.suppress(WireError):
         decode(payload)
-    assert decode(cbor2.dumps(VALID)).id.unique_id == 7
+    assert decoded_frame(cbor2.dumps(VALID)).id.unique_id == 7
 
 
 def test_decode_rejects_truncated_message():
     payload = cbor2.dumps(VALID)
-    assert decode(payload).image.tolist() == [[0x100, 0x302, 0x504], [0x706, 0x908, 0xB0A]]
+    assert decoded_frame(payload).image.tolist() == [[0x100, 0x302, 0x504], [0x706, 0x908, 0xB0A]]
     for length in range(len(payload)):
         with pytest.raises(WireError):
             decode(payload[:length])

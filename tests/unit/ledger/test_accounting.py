@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from charon.ledger.pages import InferencePage, SinkPage, SourcePage, page_from_j
 from charon.ledger.process import ProcessStats
 from charon.ledger.sink_report import SinkReport
 
+AnyPage = TypeVar("AnyPage", SourcePage, InferencePage, SinkPage)
 CHANNEL = "ad:image"
 PROCESS = ProcessStats()
 
@@ -36,9 +38,11 @@ def sink_page(entries):
     return SinkPage(process=PROCESS, report=SinkReport(entries=entries))
 
 
-def through_json(page):
+def through_json(page: AnyPage) -> AnyPage:
     """Return the page as a reader of the ledger receives it."""
-    return page_from_json(json.loads(json.dumps(page.to_json())))
+    restored = page_from_json(json.loads(json.dumps(page.to_json())))
+    assert isinstance(restored, type(page))
+    return restored
 
 
 @dataclass

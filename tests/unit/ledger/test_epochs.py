@@ -80,6 +80,7 @@ def test_restarted_reader_assigns_the_same_epochs(lengths, data):
         assigned.append(reader.assign(f)[0])
         if data.draw(st.booleans()):
             last = reader.last
+            assert last is not None
             reader = EpochTracker()
             reader.resume(last)
             assert reader.assign(f) == (assigned[-1], True)

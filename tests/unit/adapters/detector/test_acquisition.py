@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from charon.adapters.detector import LatePositionPublisher, Plan, Prefetcher, acquire, noise_series
+from charon.adapters.detector import LatePositionPublisher, Output, Plan, Prefetcher, acquire, noise_series
 
 
-class Recorder:
+class Recorder(Output):
     """An output that records what it publishes."""
 
     def __init__(self):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hypothesis.extra.numpy as npst
 import numpy as np
-import pvaccess as pva
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charon.adapters.pvaccess import FAULTS, AttributeNames, build_ntndarray, corrupt, decode_frame, identify
+from charon.adapters.pvaccess.pvapy import pva
 from charon.errors import BadFrameError, Reason
 from charon.frames import FrameId
 

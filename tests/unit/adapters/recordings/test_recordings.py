@@ -43,6 +43,7 @@ def test_npz_with_positions_in_another_unit(tmp_path, frames, rows_and_columns, 
     (tmp_path / name).write_bytes(bz2.compress(content) if name.endswith("bz2") else content)
     recording = open_recording(tmp_path / name, position_scale_m=2e-9)
     assert len(recording) == 6
+    assert recording.positions_m is not None
     np.testing.assert_allclose(recording.positions_m[:, 0], rows_and_columns[:, 1] * 2e-9)
     np.testing.assert_allclose(recording.positions_m[:, 1], rows_and_columns[:, 0] * 2e-9)
 
@@ -54,6 +55,7 @@ def test_cxi_conventions(tmp_path, frames):
         file["entry_1/data_1/translation"] = translation
     recording = open_recording(tmp_path / "scan.cxi")
     np.testing.assert_array_equal(recording.frame(5), frames[5])
+    assert recording.positions_m is not None
     np.testing.assert_allclose(recording.positions_m, translation[:, :2])
 
 
@@ -87,7 +89,9 @@ def test_positions_from_text(tmp_path, frames):
     named.write_text("index,x,y\n" + "\n".join(f"{k},{10 * k},{k}" for k in range(6)))
     expected = np.stack([np.arange(6) * 10.0, np.arange(6.0)], axis=1)
     for path in (bare, named):
-        np.testing.assert_allclose(open_recording(tmp_path / "scan.npy", positions=path).positions_m, expected)
+        recording = open_recording(tmp_path / "scan.npy", positions=path)
+        assert recording.positions_m is not None
+        np.testing.assert_allclose(recording.positions_m, expected)
     np.testing.assert_allclose(read_positions(bare, order="xy"), expected[:, ::-1])
 
 
@@ -124,5 +128,7 @@ def test_measured_scan_has_x_in_the_second_column():
     recording = open_recording(gold / "test235_truncated.npz")
     other = open_recording(gold / "test235_truncated.npz", positions=gold / "pos235.csv")
     assert len(recording) == 20
+    assert recording.positions_m is not None
+    assert other.positions_m is not None
     np.testing.assert_allclose(recording.positions_m, other.positions_m, rtol=1e-6)
     assert recording.positions_m[0] == pytest.approx((1.099e-6, -0.409e-6), abs=1e-9)

@@ -26,7 +26,9 @@ def samples(text):
     values = {}
     for line in text.splitlines():
         if not line.startswith("#"):
-            name, labels, value = LINE.fullmatch(line).groups()
+            matched = LINE.fullmatch(line)
+            assert matched is not None, line
+            name, labels, value = matched.groups()
             values[name, tuple(sorted(re.findall(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"', labels or "")))] = float(value)
     return values
 
