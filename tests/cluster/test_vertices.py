@@ -232,7 +232,7 @@ def test_pods_reconstruct_the_embedded_image(stage, expected, tmp_path, figures)
     delete = ["delete", "pod", "ptychography-cat-1", "-n", stage.namespace, "--wait=false", "--grace-period=1"]
     stage.cluster.call(*delete)
     done = stage.wait_for("done", 120)
-    assert (done["dropped"], done["pending"], done["gone"]) == (0, 0, 1)
+    assert (done["dropped"], done["pending"], done["lost_replicas"]) == (0, 0, 1)
 
     exposed = stage.metrics("ptychography-image-0")
     (line,) = [line for line in exposed.splitlines() if line.startswith("charon_frames_total{") and "reconstr" in line]

@@ -25,14 +25,14 @@ async def main(frames: int, timeout_s: float) -> None:
         sinks = [await stack.enter_async_context(SinkClient(SOCKETS / f"{name}-0")) for name in ("image", "out")]
         print(json.dumps({"state": "driving"}), flush=True)
         pipeline = await stack.enter_async_context(Pipeline([source], maps, sinks))
-        await pipeline.until(lambda: pipeline.sunk >= 1, timeout_s)
+        await pipeline.until(lambda: pipeline.stored >= 1, timeout_s)
         start = time.monotonic()
         print(json.dumps({"state": "first"}), flush=True)
-        await pipeline.until(lambda: pipeline.sunk == frames * len(sinks), timeout_s)
+        await pipeline.until(lambda: pipeline.stored == frames * len(sinks), timeout_s)
         result = {
             "state": "done",
             "seconds": time.monotonic() - start,
-            "gone": pipeline.gone,
+            "lost_replicas": pipeline.lost_replicas,
             "dropped": pipeline.dropped,
             "repeats": pipeline.frames.repeats,
             "pending": await source.pending(),
