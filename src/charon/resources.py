@@ -1,4 +1,4 @@
-"""Manifests and playbooks that ship with Charon, in a checkout as in an installed package."""
+"""Manifests and playbooks that ship with Charon, both in a checkout and in an installed package."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def resolve(path: str | Path) -> Path:
 
     A file in the current folder takes precedence, so a user can copy and edit a shipped manifest.
     """
-    given = Path(path)
-    if given.exists():
-        return given
-    return shipped(given) or given
+    local = Path(path)
+    if local.exists():
+        return local
+    return shipped(local) or local

@@ -17,7 +17,7 @@ INT64 = range(-(1 << 63) + 1, 1 << 63)
 
 
 def text(fields: Fields, key: str, default: str | None = None) -> str:
-    """Return a string."""
+    """Return the string in a field."""
     value = _value(fields, key, default)
     if not isinstance(value, str):
         raise TypeError(f"{key} is not a string")
@@ -25,7 +25,7 @@ def text(fields: Fields, key: str, default: str | None = None) -> str:
 
 
 def integer(fields: Fields, key: str, default: int | None = None) -> int:
-    """Return an integer."""
+    """Return the integer in a field."""
     value = _value(fields, key, default)
     if not isinstance(value, int):
         raise TypeError(f"{key} is not an integer")
@@ -33,7 +33,7 @@ def integer(fields: Fields, key: str, default: int | None = None) -> int:
 
 
 def number(fields: Fields, key: str, default: float | None = None) -> float:
-    """Return a number; an integer is returned as it is."""
+    """Return the number in a field; integers are not converted."""
     value = _value(fields, key, default)
     if not isinstance(value, int | float):
         raise TypeError(f"{key} is not a number")
@@ -41,12 +41,12 @@ def number(fields: Fields, key: str, default: float | None = None) -> float:
 
 
 def optional_number(fields: Fields, key: str) -> float | None:
-    """Return a number, or None if it is null or missing."""
+    """Return the number in a field, or None if the field is null or missing."""
     return None if fields.get(key) is None else number(fields, key)
 
 
 def integers(fields: Fields, key: str) -> dict[str, int]:
-    """Return a map from names to integers."""
+    """Return the map from names to integers in a field."""
     values = mapping(fields[key], key)
     if not all(isinstance(value, int) for value in values.values()):
         raise TypeError(f"{key} contains a value that is not an integer")
@@ -54,14 +54,14 @@ def integers(fields: Fields, key: str) -> dict[str, int]:
 
 
 def mapping(value: object, name: str) -> dict[str, object]:
-    """Return a value as a map from names to values."""
+    """Return `value` as a map with string keys."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in cast("dict[object, object]", value)):
         raise TypeError(f"{name} is not a map with string keys")
     return cast("dict[str, object]", value)
 
 
 def sequence(value: object, name: str, length: int | None = None) -> list[object] | tuple[object, ...]:
-    """Return a value as a list, of the given length if one is given."""
+    """Return `value` as a list; `length`, if not None, is the number of elements that it must have."""
     if not isinstance(value, list | tuple):
         raise TypeError(f"{name} is not a list")
     values = cast("list[object] | tuple[object, ...]", value)

@@ -55,8 +55,8 @@ class Frame:
     id
         The frame id.
     image
-        Detector counts, (row, column), any integer or float type of an NTNDArray; binned and cropped if the source
-        is configured to.
+        Detector counts, (row, column), any integer or float type of an NTNDArray; cropped and binned if the source
+        has a model.
     scan
         Name of the scan, from the frame's attributes or derived from the epoch.
     position_m

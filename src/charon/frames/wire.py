@@ -127,7 +127,7 @@ def decode(payload: bytes) -> Message:
     except _CBOR_ERRORS as error:
         raise WireError(f"invalid CBOR in {len(payload)} bytes: {error.__cause__ or error}") from error
     if not isinstance(document, dict):
-        raise WireError(f"message is not a CBOR map but {type(document).__name__}")
+        raise WireError(f"expected a CBOR map, got {type(document).__name__}")
     message = cast("Fields", document)
     version, kind = message.get("v"), message.get("kind")
     if not isinstance(version, int) or version != VERSION:

@@ -50,7 +50,7 @@ def compute_account(pages: Mapping[str, Page], *, ended: bool) -> Account:
 
 @dataclass(frozen=True, slots=True)
 class _EpochAccount:
-    """Frames of one epoch; `open` are those without a final state."""
+    """Frames of one epoch by state; `open` contains the frames without a final state."""
 
     channel: str
     published: IdSet
@@ -73,10 +73,10 @@ def _epoch_account(epoch: Epoch, sinks: set[str], *, ended: bool) -> _EpochAccou
     final = reconstructed.union(*rejected.values())
     seen = none.union(*(ids for state in states for ids in state.values()))
     accepted = epoch.source.get(FrameState.ACCEPTED, none).union(final, *stored)
-    held = epoch.source.get(FrameState.SEEN, none).union(accepted)
-    missed = seen.gaps().union(epoch.source.get(FrameState.MISSED, none).minus(held))
+    received = epoch.source.get(FrameState.SEEN, none).union(accepted)
+    missed = seen.gaps().union(epoch.source.get(FrameState.MISSED, none).minus(received))
     if ended:
-        # Frames of a source that ended before the buffer had confirmed them.
+        # The source ended before the buffer had confirmed these frames.
         missed = missed.union(seen.minus(accepted))
     published = seen.union(missed)
     return _EpochAccount(

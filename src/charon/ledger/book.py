@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Epoch:
-    """Frames of one epoch; `scan` is the first one if there are several."""
+    """Frames of one epoch; `scan` is the name of its first scan."""
 
     scan: str = ""
     sets: dict[str, IdSet] = field(default_factory=dict[str, IdSet])
@@ -34,7 +34,7 @@ class LedgerBook:
         self._lock = threading.Lock()
 
     def add(self, channel: str, epoch_ns: int, scan: str, state: str, unique_id: int) -> bool:
-        """Add a frame to a state; return whether it was new there."""
+        """Add a frame to a state; return False if the frame was already in that state."""
         with self._lock:
             return self._ids(channel, epoch_ns, scan, state).add(unique_id)
 

@@ -24,7 +24,7 @@ class LedgerEntry:
     epoch_ns
         Name of the epoch: the detector time of its first frame as its reader received it.
     scan
-        Name of the scan; the first one if there are several.
+        Name of the first scan of the epoch.
     sets
         ``uniqueId`` of the frames by state: see `FrameState` and `rejected_state`.
     counts
@@ -85,7 +85,7 @@ def entries_from_json(document: object) -> tuple[LedgerEntry, ...]:
 
 
 def _ids(state: str, ranges: object) -> IdSet:
-    # No call per range: a page may hold a hundred thousand of them.
+    # Check all ranges at once: a page may contain a hundred thousand, and a call for each is slow.
     pairs = cast("list[list[int]]", sequence(ranges, state))
     if not set(map(type, chain.from_iterable(pairs))) <= {int}:
         raise TypeError(f"{state} contains a range that is not a pair of integers")

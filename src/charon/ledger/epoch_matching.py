@@ -30,7 +30,7 @@ class _NamedEpoch:
     sinks: dict[str, dict[str, IdSet]] = field(default_factory=dict[str, dict[str, IdSet]])
 
     def first(self) -> int | None:
-        """Return the smallest number, from a source if one has written it: the frame that gave the name."""
+        """Return the smallest number, from a source's page if there is one: that frame gave the epoch its name."""
         for states in (self.source, *self.sinks.values()):
             numbers = [next(iter(ids)) for ids in states.values() if ids]
             if numbers:
@@ -111,8 +111,8 @@ def _is_later_epoch(epoch: Epoch, name: _NamedEpoch) -> bool:
     first = name.first()
     if first is None:
         return False
-    # Within an epoch, the numbers of the frames that gave the names rise with time. Only a reader's page contains
-    # that number for certain; a sink may have received later frames only.
+    # Within an epoch, the numbers of the frames that gave the names increase with time. Only a reader's page is
+    # certain to contain that number; a sink may have received later frames only.
     if any(
         number is not None and first <= number for number in (known.first() for known in epoch.names if known.readers)
     ):
@@ -125,6 +125,6 @@ def _is_later_epoch(epoch: Epoch, name: _NamedEpoch) -> bool:
     return any(len(stored.minus(earlier.at_sinks())) < len(stored) for earlier in epoch.names)
 
 
-def _merge(states: dict[str, IdSet], more: Mapping[str, IdSet]) -> None:
-    for state, ids in more.items():
+def _merge(states: dict[str, IdSet], added: Mapping[str, IdSet]) -> None:
+    for state, ids in added.items():
         states[state] = states[state].union(ids) if state in states else ids

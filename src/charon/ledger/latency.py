@@ -20,7 +20,7 @@ class LatencySummary:
     count
         Number of measured frames.
     clock_disagrees
-        Frames left out because their time stamps show that two clocks disagree.
+        Frames that are not measured because their time stamps show that two clocks disagree.
     p50, p99, max, mean
         Median, 99th percentile, maximum and mean in ms; None without a measured frame.
     """
@@ -61,7 +61,7 @@ class LatencyHistogram:
     count, sum_s
         Number of latencies, and their sum in s.
     clock_disagrees
-        Frames left out because their time stamps show that two clocks disagree.
+        Frames that are not measured because their time stamps show that two clocks disagree.
     """
 
     bounds_ms: Sequence[float]

@@ -1,6 +1,6 @@
 """Pages of the ledger: the state of one replica of a vertex, written several times a second.
 
-Writers build pages from plain values without validation, because a page may hold a hundred thousand ranges.
+Writers build pages from plain values without validation, because a page may contain a hundred thousand ranges.
 `page_from_json` validates what a reader receives.
 """
 

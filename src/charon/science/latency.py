@@ -1,4 +1,4 @@
-"""Latency: quantiles and a histogram of constant size, with disagreeing clocks counted apart."""
+"""Record latencies in constant memory and compute their quantiles and histogram."""
 
 from __future__ import annotations
 

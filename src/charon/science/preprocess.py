@@ -77,7 +77,7 @@ class Geometry:
                 f"image of {image.shape[0]}x{image.shape[1]} pixels, expected {rows}x{columns}",
             )
         if image.dtype.kind not in "iuf":
-            raise BadFrameError(Reason.DTYPE, f"images of type {image.dtype} cannot be counts")
+            raise BadFrameError(Reason.DTYPE, f"image of type {image.dtype}, expected integers or floats")
         row, column, height, width = self.crop
         cropped = image[row : row + height, column : column + width]
         return cropped if self.binning == 1 else bin_mean(cropped, self.binning)
@@ -138,5 +138,5 @@ def _bin_small_counts(row_blocks: NDArray[Any], columns: int, binning: int) -> N
 
 
 def _fits(image: NDArray[Any], bound: int) -> bool:
-    """Return whether every count is in 0 to `bound`; as unsigned integers, negative counts are above."""
+    """Return whether every count is between 0 and `bound`; negative counts are large as unsigned integers."""
     return int(image.view(np.uint16).max()) <= bound

@@ -77,7 +77,7 @@ def compare_phase(
     if not phase.shape == truth.shape == region.shape:
         raise ValueError(f"shapes differ: phase {phase.shape}, truth {truth.shape}, region {region.shape}")
     if not region.any():
-        raise ValueError("no common region to compare")
+        raise ValueError("the region to compare is empty")
     inside_phase, inside_truth = phase[region].astype(np.float64), truth[region].astype(np.float64)
     data_range = float(np.ptp(inside_truth))
     if data_range == 0.0:

@@ -69,7 +69,7 @@ class Canvas:
         Standard deviation in m of the Gaussian part of the weight; None for the squared sine alone.
     weight_profile
         Weight of a patch pixel at a distance of 0, 1, 2... patch pixels from the centre, 0 beyond. It replaces the
-        Gaussian. A defocused zone plate illuminates a ring, and the network's output in its dark centre is a guess.
+        Gaussian. A defocused zone plate illuminates a ring, and the network's output in its dark centre is unreliable.
     max_pixels
         Largest area of the canvas in pixels of 24 bytes; a position that needs more is rejected.
     anchor_m
@@ -166,7 +166,7 @@ class Canvas:
         ----------
         min_weight
             Pixels with a smaller sum of weights are NaN (1 is the centre of one patch). Hardly any light reached the
-            sample at the edge of the image, and the network's output there is a guess.
+            sample at the edge of the image, and the network's output there is unreliable.
         """
         real, imaginary, weight = self._sums_in_box().astype(np.float32, copy=False)
         unknown = ~(weight >= min_weight)

@@ -132,7 +132,7 @@ class NumaflowSettings(VertexSettings):
 
 AnyVertexSettings = Annotated[EmbeddedSettings | NumaflowSettings, Field(discriminator="engine")]
 
-# Paths of the fields and the variables that set them; the first variable that is set counts.
+# Paths of the fields and the variables that set them; the first variable that is set takes precedence.
 _Variables = dict[tuple[str, ...], tuple[str, ...]]
 _IDENTITY: _Variables = {
     ("run",): ("CHARON_RUN", "NUMAFLOW_PIPELINE_NAME"),

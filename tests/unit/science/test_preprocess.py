@@ -120,6 +120,6 @@ def test_wrong_image_shape_raises_with_both_shapes(shape):
 
 @pytest.mark.parametrize("dtype", [bool, complex, "S1"])
 def test_wrong_image_type_raises_with_its_type(dtype):
-    with pytest.raises(BadFrameError, match="cannot be counts") as error:
+    with pytest.raises(BadFrameError, match="expected integers or floats") as error:
         Geometry((8, 8), (0, 0, 8, 8), 2).apply(np.zeros((8, 8), dtype))
     assert error.value.reason == Reason.DTYPE

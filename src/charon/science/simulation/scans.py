@@ -91,7 +91,7 @@ def from_route(x: npt.ArrayLike, y: npt.ArrayLike, step_m: float = DEFAULT_STEP_
 
 
 def with_jitter(positions: Positions, sigma_m: float, seed: int) -> Positions:
-    """Add normally distributed jitter, as of stages that settle imperfectly; it depends only on the seed.
+    """Add normally distributed jitter, like that of stages that settle imperfectly; it depends only on the seed.
 
     Parameters
     ----------

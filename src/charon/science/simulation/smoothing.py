@@ -1,4 +1,4 @@
-"""SciPy's image filters with precise types; SciPy itself ships none."""
+"""SciPy's image filters with precise types; SciPy itself has no type annotations."""
 
 from __future__ import annotations
 

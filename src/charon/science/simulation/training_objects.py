@@ -60,7 +60,7 @@ def random_shapes(shape: tuple[int, int], seed: int, *, pixel_m: float = 10e-9) 
 
 
 def _draw_all(layer: Layer, rng: np.random.Generator) -> None:
-    """Draw shapes until their total area reaches a random budget, so that part of the ground stays empty."""
+    """Draw shapes until their total area reaches a random budget, so that part of the background stays empty."""
     probabilities = rng.dirichlet(np.full(len(_SHAPES), 0.5))
     typical_size = float(np.exp(rng.uniform(float(np.log(8.0)), float(np.log(70.0)))))
     budget = float(rng.uniform(0.1, 1.1)) * layer.size

@@ -1,4 +1,4 @@
-"""Compute, publish and write the images of scans on a thread of their own."""
+"""Compute, publish and write the images of scans on a separate thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from charon.vertices.sinks.scan import Scan
 
     PublishImage = Callable[[NDArray[np.float32], int, int, Mapping[str, str | int | float]], None]
-    """Publishes an image: (phase in rad, unique id and time in ns of its latest frame, attributes)."""
+    """Publish an image: (phase in rad, ``uniqueId`` of its latest frame, time of that frame in ns, attributes)."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class ImageRefresh:
     intervals
         Intervals between refreshes.
     publish
-        Publishes an image to viewers; called on the image thread. Unknown pixels are 0.
+        Function that publishes an image to viewers; called on the image thread. Unknown pixels are 0.
     """
 
     def __init__(self, run: str, intervals: RefreshIntervals, publish: PublishImage | None) -> None:

@@ -1,4 +1,4 @@
-"""The image sink: stitches, stores and shows the patches of every scan, all from one patch log."""
+"""The image sink: logs the patches of all scans, and stitches, stores and shows them from that log."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ImageSink:
     provenance
         Text to store in the files, by keyword, such as the manifest.
     publish
-        Publishes an image to viewers; called on the image thread.
+        Function that publishes an image to viewers; called on the image thread.
     fsync
         Whether accepted messages survive a power failure: see `PatchLog`.
     weight_radius_m, weight_profile
@@ -173,7 +173,7 @@ class ImageSink:
                     self._state.account.add_duplicates(*epoch)
 
     def _rebuild(self) -> None:
-        """Rebuild the state from the log, again for each scan whose image must move."""
+        """Rebuild the state from the log, and again while the image of a scan must move."""
         state = self._state
         while True:
             for scan, anchor in state.new_anchors().items():

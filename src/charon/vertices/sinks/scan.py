@@ -122,7 +122,7 @@ class Scan:
         )
 
     def _stitch(self, patch: Patch, position_m: Position, logged_ns: int | None) -> int:
-        """Add a patch to the canvas; return the time at which it was stitched, 0 if that is not possible."""
+        """Add a patch to the canvas; return the time at which it was stitched, 0 if it cannot be stitched."""
         if self._canvas is None:
             self._canvas = self._new_canvas(patch.pixel_m)
         try:

@@ -133,7 +133,9 @@ class ScanFiles:
         with self._abandon_on_failure():
             for open_file in self._files.values():
                 if not open_file.file.has_space(len(open_file.pending)):
-                    raise UnavailableError(f"no space on the disk for {open_file.file.path}; it is rebuilt later")
+                    raise UnavailableError(
+                        f"{open_file.file.path}: no space left on the disk; the file is rebuilt once there is space"
+                    )
                 open_file.file.append(open_file.pending)
                 open_file.pending.clear()
             first = next(iter(self._files.values()))
