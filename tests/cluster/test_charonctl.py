@@ -324,7 +324,10 @@ def test_kubectl_passes_arguments_output_and_status(cluster, namespace, charonct
     assert "Display one or many resources" in help_page.stdout
     no_config = charonctl("kubectl", "get", "pods", KUBECONFIG="/nowhere/config")
     assert no_config.returncode == 2
-    assert no_config.stderr == "error: no cluster: KUBECONFIG names /nowhere/config, which does not exist\n"
+    assert (
+        no_config.stderr
+        == "error: no cluster: /nowhere/config (from KUBECONFIG) does not exist; correct or unset the variable\n"
+    )
 
 
 def test_kubectl_uses_the_terminal(cluster, namespace, state):

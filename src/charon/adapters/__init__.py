@@ -1,1 +1,1 @@
-"""The rooms where third-party systems live: one system a room."""
+"""Adapters for third-party systems: each system is imported by one package only."""

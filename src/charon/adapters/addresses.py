@@ -1,4 +1,4 @@
-"""Web addresses in messages: without a password."""
+"""Remove credentials from URLs that appear in messages."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _CREDENTIALS = re.compile(r"//(?:[^/?#]*@|[^/?#]*:[^/?#]*[^/?#\d].*@)", re.DOTAL
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL, or a malformed one, without user and password."""
+    """Return a URL without user and password; the URL may be malformed."""
     return _CREDENTIALS.sub("//", url, count=1)

@@ -1,6 +1,6 @@
-"""Points in time and durations as users type them.
+"""Parse and format the times and durations that users type.
 
-Times are integers of milliseconds since 1970: Prometheus stores them as such, and their sums are exact.
+Times are integers of milliseconds since 1970, because Prometheus stores them in that form and their sums are exact.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def parse_time(text: str, now_ms: int) -> int:
 
 
 def parse_duration(text: str) -> int | None:
-    """Return a duration in ms from seconds (``15``, ``0.5``) or units (``1m30s``); None if it is neither."""
+    """Return a duration in ms from seconds (``15``, ``0.5``) or units (``1m30s``); None if the text is neither."""
     text = text.strip()
     if _SECONDS.fullmatch(text):
         return round(float(text) * 1000)

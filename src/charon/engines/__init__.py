@@ -1,1 +1,1 @@
-"""Where a pipeline runs: embedded on one machine, on Numaflow, or as a plain PvaPy baseline."""
+"""Engines that run a pipeline, embedded on one machine or on Numaflow, and the cluster seen from outside."""

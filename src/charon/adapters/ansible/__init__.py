@@ -1,4 +1,4 @@
-"""Ansible: run a playbook, follow it task by task, install missing collections."""
+"""Run Ansible playbooks, report their tasks, and install missing collections."""
 
 from __future__ import annotations
 

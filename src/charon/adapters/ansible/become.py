@@ -1,4 +1,4 @@
-"""Privilege escalation: whether a playbook needs it, and whether sudo needs a password for it."""
+"""Determine whether a playbook needs privilege escalation, and whether sudo then needs a password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ansible collections: which of a playbook's requirements are missing, and their installation."""
+"""Find and install the Ansible collections that a playbook requires."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def install_collections(requirements: Path, environment: Mapping[str, str]) -> N
         output = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         raise UnavailableError(
             f"cannot install the collections of {requirements} ({output[-1].strip()}); "
-            "without internet, pip install ansible, which includes them"
+            "without internet access, install the Python package ansible, which includes them"
         )
 
 
@@ -69,7 +69,7 @@ def _folders(environment: Mapping[str, str]) -> list[Path]:
 
 
 def _installed_version(name: str, folders: Sequence[Path]) -> str | None:
-    """Return the version of the first collection of a name in the folders, or None."""
+    """Return the version of a collection in the first folder that contains it; None if it is not installed."""
     for folder in folders:
         manifest = folder / "ansible_collections" / name.replace(".", "/") / "MANIFEST.json"
         if manifest.is_file():
@@ -83,11 +83,11 @@ def _installed_version(name: str, folders: Sequence[Path]) -> str | None:
 
 
 def _required(requirements: Path) -> dict[str, str]:
-    """Return the required version of each collection; empty if any version will do."""
+    """Return the required version of each collection; empty if any version is sufficient."""
     document = read_yaml(requirements)
     listed = cast("dict[str, Any]", document).get("collections", []) if isinstance(document, dict) else None
     if not isinstance(listed, list):
-        raise UsageError(f"{requirements} has no list of collections")
+        raise UsageError(f"{requirements}: no list of collections; add one under the key collections")
     required: dict[str, str] = {}
     for entry in cast("list[Any]", listed):
         if isinstance(entry, dict):

@@ -1,4 +1,4 @@
-"""Events of a play, as written by Charon's callback plugin, and a summary of them."""
+"""Parse the events that Charon's callback plugin writes, and summarise them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Task:
-    """Start of a task, or of a retry."""
+    """Start of a task or of its retry."""
 
     name: str
     attempt: int = 0

@@ -1,4 +1,4 @@
-"""A password for a program through a named pipe: not on a command line, in an environment, or on disk."""
+"""Pass a password to a program through a named pipe instead of a command line, the environment or the disk."""
 
 from __future__ import annotations
 

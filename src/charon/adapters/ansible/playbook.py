@@ -1,4 +1,4 @@
-"""One run of ansible-playbook, followed task by task."""
+"""Run ansible-playbook and report its events."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def child_environment(playbook: Path, environment: Mapping[str, str]) -> dict[st
 
 @contextmanager
 def _forwarded_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
-    """Forward signals to Ansible, and let it exit by itself; terminate it if it does not."""
+    """Forward signals to Ansible and wait for it to exit; terminate it if it does not exit in time."""
     timers: list[threading.Timer] = []
 
     def send_later(delay_s: float, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Ansible's programs and YAML files."""
+"""Locate Ansible's programs and read its YAML files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _YAML_ERRORS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeEr
 
 
 def find_tool(name: str) -> Path:
-    """Return the path of one of Ansible's programs: next to this Python, else on the path.
+    """Return the path of one of Ansible's programs: next to this Python interpreter, else on the PATH.
 
     Raises
     ------

@@ -117,7 +117,7 @@ def _find(path_or_name: str | Path) -> Path:
     shipped = shipped_bundles()
     if str(path_or_name) in shipped:
         return shipped[str(path_or_name)]
-    raise BundleError(f"model bundle {str(path_or_name)!r} not found; give a folder or one of {', '.join(shipped)}")
+    raise BundleError(f"model bundle {str(path_or_name)!r} not found; use a folder or one of {', '.join(shipped)}")
 
 
 def _read_card(path: Path) -> ModelCard:

@@ -1,4 +1,4 @@
-"""Access to Kubernetes through kubectl; no other package calls it."""
+"""Access to Kubernetes through kubectl; no other package calls kubectl."""
 
 from charon.adapters.kubernetes.forward import PortForward
 from charon.adapters.kubernetes.kubeconfig import KubectlCommand, cluster_configured, find_kubectl

@@ -1,4 +1,4 @@
-"""Completion of kubectl command lines, by kubectl's own ``__complete`` command."""
+"""Complete kubectl command lines with kubectl's own ``__complete`` command."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Completions:
     Parameters
     ----------
     words
-        Each with its description.
+        The candidates, each with its description.
     files
         Whether file names are candidates too.
     append_space
@@ -42,7 +42,7 @@ class Completions:
 
 
 class KubectlCompleter:
-    """Query kubectl for completions, with a short timeout; any failure results in no candidates."""
+    """Queries kubectl for completions, with a short timeout; a failed query returns no candidates."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -65,7 +65,7 @@ class KubectlCompleter:
         words
             The words between ``kubectl`` and the word to complete.
         prefix
-            The part of that word that decides its kind: a dash, or everything up to ``/`` or ``=``.
+            The part of that word that determines its kind: a dash, or everything up to ``/`` or ``=``.
         """
         try:
             kubectl = find_kubectl(words)

@@ -23,7 +23,7 @@ _OFFLINE_COMMANDS = frozenset({"completion", "config", "help", "kustomize", "opt
 
 @dataclass(frozen=True, slots=True)
 class KubectlCommand:
-    """How to call kubectl for one cluster.
+    """Program and kubeconfig with which kubectl is called for one cluster.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class KubectlCommand:
 
 
 def find_kubectl(arguments: Sequence[str]) -> KubectlCommand:
-    """Return how to call kubectl.
+    """Return the program and the kubeconfig with which to call kubectl.
 
     Parameters
     ----------
@@ -98,14 +98,14 @@ def _find_kubeconfig() -> str:
         # A list of files like PATH; kubectl ignores missing ones.
         files = [Path(part) for part in variable.split(os.pathsep) if part]
         if not any(path.exists() for path in files):
-            raise UsageError(f"no cluster: KUBECONFIG names {variable}, which does not exist")
+            raise UsageError(f"no cluster: {variable} (from KUBECONFIG) does not exist; correct or unset the variable")
         return variable
     for path in (Path.home() / ".kube" / "config", K3S_KUBECONFIG):
         if _is_file(path):
             if not os.access(path, os.R_OK):
                 raise UsageError(f"no cluster: {path} is not readable; copy it to ~/.kube/config as an administrator")
             return str(path)
-    raise UsageError(f"no cluster: no kubeconfig in $KUBECONFIG, ~/.kube/config or {K3S_KUBECONFIG}")
+    raise UsageError(f"no cluster: no kubeconfig in ~/.kube/config or {K3S_KUBECONFIG}; set KUBECONFIG to its path")
 
 
 def _is_file(path: Path) -> bool:

@@ -31,7 +31,7 @@ class NotFoundOnClusterError(UnavailableError):
 
 
 class Kubectl:
-    """kubectl for one cluster.
+    """Client that runs kubectl for one cluster.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class Kubectl:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            # Shields kubectl from Ctrl-C, so that its owner terminates it in order.
+            # Shields kubectl from Ctrl-C; the caller terminates it.
             start_new_session=True,
         )
 
@@ -149,12 +149,12 @@ def _connection_options(options: Sequence[str]) -> list[str]:
 
 def _last_value(options: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the value of the last occurrence of an option."""
-    found = None
+    last = None
     for index, option in enumerate(options):
         name, equals, value = option.partition("=")
         if name in names:
-            found = value if equals else options[index + 1]
-    return found
+            last = value if equals else options[index + 1]
+    return last
 
 
 def _classify(command: str, output: str) -> UnavailableError | UsageError:

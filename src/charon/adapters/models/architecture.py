@@ -111,7 +111,7 @@ def ptychonn2(*, norm: bool = False, bounded: bool = True) -> Architecture:
 def two_headed(*, norm: bool = True) -> Architecture:
     """Return the first PtychoNN: from 64 x 64 pixels to amplitude and phase of 64 x 64, with 32 to 128 channels.
 
-    The phase is unbounded, unlike the published one: this trains faster on the narrow range of one sample.
+    The phase is unbounded, unlike in the publication: training is then faster on the narrow range of one sample.
 
     References
     ----------
@@ -127,7 +127,7 @@ def two_headed(*, norm: bool = True) -> Architecture:
 
 
 def live() -> Architecture:
-    """Return the architecture for live use without a GPU: 94 million multiplications, PtychoNN 2.0 needs 315.
+    """Return the architecture for live use without a GPU: 94 million multiplications instead of 315 (PtychoNN 2.0).
 
     PtychoNN 2.0 spends two thirds of its multiplications at 64 x 64 and 128 x 128 pixels with few channels,
     where the receptive field is small. Here the first layer rearranges squares of 4 x 4 pixels into channels,

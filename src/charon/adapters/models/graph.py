@@ -1,4 +1,4 @@
-"""ONNX graphs from an architecture and its weights, with pre-processing."""
+"""Build ONNX graphs from an architecture and its weights, including the pre-processing."""
 
 from __future__ import annotations
 
@@ -103,7 +103,9 @@ def check_weights(architecture: Architecture, weights: Weights) -> None:
         raise ValueError(f"weights do not fit {architecture.name}: missing {missing[:4]}, unknown {unknown[:4]}")
     for name, shape in shapes.items():
         if weights[name].shape != shape:
-            raise ValueError(f"weights do not fit {architecture.name}: {name} is {weights[name].shape}, not {shape}")
+            raise ValueError(
+                f"weights do not fit {architecture.name}: {name} has shape {weights[name].shape}, expected {shape}"
+            )
 
 
 def _assemble(builder: _Builder, architecture: Architecture, input_shape: tuple[int, int]) -> onnx.ModelProto:

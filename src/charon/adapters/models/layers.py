@@ -68,7 +68,7 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class SaveSkip:
-    """Pass the input on and save it under a label for a skip connection."""
+    """Identity that saves its input under a label for a skip connection."""
 
     label: str
 

@@ -1,4 +1,4 @@
-"""Resizing as matrix products, so that it can be part of an ONNX graph."""
+"""Resize images by matrix products, which can be part of an ONNX graph."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class _TensorUnpickler(pickle.Unpickler):
 def _rebuild_tensor(
     storage: npt.NDArray[Any], offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
 ) -> npt.NDArray[Any]:
-    """Return the values of a tensor; reject a view that its strides extend beyond the storage."""
+    """Return the values of a tensor; reject a view whose strides extend beyond the storage."""
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if offset < 0 or any(step < 0 for step in stride) or (min(size, default=1) > 0 and last >= storage.size):
         raise pickle.UnpicklingError(f"a tensor of shape {size} exceeds its storage of {storage.size} values")

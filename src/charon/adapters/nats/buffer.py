@@ -172,7 +172,7 @@ class EdgeReader:
     edge
         Name of the edge.
     prefetch
-        Maximum number of messages that are requested or waiting here.
+        Maximum number of messages that are requested, or received and not yet in a batch.
     """
 
     def __init__(self, connection: NatsConnection, edge: str, prefetch: int = 16) -> None:
@@ -197,7 +197,7 @@ class EdgeReader:
             self._subscription = await self._client.subscribe(self._inbox, cb=self._on_message)
             self._extending = asyncio.create_task(self._extend_waiting())
         elif self._extending is not None and self._extending.done():
-            self._extending.result()  # raises the error that ended it
+            self._extending.result()  # raises the exception that ended the task
         await self._request_more()
         if not await self._wait(_EMPTY_BATCH_TIMEOUT_S, 1):
             return []
@@ -226,7 +226,7 @@ class EdgeReader:
                 await delivery.in_progress()
 
     async def _wait(self, seconds: float, count: int) -> bool:
-        """Wait until `count` messages are here; return False after a timeout."""
+        """Wait until `count` messages have arrived; return False after a timeout."""
         deadline = time.monotonic() + seconds
         while len(self._waiting) < count:
             self._arrived.clear()

@@ -179,16 +179,16 @@ class LedgerPage:
 
 
 @contextmanager
-def _translated(what: str, *, absent: tuple[type[Exception], ...] = ()) -> Generator[None]:
+def _translated(failure: str, *, absent: tuple[type[Exception], ...] = ()) -> Generator[None]:
     """Raise nats-py's errors as Charon's, except those in `absent`, which the caller handles."""
     try:
         yield
     except absent:
         raise
     except KeyWrongLastSequenceError as error:
-        raise OvertakenError(f"ledger: {what}: another process has written it") from error
+        raise OvertakenError(f"ledger: {failure}: another process has written it") from error
     except (NatsError, TimeoutError) as error:
-        raise UnavailableError(f"ledger: {what}: {describe(error)}") from error
+        raise UnavailableError(f"ledger: {failure}: {describe(error)}") from error
 
 
 def _page(key: str, document: Mapping[str, object]) -> Page | None:

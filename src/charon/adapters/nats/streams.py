@@ -24,13 +24,13 @@ _MAX_WAITING_PULLS = 512
 
 
 def storage_type(storage: Storage) -> api.StorageType:
-    """Return JetStream's name of a storage."""
+    """Return JetStream's storage type for memory or files."""
     return api.StorageType.MEMORY if storage == "memory" else api.StorageType.FILE
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeState:
-    """Backlog of one edge.
+    """State of the buffer of one edge.
 
     Parameters
     ----------
@@ -122,12 +122,12 @@ class EdgeStreams:
         try:
             streams = await self._jetstream.streams_info()
         except (NatsError, TimeoutError) as error:
-            raise UnavailableError(f"nats-server does not list its streams: {describe(error)}") from error
+            raise UnavailableError(f"cannot list the streams of nats-server: {describe(error)}") from error
         # JetStream keeps key-value buckets in streams with this prefix.
         return [str(s.config.name) for s in streams if not str(s.config.name).startswith("KV_")]
 
     async def state(self, edge: str, consumer: str = READER) -> EdgeState:
-        """Return the backlog of an edge.
+        """Return the state of an edge's buffer.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class EdgeStreams:
             stream = await self._jetstream.stream_info(edge)
             info = await self._jetstream.consumer_info(edge, consumer)
         except (NatsError, TimeoutError) as error:
-            raise UnavailableError(f"edge {edge}: the state of the buffer is unavailable: {describe(error)}") from error
+            raise UnavailableError(f"edge {edge}: cannot read the state of the buffer: {describe(error)}") from error
         return EdgeState(
             waiting=stream.state.messages,
             ack_pending=info.num_ack_pending or 0,

@@ -1,1 +1,1 @@
-"""Prometheus: `query` sends queries to a server, `scrape` exposes metrics for one to scrape."""
+"""Adapters for Prometheus: `query` sends queries to a server, `scrape` exposes metrics to a server."""

@@ -1,9 +1,9 @@
-"""Writer of a scan's HDF5 file in the NeXus and CXI conventions, readable during the scan.
+"""Write a scan's HDF5 file in the NeXus and CXI conventions, readable during the scan.
 
 The file is a copy of the patch log in a format that other programs read. A writer that is killed leaves a file that
 HDF5 cannot open; the file is then rebuilt from the log.
 
-In SWMR mode a reader may see one dataset longer than another between two refreshes: the shortest length counts.
+In SWMR mode a reader may see datasets of different lengths between two refreshes: the shortest length is valid.
 
 References
 ----------
@@ -51,7 +51,7 @@ class ScanFile:
     """Writer of one scan's file.
 
     SWMR mode permits no new datasets, so all of them are created at the start and grow. The file is written under a
-    temporary name and renamed when it is complete, so a reader sees either the previous file or this one.
+    temporary name and renamed when it is complete, so a reader sees either the previous file or the new one.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The patch log: an append-only record of messages in the order in which they were accepted.
 
-The log is a directory of segments, ``00000000.log`` onwards. A segment starts with eight bytes that identify the
+The log is a folder of segments, ``00000000.log`` onwards. A segment starts with eight bytes that identify the
 format; records follow. A writer that is killed during a write leaves an incomplete record at the end, which the next
 writer truncates. Everything else that a sink stores can be rebuilt from the log.
 """
@@ -47,43 +47,43 @@ class Recovery:
 
 
 class PatchLog:
-    """Writer and reader of a log; a lock on the directory excludes a second writer.
+    """Writer and reader of a log; a lock on the folder excludes a second writer.
 
     Parameters
     ----------
-    directory
+    folder
         Directory of the segments; created if missing.
     fsync
-        ``batch`` forces every append to disk before it returns, so that it survives a power failure. ``off`` leaves
-        that to the operating system: an append then survives the end of this process only.
+        ``batch`` writes every append to disk before it returns, so that it survives a power failure. ``off`` leaves
+        this to the operating system: an append then survives a crash of the process, but not a power failure.
     segment_bytes
         Size at which a new segment starts.
 
     Raises
     ------
     UnavailableError
-        If another process writes this log, or the directory cannot be created or written.
+        If another process writes this log, or the folder cannot be created or written.
     """
 
-    def __init__(self, directory: Path, *, fsync: Fsync = "batch", segment_bytes: int = 128 << 20) -> None:
-        self.directory = directory
+    def __init__(self, folder: Path, *, fsync: Fsync = "batch", segment_bytes: int = 128 << 20) -> None:
+        self.folder = folder
         self._fsync = fsync == "batch"
         self._segment_bytes = segment_bytes
         self._reader: tuple[int, int] | None = None
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock_directory(directory)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock_folder(folder)
         except UnavailableError:  # is an OSError too
             raise
         except OSError as error:
-            raise UnavailableError(f"cannot create the patch log {directory}: {error.strerror}") from error
+            raise UnavailableError(f"cannot create the patch log {folder}: {error.strerror}") from error
         try:
             self._number = max(self._segments(), default=0)
             self._fd = os.open(self._path(self._number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             self._size, self.recovery = self._recover()
         except OSError as error:
             os.close(self._lock)
-            raise UnavailableError(f"cannot open the patch log {directory}: {error.strerror}") from error
+            raise UnavailableError(f"cannot open the patch log {folder}: {error.strerror}") from error
 
     def append_many(self, payloads: Sequence[bytes], logged_ns: int | None = None) -> list[Location]:
         """Append messages, all of them or none, and return the location of each.
@@ -115,7 +115,7 @@ class PatchLog:
         return locations
 
     def replay(self, start: Location | None = None) -> Iterator[Record]:
-        """Iterate over the complete records from `start` on; damaged sections are logged and skipped."""
+        """Yield the complete records, starting at `start`; damaged sections are logged and skipped."""
         for number in self._segments():
             if start is not None and number < start.segment:
                 continue
@@ -154,13 +154,13 @@ class PatchLog:
         self.close()
 
     def _path(self, number: int) -> Path:
-        return self.directory / f"{number:08d}.log"
+        return self.folder / f"{number:08d}.log"
 
     def _segments(self) -> list[int]:
-        return sorted(int(path.stem) for path in self.directory.glob("[0-9]*.log"))
+        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.log"))
 
     def _recover(self) -> tuple[int, Recovery]:
-        """Truncate an incomplete record at the end of the last segment; return its size and what was truncated."""
+        """Truncate an incomplete record at the end of the last segment; return the segment's size and the result."""
         size = os.fstat(self._fd).st_size
         end = 0
         if os.pread(self._fd, len(SEGMENT_MAGIC), 0) == SEGMENT_MAGIC:
@@ -213,7 +213,7 @@ class PatchLog:
             os.pwrite(fd, SEGMENT_MAGIC, 0)
             if self._fsync:
                 os.fsync(fd)
-                _sync_directory(self.directory)
+                _sync_folder(self.folder)
         except OSError:
             os.close(fd)
             path.unlink(missing_ok=True)
@@ -244,23 +244,23 @@ class PatchLog:
             _log.warning("%s: cannot truncate an incomplete record: %s", self._path(self._number), error.strerror)
 
 
-def _lock_directory(directory: Path) -> int:
-    path = directory / "lock"
+def _lock_folder(folder: Path) -> int:
+    path = folder / "lock"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(fd)
-        raise UnavailableError(f"the patch log {directory} is in use by another process, id {holder}") from error
+        raise UnavailableError(f"the patch log {folder} is in use by another process, id {holder}") from error
     with suppress(OSError):  # the id serves the error message only, and the disk may be full
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
 
 
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:

@@ -23,8 +23,8 @@ _CONTRAST_PERCENTILES = (1.0, 99.0)
 _MIN_SIDE, _MAX_SIDE = 640, 1600
 _BAR_WIDTH = 16
 
-# Black, blue, teal, sand, white at (per cent, R, G, B). The lightness (CIE L*) rises evenly, so equal steps of phase
-# look equal, also in greyscale.
+# Black, blue, teal, sand, white as (percent, R, G, B). The lightness (CIE L*) increases evenly, so equal steps of
+# phase look equal, also in greyscale.
 _COLOUR_MAP = (
     (0, 6, 8, 20),
     (20, 27, 38, 88),
@@ -53,7 +53,7 @@ def phase_contrast(phase: NDArray[np.floating]) -> Contrast:
 
 
 def write_png(path: Path, phase: NDArray[np.floating], pixel_m: float, title: str = "", note: str = "") -> None:
-    """Write a picture of a phase; a reader sees either the previous file or this one.
+    """Write a picture of a phase; a reader sees either the previous file or the new one.
 
     Parameters
     ----------

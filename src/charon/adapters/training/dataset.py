@@ -1,7 +1,7 @@
-"""Simulated pairs in memory; every batch has new photon noise."""
+"""Simulate or load training pairs, and draw batches with new photon noise."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: without it its types are unknown, an error in strict mode.
+# PyTorch is an optional dependency; without it, strict mode would report unknown types.
 from __future__ import annotations
 
 import multiprocessing
@@ -28,7 +28,7 @@ VALIDATION_PAIRS = 256
 _PAIRS_PER_FILE = 1000
 _FLUX_RANGE = (0.3, 5.0)
 # Lower limit of the deviation as a fraction of its maximum, so that dark pixels are not amplified without bound.
-_DEVIATION_FLOOR = 0.1
+_MIN_RELATIVE_DEVIATION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class TrainingData:
         counts = self._counts(index, torch.tensor(self.flux), torch.Generator().manual_seed(2))
         roots = self.roots(counts)
         deviation = roots.std(dim=0)
-        deviation = torch.sqrt(deviation**2 + (_DEVIATION_FLOOR * deviation.max()) ** 2)
+        deviation = torch.sqrt(deviation**2 + (_MIN_RELATIVE_DEVIATION * deviation.max()) ** 2)
         return SqrtStandardise(roots.mean(dim=0).numpy(), deviation.numpy(), self.resize)
 
     def roots(self, counts: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """The training loop: seeded, limited in steps or time, and resumable from a checkpoint."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: without it its types are unknown, an error in strict mode.
+# PyTorch is an optional dependency; without it, strict mode would report unknown types.
 from __future__ import annotations
 
 import math
@@ -37,7 +37,7 @@ _REPORT_INTERVAL_S = 30.0
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a training.
+    """Result of training a network.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class Loss:
     """Absolute error weighted by the illumination, with separate terms for offset and edges.
 
     A diffraction pattern determines the shape of a phase well, but its offset hardly: the network estimates the
-    offset from the visible ground. In a separate term, errors of the offset do not dominate errors of the shape.
-    The term of differences between neighbouring pixels keeps edges sharp and ground flat, which the absolute error
-    alone hardly rewards.
+    offset from the visible background. In a separate term, errors of the offset do not dominate errors of the shape.
+    The term of differences between neighbouring pixels keeps edges sharp and the background flat, which the absolute
+    error alone hardly rewards.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Fit:
             self._resume()
 
     def run(self, report: Callable[[str], None]) -> FitResult:
-        """Train until the steps or the time are used up.
+        """Train until the limit of steps or of time is reached.
 
         Parameters
         ----------

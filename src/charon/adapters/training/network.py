@@ -1,7 +1,7 @@
 """PyTorch modules of an architecture; the names of the weights are those of the architecture."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: without it its types are unknown, an error in strict mode.
+# PyTorch is an optional dependency; without it, strict mode would report unknown types.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

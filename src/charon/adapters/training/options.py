@@ -1,4 +1,4 @@
-"""Options of a training."""
+"""Options for training a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of a training.
+    """Options for training a network.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ class TrainOptions:
         Photons per frame; training varies it between 0.3 and 5 times this value.
     free_offset
         Subtract from each patch its mean over the illuminated area, because a pattern does not determine it.
-        Use it for measured samples, whose ground is not flat like that of the training objects: on the Siemens
-        star it gives r = 0.947 instead of 0.914. For simulated samples it is worse (0.91 instead of 0.95).
+        Use it for measured samples, whose background is not flat like that of the training objects: on the
+        Siemens star it gives r = 0.946 instead of 0.914. For simulated samples it is worse (0.91 instead of 0.95).
     """
 
     form: Form = "live"

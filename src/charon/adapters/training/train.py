@@ -1,7 +1,7 @@
 """Train a network: simulate pairs, train, export the bundle."""
 
 # pyright: basic, reportMissingImports=false
-# PyTorch is an extra: without it its types are unknown, an error in strict mode.
+# PyTorch is an optional dependency; without it, strict mode would report unknown types.
 from __future__ import annotations
 
 import platform
@@ -43,7 +43,7 @@ def train(options: TrainOptions, report: Callable[[str], None] = print) -> Bundl
     Raises
     ------
     ValueError
-        If options contradict each other, or the probe file is unusable.
+        If options contradict each other, or the probe file is invalid.
     """
     setup = make_setup(options)
     if options.threads:

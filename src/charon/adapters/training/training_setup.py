@@ -1,4 +1,4 @@
-"""Instrument, network input and architecture that the options of a training select."""
+"""Instrument, network input and architecture that the training options select."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class TrainingSetup:
         """Return the weight of a pixel in stitching by its distance from the centre in pixels.
 
         With a free offset, patches differ by constants, which narrow weights turn into steps in the image. The
-        profile is then the blurred illumination, otherwise its square; each measured best for its case.
+        profile is then the blurred illumination, otherwise its square; each gave the best result for its case.
         """
         weight = np.sqrt(self.stitching_weight) if free_offset else self.stitching_weight
         ring = np.rint(radius_from_centre(weight.shape)).astype(np.intp).ravel()

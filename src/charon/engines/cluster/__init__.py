@@ -1,4 +1,4 @@
-"""Apply, observe and stop a pipeline on a Kubernetes cluster, from outside of it."""
+"""Apply, observe and stop a pipeline on a Kubernetes cluster, from outside the cluster."""
 
 from charon.engines.cluster.account import read_account
 from charon.engines.cluster.names import PIPELINES

@@ -36,7 +36,7 @@ class PodView:
     restarts
         Number of restarts, summed over its containers.
     reason
-        Why the pod is not ready; None if it is.
+        Why the pod is not ready; None if it is ready.
     """
 
     name: str

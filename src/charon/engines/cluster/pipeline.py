@@ -63,7 +63,7 @@ class ClusterPipeline:
         Raises
         ------
         UnavailableError
-            If Numaflow is not installed, the cluster rejects the manifest, or a pipeline of this name is being deleted.
+            If Numaflow is not installed, the cluster rejects the manifest, or the pipeline is still being deleted.
         """
         # Checked first: kubectl would apply the other objects of the manifest before it fails.
         before = self._observe_existing()
@@ -113,7 +113,7 @@ class ClusterPipeline:
         UsageError
             If the pipeline does not exist.
         UnavailableError
-            If it does not drain in time (it stays paused then), or cannot be deleted.
+            If it does not drain in time (it then stays paused), or cannot be deleted.
         """
         view = self.observe()
         drained = None
@@ -182,7 +182,7 @@ def _is_dry_run(options: Sequence[str]) -> bool:
 
 
 def _without(options: Sequence[str], connection: Sequence[str]) -> list[str]:
-    """Return the options without the connection options, which every call of kubectl gets anyway."""
+    """Return the options without the connection options, which are added to every call of kubectl."""
     remaining = list(options)
     for option in connection:
         if option in remaining:

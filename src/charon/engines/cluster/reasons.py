@@ -73,8 +73,8 @@ class ClusterQueries:
     claim
         Return a PersistentVolumeClaim by name.
     log
-        Return the last lines of a container's log by pod, container, and whether the container was restarted; then
-        the log is that of the previous run.
+        Return the last lines of a container's log by pod, container, and whether the container was restarted; if so,
+        return the log of the previous run.
     """
 
     events: Callable[[str, str], Objects]
@@ -91,7 +91,7 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def not_ready_reason(pod: Mapping[str, Any], queries: ClusterQueries) -> Reason | None:
-    """Return why a pod is not ready; None if it is."""
+    """Return why a pod is not ready; None if it is ready."""
     if is_ready(pod):
         return None
     if pod["metadata"].get("deletionTimestamp"):

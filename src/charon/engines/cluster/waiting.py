@@ -20,7 +20,7 @@ _STUCK_TIMEOUT_S = 30.0
 
 
 class NotRunningError(UnavailableError):
-    """The pipeline is not running; the text has a line for each vertex that is not."""
+    """The pipeline is not running; the message has a line for each vertex that is not running."""
 
 
 def wait_until_running(
@@ -77,7 +77,7 @@ def wait_until_running(
 
 
 def explain(view: ClusterView, after_s: float | None = None) -> str:
-    """Return why a pipeline is not running: a line for itself and for each vertex that is not."""
+    """Return why a pipeline is not running: a line for the pipeline and for each vertex that is not running."""
     lines = [f"{view.name} is not running" + ("" if after_s is None else f" after {after_s:.0f} s")]
     state = _pipeline_state(view)
     if state:
@@ -121,7 +121,7 @@ def _pipeline_state(view: ClusterView) -> str:
 
 
 def _update_stuck(stuck: dict[str, tuple[str, float]], view: ClusterView) -> float:
-    """Update when each vertex became stuck and for what kind of reason; return the longest duration in s."""
+    """Record since when and why each vertex is stuck; return the longest of these durations in s."""
     now = time.monotonic()
     kinds: dict[str, str] = {
         vertex.name: reason.kind

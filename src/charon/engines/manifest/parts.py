@@ -26,7 +26,7 @@ class Part(BaseModel):
     cluster_only: ClassVar[frozenset[str]] = frozenset()
 
     def unsupported_fields(self, path: str) -> Iterator[str]:
-        """Yield the path of every field that is set, but neither supported nor for a cluster only."""
+        """Yield the path of every field that is set, unless it is supported or only configures a cluster."""
         for name, info in type(self).model_fields.items():
             if name not in self.model_fields_set or name in self.cluster_only:
                 continue
@@ -95,7 +95,7 @@ class Source(Part):
 
 
 class Builtin(Part):
-    """A function built into Numaflow; the embedded engine has none, and rejects it when it starts."""
+    """A function built into Numaflow; the embedded engine rejects it at the start, because it has no such functions."""
 
     name: Literal["cat"]
     args: list[str] = []

@@ -95,7 +95,7 @@ def test_weights_that_do_not_fit_are_named() -> None:
     removed = weights.pop("encoder.0.bias")
     with pytest.raises(ValueError, match=r"missing \['encoder.0.bias'\]"):
         build_model(architecture, weights, RawCounts(), (128, 128))
-    with pytest.raises(ValueError, match=r"encoder.0.bias is \(17,\)"):
+    with pytest.raises(ValueError, match=r"encoder.0.bias has shape \(17,\)"):
         build_model(architecture, weights | {"encoder.0.bias": np.append(removed, 0)}, RawCounts(), (128, 128))
 
 

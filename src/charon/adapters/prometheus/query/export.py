@@ -1,4 +1,4 @@
-"""Export of many queries over one range; results stay on disk until a file is written from them."""
+"""Run many queries over one range, and keep the results on disk until they are saved."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Export:
     queries
         Queries in PromQL.
     query_range
-        Range to evaluate them over.
+        Range over which the queries are evaluated.
     folder
         Folder of the file; by default the system's folder for temporary files.
     """
@@ -140,7 +140,7 @@ class Export:
                 group.create_task(run(exported))
 
     def lines(self, exported: ExportedQuery) -> Iterator[bytes]:
-        """Return each series of a query in Prometheus's own format."""
+        """Yield each series of a query in Prometheus's own format."""
         at, end = exported.segment
         while at < end:
             self._file.seek(at)

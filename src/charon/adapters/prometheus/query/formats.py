@@ -1,4 +1,4 @@
-"""Formats of a saved export: JSON as in Prometheus's API, CSV and Parquet with one row per sample."""
+"""Save an export: as JSON like that of Prometheus's API, or as CSV or Parquet with one row per sample."""
 
 from __future__ import annotations
 
@@ -154,5 +154,5 @@ def _import_pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError as error:
         install = f"{sys.executable} -m pip install pyarrow"
-        raise UnavailableError(f"Parquet needs pyarrow: {install}; or use --format json or csv") from error
+        raise UnavailableError(f"Parquet requires pyarrow; run: {install}, or use --format json or csv") from error
     return pa, pq

@@ -1,4 +1,4 @@
-"""Output files that replace an earlier file only when they are complete."""
+"""Write output files that replace an earlier file only when they are complete."""
 
 from __future__ import annotations
 

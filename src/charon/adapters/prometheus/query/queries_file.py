@@ -1,4 +1,4 @@
-"""PromQL as text: files of queries, variables in queries, and the @ modifiers of range queries."""
+"""Read PromQL queries from a file, and substitute their variables and @ modifiers."""
 
 from __future__ import annotations
 

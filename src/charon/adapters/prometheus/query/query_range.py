@@ -8,7 +8,7 @@ from charon.adapters.timestamps import parse_duration
 from charon.errors import UsageError
 
 MAX_POINTS = 11_000
-"""Most points per series that Prometheus returns in one response."""
+"""Maximum number of points per series in one response of Prometheus."""
 _STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 _MAX_DEFAULT_POINTS = 1000
 _MINUTE_MS = 60_000
@@ -28,7 +28,7 @@ class QueryRange:
         return (self.end_ms - self.start_ms) // self.step_ms + 1
 
     def split(self, max_points: int = MAX_POINTS) -> list[QueryRange]:
-        """Return consecutive ranges of at most `max_points` that together have the same times, each once."""
+        """Return consecutive ranges of at most `max_points` that together contain each evaluation time once."""
         last_ms = self.start_ms + (self.points - 1) * self.step_ms
         starts = range(self.start_ms, last_ms + 1, max_points * self.step_ms)
         return [QueryRange(s, min(s + (max_points - 1) * self.step_ms, last_ms), self.step_ms) for s in starts]

@@ -46,7 +46,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """Series that a query returned, and Prometheus's warnings about it."""
+    """Series that a query returned, and Prometheus's warnings about the query."""
 
     series: list[Series]
     warnings: list[str]

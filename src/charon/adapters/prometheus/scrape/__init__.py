@@ -1,4 +1,4 @@
-"""Metrics of vertices, exposed to Prometheus."""
+"""Expose the metrics of vertices to Prometheus."""
 
 from __future__ import annotations
 

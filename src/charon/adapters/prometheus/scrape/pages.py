@@ -1,4 +1,4 @@
-"""Metrics of the pages that vertices write to the ledger."""
+"""Compute metrics from the pages that vertices write to the ledger."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ class PageMetrics:
         self._memory = add("charon_resident_memory_bytes", "gauge", "Resident memory of the process.")
         self._cpu = add("charon_cpu_seconds_total", "counter", "CPU time of the process.")
         self._busy = add(
-            "charon_busy_seconds_total", "counter", "Time spent preparing frames, in inference, or writing output."
+            "charon_busy_seconds_total",
+            "counter",
+            "Time spent preparing frames, running inference, or writing output.",
         )
         self._done = add("charon_messages_total", "counter", "Messages processed.")
-        self._events = add("charon_events_total", "counter", "Other events of messages, by name.")
+        self._events = add("charon_events_total", "counter", "Other message events, by name.")
         self._frames = add("charon_frames_total", "counter", "Frames by state, each frame counted once.")
         self._rejected = add("charon_rejected_total", "counter", "Frames rejected, by reason.")
         self._duplicates = add("charon_duplicates_total", "counter", "Duplicate frames.")
