@@ -43,7 +43,7 @@ def read_manifest(location: str) -> str:
 
 @contextmanager
 def local_file(location: str) -> Generator[Path]:
-    """Yield the path of a manifest; one at a URL is downloaded to a temporary file."""
+    """Yield the path of a manifest; if it is at a URL, download it to a temporary file."""
     if "://" not in location:
         yield Path(location)
         return
@@ -71,7 +71,7 @@ def _download(url: str) -> str:
         with (
             httpx.Client(follow_redirects=True, max_redirects=5, timeout=_READ_TIMEOUT_S) as client,
             # The URL without the password, because httpx logs it.
-            client.stream("GET", _bare(httpx.URL(url)), auth=_user(httpx.URL(url))) as response,
+            client.stream("GET", _bare(httpx.URL(url)), auth=_credentials(httpx.URL(url))) as response,
         ):
             if not response.is_success:
                 raise UnavailableError(f"{shown}: HTTP status {response.status_code} {response.reason_phrase}")
@@ -95,5 +95,5 @@ def _bare(url: httpx.URL) -> httpx.URL:
     return url.copy_with(username=None, password=None)
 
 
-def _user(url: httpx.URL) -> tuple[str, str] | None:
+def _credentials(url: httpx.URL) -> tuple[str, str] | None:
     return (url.username, url.password) if url.userinfo else None

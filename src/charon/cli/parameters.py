@@ -95,7 +95,7 @@ def parse_numbers(text: str) -> frozenset[int]:
 
 
 def resolve_shipped(path: str | Path) -> Path:
-    """Return the path, or the shipped file of that name if it is missing; a line on stderr reports the latter."""
+    """Return the path, or the shipped file of that name if the path is missing, and report this on stderr."""
     resolved = resolve(path)
     if resolved != Path(path):
         click.echo(f"{path}: not in this folder; using the file that ships with Charon", err=True)
@@ -103,7 +103,7 @@ def resolve_shipped(path: str | Path) -> Path:
 
 
 class ShippedPath(click.Path):
-    """Path of a file; a missing ``workflows/...`` or ``ansible/...`` is the one that ships with Charon."""
+    """Path of a file; a missing ``workflows/...`` or ``ansible/...`` resolves to the file that ships with Charon."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)

@@ -38,7 +38,7 @@ class RunRecord:
     manifest
         File or URL of its manifest.
     started_ns, ended_ns
-        ns since 1970; `ended_ns` is None while it is running, or if its end was not recorded.
+        Start and end of the run, ns since 1970; `ended_ns` is None while it is running or if its end was not recorded.
     """
 
     name: str
@@ -158,7 +158,7 @@ def _closed(record: RunRecord, runs: list[RunRecord]) -> RunRecord:
 
 def _write(record: RunRecord) -> None:
     if not _NAME.fullmatch(record.name):
-        raise UsageError(f"invalid pipeline name {record.name!r}")
+        raise UsageError(f"invalid pipeline name {record.name!r}; use letters, digits, dots, dashes and underscores")
     folder = runs_folder() / record.name
     path = folder / f"{record.started_ns}.json"
     temporary: Path | None = None

@@ -1,7 +1,7 @@
-"""The command and its options.
+"""Command and options of ``charonctl metrics``.
 
-Modules that query Prometheus are imported only when the command runs: HTTPX takes 0.1 s, which help and completion
-do not need.
+Modules that query Prometheus are imported only when the command runs: importing HTTPX takes 0.1 s, and help and
+completion do not need it.
 """
 
 from __future__ import annotations
@@ -82,6 +82,6 @@ def metrics(
 
 
 def _format_of(output: Path | None) -> str:
-    """Return the format that the suffix of the output names, else JSON."""
+    """Return the format that the suffix of the output file selects, else JSON."""
     suffix = output.suffix.removeprefix(".").lower() if output is not None else ""
     return suffix if suffix in _FORMATS else "json"

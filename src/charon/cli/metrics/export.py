@@ -1,4 +1,4 @@
-"""Running the queries, saving the results and reporting what was saved."""
+"""Run queries, save their results and print a summary."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _progress(requests: int) -> Generator[Callable[[], None] | None]:
         yield lambda: progress.advance(task)
 
 
-def _report(export: Export, kind: str, where: str) -> int:
+def _report(export: Export, kind: str, destination: str) -> int:
     """Print what was saved, what was empty and what failed; return the exit status."""
     counts = export.counts()
     _report_empty([exported.query for exported in export.queries if exported.empty])
@@ -116,7 +116,7 @@ def _report(export: Export, kind: str, where: str) -> int:
     _report_failed(export)
     click.echo(
         f"{counts['samples']} samples in {counts['series']} series of {counts['found']} of {counts['queries']} queries"
-        f"{where}; {counts['empty']} empty, {counts['failed']} failed",
+        f"{destination}; {counts['empty']} empty, {counts['failed']} failed",
         err=True,
     )
     if not counts["found"]:

@@ -1,4 +1,4 @@
-"""Lists of the metrics of a Prometheus server and of the recorded runs."""
+"""List the metrics of a Prometheus server and the recorded runs."""
 
 from __future__ import annotations
 

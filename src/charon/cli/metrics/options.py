@@ -1,4 +1,4 @@
-"""Values of the options: range and queries of an export."""
+"""Resolve options to the range and the queries of an export."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def resolve_range(
     else:
         start_ms = max(0, end_ms - _DEFAULT_DURATION_MS)
     if end_ms < start_ms:
-        raise UsageError(f"the end {rfc3339(end_ms)} is before the start {rfc3339(start_ms)}")
+        raise UsageError(f"the end {rfc3339(end_ms)} is before the start {rfc3339(start_ms)}; correct --start or --end")
     step_ms = default_step_ms(end_ms - start_ms) if step is None else parse_step(step)
     query_range = QueryRange(start_ms, end_ms, step_ms)
     if query_range.points > _MAX_POINTS:
@@ -94,7 +94,7 @@ def resolve_queries(queries: tuple[str, ...], queries_file: Path | None, values:
         resolved += read_queries(queries_file)
     # Python maps bytes on the command line that are not UTF-8 to these characters.
     if any("\udc80" <= char <= "\udcff" for query in resolved for char in query):
-        raise UsageError("a query is not valid UTF-8 text")
+        raise UsageError("--query is not valid UTF-8 text; check the encoding of the terminal")
     if not resolved:
         raise UsageError("missing query; use --queries-file or --query, or see --list-metrics")
     return substitute_variables(resolved, values)

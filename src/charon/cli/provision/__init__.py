@@ -1,4 +1,4 @@
-"""``charonctl provision``: set up a node with Ansible, task by task."""
+"""``charonctl provision``: set up a node with Ansible and show each task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments of ansible-playbook: the host, the connection, and passwords that must not be there."""
+"""Parse the arguments of ansible-playbook: the host, the connection, and forbidden passwords."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reject_passwords(arguments: Sequence[str]) -> None:
     Raises
     ------
     UsageError
-        If one does.
+        If an argument contains a password.
     """
     if any(_PASSWORD.search(argument) for argument in arguments):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The command: run a playbook and report its tasks."""
+"""Command and options of ``charonctl provision``: run a playbook and show its tasks."""
 
 from __future__ import annotations
 

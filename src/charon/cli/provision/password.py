@@ -1,4 +1,4 @@
-"""The password for sudo on the provisioned hosts."""
+"""Get the password for sudo on the provisioned hosts."""
 
 from __future__ import annotations
 

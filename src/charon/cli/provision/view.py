@@ -1,4 +1,4 @@
-"""Output of a playbook's run: a live line on a terminal, plain lines in a pipe, a summary at the end."""
+"""Show a playbook's run: a live line on a terminal, plain lines in a pipe, and a summary at the end."""
 
 from __future__ import annotations
 
