@@ -58,7 +58,7 @@ test-train: $(STAMP)-dev
 images:
 	images/build.sh
 
-## Import the built image into containerd, of K3s or another Kubernetes.
+## Import the built image into containerd of K3s or of another Kubernetes.
 images-import:
 	images/import.sh
 

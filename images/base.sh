@@ -1,6 +1,6 @@
 #!/bin/sh
-# Add to the base image what it lacks; runs during the build. The CUDA images have no Python, but configure the package
-# source of TensorRT.
+# Prepare the base image; runs during the build. The CUDA images have no Python, but configure the package source of
+# TensorRT.
 set -eu
 
 if [ "$VARIANT" = cuda ]; then

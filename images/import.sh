@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Import the built image into containerd: that of K3s, or of another Kubernetes. IMAGE, VARIANT, BUILDER as in build.sh.
+# Import the built image into containerd of K3s or of another Kubernetes. IMAGE, VARIANT and BUILDER are as in build.sh.
 #
 # CTR       command of containerd's client (default: `k3s ctr` or `ctr`)
 set -euo pipefail

@@ -11,7 +11,7 @@ fi
 
 if [[ -z ${KUBECONFIG:-} && ! -e ${HOME:-}/.kube/config ]]; then
   if [[ ! -r /etc/rancher/k3s/k3s.yaml ]]; then
-    echo "error: no kubeconfig in \$KUBECONFIG, ~/.kube/config or /etc/rancher/k3s/k3s.yaml" >&2
+    echo "error: no kubeconfig in ~/.kube/config or /etc/rancher/k3s/k3s.yaml; set KUBECONFIG to its path" >&2
     exit 2
   fi
   export KUBECONFIG=/etc/rancher/k3s/k3s.yaml
@@ -21,7 +21,7 @@ if command -v kubectl >/dev/null; then
 elif command -v k3s >/dev/null; then
   kubectl=(k3s kubectl)
 else
-  echo "error: neither kubectl nor k3s is on the PATH" >&2
+  echo "error: neither kubectl nor k3s is on the PATH; install kubectl" >&2
   exit 2
 fi
 
@@ -42,7 +42,7 @@ show() {
 
 before=$(list)
 if [[ -z $before ]]; then
-  echo "error: no volume has the storage class $class" >&2
+  echo "error: no volume has the storage class $class; check its name or apply numaflow-storage-class.yaml" >&2
   exit 2
 fi
 show before "$before"
