@@ -1,4 +1,4 @@
-"""Disks that fill up at once."""
+"""Small file systems, for tests of a full disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Return a function that mounts a file system of so many MiB, where this user may."""
+    """Return a function that mounts a file system of a given size in MiB; skips without the permission."""
     mounted = []
 
     def mount(size_mib):

@@ -66,7 +66,7 @@ class Engine(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Kill every process that still runs."""
+        """Kill every process that is still running."""
         ...
 
     def server_cpu_s(self) -> float:

@@ -122,7 +122,7 @@ class EmbeddedEngine:
         return await drain(self.pipeline, self.processes, self._buffers, self._supervision, timeout_s)
 
     async def stop(self) -> None:
-        """Kill every process that still runs and delete the run file."""
+        """Kill every process that is still running and delete the run file."""
         await self._exporter.aclose()
         await self._supervision.stop()
         for process in self._all_processes():
