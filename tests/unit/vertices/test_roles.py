@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from vertex_fakes import FakeBackend, FakeDelivery, FakeInlet, FakeLedger, FakeOutlet, FakeUpdate
 
 from charon.errors import UsageError
 from charon.frames import Frame, FrameId, encode
@@ -55,17 +56,17 @@ class Monitor:
             self.exited += 1
 
 
-def test_role_connects_by_its_kind(fakes):
+def test_role_connects_by_its_kind():
     assert SourceRole(SourceVertex(CHANNEL)).connect(Kinds()) == "source 0"
-    assert InferenceRole(InferenceVertex(fakes.Backend(), MODEL, "run-1")).connect(Kinds()) == "inference"
+    assert InferenceRole(InferenceVertex(FakeBackend(), MODEL, "run-1")).connect(Kinds()) == "inference"
     assert SinkRole(SinkVertex(LogSink)).connect(Kinds()) == "sink"
 
 
-def test_source_monitors_only_while_ready(fakes):
+def test_source_monitors_only_while_ready():
     async def run():
-        monitor, ledger, stop, ready = Monitor(), fakes.Ledger(), asyncio.Event(), asyncio.Event()
+        monitor, ledger, stop, ready = Monitor(), FakeLedger(), asyncio.Event(), asyncio.Event()
         role = SourceRole(SourceVertex(CHANNEL), [monitor.running()])
-        running = asyncio.create_task(role.run(VertexContext([], [fakes.Outlet()], ledger, stop, ready.wait)))
+        running = asyncio.create_task(role.run(VertexContext([], [FakeOutlet()], ledger, stop, ready.wait)))
         await asyncio.sleep(0.02)
         assert monitor.entered == 0
         ready.set()
@@ -79,14 +80,14 @@ def test_source_monitors_only_while_ready(fakes):
     assert asyncio.run(run()).process.state == VertexState.FINISHED
 
 
-def test_failed_source_exits_monitors_and_saves_page(fakes):
-    ledger, monitor = fakes.Ledger(), Monitor()
+def test_failed_source_exits_monitors_and_saves_page():
+    ledger, monitor = FakeLedger(), Monitor()
 
     async def run():
-        outlet = fakes.Outlet()
+        outlet = FakeOutlet()
         outlet.fault = UsageError("too large")
         vertex = SourceVertex(CHANNEL)
-        vertex.on_update(fakes.Update(1))
+        vertex.on_update(FakeUpdate(1))
         role = SourceRole(vertex, [monitor.running()])
         await asyncio.wait_for(role.run(VertexContext([], [outlet], ledger, asyncio.Event())), 5)
 
@@ -96,8 +97,8 @@ def test_failed_source_exits_monitors_and_saves_page(fakes):
     assert ledger.saved[-1].process.state != VertexState.FINISHED
 
 
-def test_failed_inference_raises_the_error_itself(fakes):
-    backend = fakes.Backend()
+def test_failed_inference_raises_the_error_itself():
+    backend = FakeBackend()
     frame = Frame(FrameId(CHANNEL, 1, 1001), np.zeros((2, 2), np.uint16))
 
     async def ready():
@@ -105,22 +106,22 @@ def test_failed_inference_raises_the_error_itself(fakes):
 
     async def run():
         role = InferenceRole(InferenceVertex(backend, MODEL, "run-1"))
-        inlets = [fakes.Inlet([[fakes.Delivery(encode(frame))]], asyncio.Event()), fakes.Inlet([], asyncio.Event())]
-        context = VertexContext(inlets, [fakes.Outlet()], fakes.Ledger(), asyncio.Event(), ready)
+        inlets = [FakeInlet([[FakeDelivery(encode(frame))]], asyncio.Event()), FakeInlet([], asyncio.Event())]
+        context = VertexContext(inlets, [FakeOutlet()], FakeLedger(), asyncio.Event(), ready)
         await asyncio.wait_for(role.run(context), 5)
 
     with pytest.raises(RuntimeError, match="out of memory"):
         asyncio.run(run())
 
 
-def test_failing_ledger_writer_ends_the_vertex(fakes):
-    class BrokenLedger(fakes.Ledger):
+def test_failing_ledger_writer_ends_the_vertex():
+    class BrokenLedger(FakeLedger):
         async def save(self, page):
             raise TypeError("page is not JSON")
 
     async def run():
         role = SourceRole(SourceVertex(CHANNEL))
-        await asyncio.wait_for(role.run(VertexContext([], [fakes.Outlet()], BrokenLedger(), asyncio.Event())), 5)
+        await asyncio.wait_for(role.run(VertexContext([], [FakeOutlet()], BrokenLedger(), asyncio.Event())), 5)
 
     with pytest.raises(TypeError, match="not JSON"):
         asyncio.run(run())

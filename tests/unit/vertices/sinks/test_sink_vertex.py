@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 import numpy as np
+from vertex_fakes import FakeDelivery, FakeInlet, FakeLedger
 
 from charon.errors import UnavailableError
 from charon.frames import Frame, FrameId, Patch, Rejection, encode
@@ -61,25 +62,25 @@ def patch(n):
     return encode(Patch(FrameId("ad:image", n, 1000 + n, 1001), "r", np.zeros((2, 2), np.float32), 1e-8, "m@1"))
 
 
-def run(fakes, vertex, batches, ledger=None):
+def run(vertex, batches, ledger=None):
     async def main():
         stop = asyncio.Event()
-        context = VertexContext([fakes.Inlet(batches, stop)], [], ledger or fakes.Ledger(), stop)
+        context = VertexContext([FakeInlet(batches, stop)], [], ledger or FakeLedger(), stop)
         await asyncio.wait_for(SinkRole(vertex).run(context), 20)
 
     asyncio.run(main())
 
 
-def test_full_disk_is_retried_without_acknowledging(fakes, monkeypatch):
+def test_full_disk_is_retried_without_acknowledging(monkeypatch):
     monkeypatch.setattr(sink_vertex, "_RETRY_DELAY_S", 0.01)
-    deliveries = [fakes.Delivery(patch(n)) for n in range(3)]
+    deliveries = [FakeDelivery(patch(n)) for n in range(3)]
     sink = FakeSink(failures=2)
     acks_at_call = []
     accept = sink.accept
     sink.accept = lambda messages: acks_at_call.append([d.acks for d in deliveries]) or accept(messages)
     vertex = SinkVertex(lambda: sink)
-    ledger = fakes.Ledger()
-    run(fakes, vertex, [deliveries], ledger)
+    ledger = FakeLedger()
+    run(vertex, [deliveries], ledger)
     assert acks_at_call == [[0, 0, 0]] * 3
     assert sink.calls == [[d.payload for d in deliveries]] * 3
     assert [d.acks for d in deliveries] == [1, 1, 1]
@@ -93,16 +94,16 @@ def test_full_disk_is_retried_without_acknowledging(fakes, monkeypatch):
     assert (page.report.sink, page.report.unreadable) == ("fake", 7)
 
 
-def test_full_disk_does_not_prevent_shutdown(fakes, monkeypatch):
+def test_full_disk_does_not_prevent_shutdown(monkeypatch):
     monkeypatch.setattr(sink_vertex, "_RETRY_DELAY_S", 0.01)
-    delivery = fakes.Delivery(patch(1))
+    delivery = FakeDelivery(patch(1))
 
     async def main():
         stop = asyncio.Event()
         sink = FakeSink(failures=10**9)
         vertex = SinkVertex(lambda: sink)
-        inlet = fakes.Inlet([[delivery]], stop)
-        work = asyncio.create_task(SinkRole(vertex).run(VertexContext([inlet], [], fakes.Ledger(), stop)))
+        inlet = FakeInlet([[delivery]], stop)
+        work = asyncio.create_task(SinkRole(vertex).run(VertexContext([inlet], [], FakeLedger(), stop)))
         while len(sink.calls) < 3:  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.01)
         stop.set()
@@ -112,14 +113,14 @@ def test_full_disk_does_not_prevent_shutdown(fakes, monkeypatch):
     assert (delivery.acks, delivery.released) == (0, 1)
 
 
-def test_one_thread_calls_the_sink_for_all_inlets(fakes):
-    deliveries = [fakes.Delivery(patch(n)) for n in range(4)]
+def test_one_thread_calls_the_sink_for_all_inlets():
+    deliveries = [FakeDelivery(patch(n)) for n in range(4)]
     sink = FakeSink()
 
     async def main():
         stop = asyncio.Event()
-        inlets = [fakes.Inlet([[delivery] for delivery in part], stop) for part in (deliveries[:2], deliveries[2:])]
-        context = VertexContext(inlets, [], fakes.Ledger(), stop)
+        inlets = [FakeInlet([[delivery] for delivery in part], stop) for part in (deliveries[:2], deliveries[2:])]
+        context = VertexContext(inlets, [], FakeLedger(), stop)
         await asyncio.wait_for(SinkRole(SinkVertex(lambda: sink)).run(context), 20)
 
     asyncio.run(main())
@@ -127,13 +128,13 @@ def test_one_thread_calls_the_sink_for_all_inlets(fakes):
     assert len(sink.threads) == 1
 
 
-def test_account_is_saved_before_acknowledging(fakes, monkeypatch):
+def test_account_is_saved_before_acknowledging(monkeypatch):
     monkeypatch.setattr(sink_vertex, "_RETRY_DELAY_S", 0.01)
-    deliveries = [fakes.Delivery(patch(n)) for n in (1, 2)]
+    deliveries = [FakeDelivery(patch(n)) for n in (1, 2)]
     rejection = Rejection(FrameId("ad:image", 3, 1003, 1001), "shape", "too small", "source")
-    deliveries.append(fakes.Delivery(encode(rejection)))
+    deliveries.append(FakeDelivery(encode(rejection)))
 
-    class Ledger(fakes.Ledger):
+    class Ledger(FakeLedger):
         async def save(self, page):
             await super().save(page)
             acks_at_save.append([d.acks for d in deliveries])
@@ -141,7 +142,7 @@ def test_account_is_saved_before_acknowledging(fakes, monkeypatch):
     acks_at_save = []
     ledger = Ledger()
     ledger.away = 2
-    run(fakes, SinkVertex(LogSink), [deliveries], ledger)
+    run(SinkVertex(LogSink), [deliveries], ledger)
     saved = zip(ledger.saved, acks_at_save, strict=True)
     page, acks = next((page, acks) for page, acks in saved if page.entries)
     assert page.entries[0].sets == {"reconstructed": IdSet([1, 2]), "rejected:shape": IdSet([3])}
@@ -149,11 +150,11 @@ def test_account_is_saved_before_acknowledging(fakes, monkeypatch):
     assert [d.acks for d in deliveries] == [1, 1, 1]
 
 
-def test_next_process_restores_the_account(fakes):
-    ledger = fakes.Ledger()
-    run(fakes, SinkVertex(LogSink), [[fakes.Delivery(patch(n)) for n in (1, 2)]], ledger)
-    successor = fakes.Ledger(ledger.saved[-1])
-    run(fakes, SinkVertex(LogSink), [[fakes.Delivery(patch(n)) for n in (2, 3)]], successor)
+def test_next_process_restores_the_account():
+    ledger = FakeLedger()
+    run(SinkVertex(LogSink), [[FakeDelivery(patch(n)) for n in (1, 2)]], ledger)
+    successor = FakeLedger(ledger.saved[-1])
+    run(SinkVertex(LogSink), [[FakeDelivery(patch(n)) for n in (2, 3)]], successor)
     (entry,) = successor.saved[-1].entries
     assert entry.sets == {"reconstructed": IdSet([1, 2, 3])}
 

@@ -10,6 +10,7 @@ import json
 
 import numpy as np
 import pytest
+from vertex_fakes import FakeLedger, FakeOutlet, FakeUpdate
 
 from charon.errors import BadFrameError, Reason, UsageError
 from charon.frames import Frame, LatePosition, Rejection
@@ -21,19 +22,19 @@ from charon.vertices.source import SourceVertex
 CHANNEL = "ad:image"
 
 
-def run(vertex, outlet, updates, *, ledger=None):
+def run(vertex, updates, *, ledger=None):
     """Feed updates, stop, and let the vertex drain."""
 
     async def main():
-        outlets = [outlet()]
+        outlet = FakeOutlet()
         if ledger is not None:
             await vertex.restore(ledger)
         for update in updates:
             vertex.on_update(update)
         stop = asyncio.Event()
         stop.set()
-        await asyncio.wait_for(vertex.work(outlets, stop), 20)
-        return outlets[0]
+        await asyncio.wait_for(vertex.work([outlet], stop), 20)
+        return outlet
 
     return asyncio.run(main())
 
@@ -47,27 +48,27 @@ def ids(vertex, state, epoch_ns):
     return vertex.book.ids(CHANNEL, epoch_ns, state).ranges()
 
 
-def test_stop_drains_the_ring(fakes):
+def test_stop_drains_the_ring():
     vertex = SourceVertex(CHANNEL)
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(n) for n in range(1, 41)])
-    messages = outlet.decoded()
+    outlet = run(vertex, [FakeUpdate(n) for n in range(1, 41)])
+    messages = outlet.frames()
     assert [m.id.unique_id for m in messages] == list(range(1, 41))
-    assert all(isinstance(m, Frame) and (m.image == m.id.unique_id).all() for m in messages)
+    assert all((m.image == m.id.unique_id).all() for m in messages)
     assert {m.times_ns["received"] - m.id.unique_id for m in messages} == {5000}
     assert list(outlet.messages) == [f"{CHANNEL}/{1000 + n}/{n}" for n in range(1, 41)]
     assert ids(vertex, "accepted", 1001) == [[1, 40]]
     assert vertex.page().waiting == 0
 
 
-def test_full_buffer_loses_no_frame(fakes):
+def test_full_buffer_loses_no_frame():
     async def main():
         vertex = SourceVertex(CHANNEL, max_in_flight=4)
-        outlet = fakes.Outlet()
+        outlet = FakeOutlet()
         outlet.gate.clear()
         stop = asyncio.Event()
         work = asyncio.create_task(vertex.work([outlet], stop))
         for n in range(1, 101):
-            vertex.on_update(fakes.Update(n))
+            vertex.on_update(FakeUpdate(n))
         while outlet.sends < 4:  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
@@ -92,19 +93,19 @@ def test_full_buffer_loses_no_frame(fakes):
     assert account(vertex).missed == 0
 
 
-def test_full_ring_misses_the_further_frames(fakes):
+def test_full_ring_misses_the_further_frames():
     vertex = SourceVertex(CHANNEL)
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(n) for n in range(1, 301)])
-    assert [m.id.unique_id for m in outlet.decoded()] == list(range(1, 257))
+    outlet = run(vertex, [FakeUpdate(n) for n in range(1, 301)])
+    assert [m.id.unique_id for m in outlet.frames()] == list(range(1, 257))
     assert ids(vertex, "missed", 1001) == [[257, 300]]
     result = account(vertex)
     assert (result.published, result.missed, result.accepted) == (300, 44, 256)
 
 
-def test_missed_frames_do_not_grow_the_ring(fakes):
+def test_missed_frames_do_not_grow_the_ring():
     vertex = SourceVertex(CHANNEL)
-    updates = [fakes.Update(n) for n in range(1, 5001) if n != 2000]
-    restarted = [fakes.Update(n, time_ns=9000 + n) for n in range(1, 1001)]
+    updates = [FakeUpdate(n) for n in range(1, 5001) if n != 2000]
+    restarted = [FakeUpdate(n, time_ns=9000 + n) for n in range(1, 1001)]
 
     async def main():
         for update in updates + restarted:
@@ -112,7 +113,7 @@ def test_missed_frames_do_not_grow_the_ring(fakes):
         assert vertex.pending < 256 + 8
         stop = asyncio.Event()
         stop.set()
-        await asyncio.wait_for(vertex.work([fakes.Outlet()], stop), 20)
+        await asyncio.wait_for(vertex.work([FakeOutlet()], stop), 20)
 
     asyncio.run(main())
     assert ids(vertex, "missed", 1001) == [[257, 1999], [2001, 5000]]
@@ -122,13 +123,13 @@ def test_missed_frames_do_not_grow_the_ring(fakes):
     assert vertex.stats.counts["overflow"] == 4999 - 256 + 1000
 
 
-def test_cancellation_misses_frames_in_the_ring(fakes):
+def test_cancellation_misses_frames_in_the_ring():
     async def main():
         vertex = SourceVertex(CHANNEL, max_in_flight=4)
-        outlet = fakes.Outlet()
+        outlet = FakeOutlet()
         outlet.gate.clear()
         for n in range(1, 101):
-            vertex.on_update(fakes.Update(n))
+            vertex.on_update(FakeUpdate(n))
         work = asyncio.create_task(vertex.work([outlet], asyncio.Event()))
         while outlet.sends < 4:  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.01)
@@ -140,9 +141,9 @@ def test_cancellation_misses_frames_in_the_ring(fakes):
     assert (result.published, result.missed, result.accepted) == (100, 100, 0)
 
 
-def test_gaps_count_as_missed(fakes):
+def test_gaps_count_as_missed():
     vertex = SourceVertex(CHANNEL)
-    run(vertex, fakes.Outlet, [fakes.Update(n) for n in (3, 4, 7, 8, 10)])
+    run(vertex, [FakeUpdate(n) for n in (3, 4, 7, 8, 10)])
     result = account(vertex)
     assert (result.published, result.missed, result.missed_ids) == (8, 3, {CHANNEL: [[5, 6], [9, 9]]})
 
@@ -158,10 +159,12 @@ BAD = {
 
 
 @pytest.mark.parametrize(("fault", "reason"), BAD.values(), ids=BAD.keys())
-def test_bad_frame_is_rejected_and_good_ones_pass(fakes, fault, reason):
+def test_bad_frame_is_rejected_and_good_ones_pass(fault, reason):
     vertex = SourceVertex(CHANNEL, geometry=Geometry((4, 4), (0, 0, 4, 4), 2))
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(2, **fault), fakes.Update(3)])
+    outlet = run(vertex, [FakeUpdate(1), FakeUpdate(2, **fault), FakeUpdate(3)])
     first, rejection, last = outlet.decoded()
+    assert isinstance(first, Frame)
+    assert isinstance(last, Frame)
     assert (first.image == 1).all()
     assert (last.image == 3).all()
     assert isinstance(rejection, Rejection)
@@ -172,43 +175,45 @@ def test_bad_frame_is_rejected_and_good_ones_pass(fakes, fault, reason):
     assert account(vertex, ended=False).rejected == {reason: 1}
 
 
-def test_raw_frame_of_unsupported_dtype_is_rejected(fakes):
+def test_raw_frame_of_unsupported_dtype_is_rejected():
     vertex = SourceVertex(CHANNEL)
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(1, np.zeros((4, 4), bool)), fakes.Update(2)])
+    outlet = run(vertex, [FakeUpdate(1, np.zeros((4, 4), bool)), FakeUpdate(2)])
     rejection, frame = outlet.decoded()
+    assert isinstance(rejection, Rejection)
+    assert isinstance(frame, Frame)
     assert (rejection.reason, frame.id.unique_id) == ("dtype", 2)
 
 
-def test_unidentifiable_update_is_ignored(fakes):
+def test_unidentifiable_update_is_ignored():
     vertex = SourceVertex(CHANNEL)
-    nameless = fakes.Update(9, identify=BadFrameError(Reason.MALFORMED, "no uniqueId"))
-    outlet = run(vertex, fakes.Outlet, [nameless, fakes.Update(1), nameless, fakes.Update(2)])
-    assert [m.id.unique_id for m in outlet.decoded()] == [1, 2]
+    nameless = FakeUpdate(9, identify=BadFrameError(Reason.MALFORMED, "no uniqueId"))
+    outlet = run(vertex, [nameless, FakeUpdate(1), nameless, FakeUpdate(2)])
+    assert [m.id.unique_id for m in outlet.frames()] == [1, 2]
     assert vertex.stats.counts["unidentified:malformed"] == 2
     assert account(vertex).published == 2
 
 
-def test_initial_value_of_channel_is_ignored(fakes):
+def test_initial_value_of_channel_is_ignored():
     vertex = SourceVertex(CHANNEL)
-    idle = fakes.Update(0, time_ns=0, frame=BadFrameError(Reason.EMPTY, "no value"))
-    outlet = run(vertex, fakes.Outlet, [idle, fakes.Update(5), fakes.Update(6)])
-    assert [m.id.unique_id for m in outlet.decoded()] == [5, 6]
+    idle = FakeUpdate(0, time_ns=0, frame=BadFrameError(Reason.EMPTY, "no value"))
+    outlet = run(vertex, [idle, FakeUpdate(5), FakeUpdate(6)])
+    assert [m.id.unique_id for m in outlet.frames()] == [5, 6]
     assert account(vertex).published == 2
 
 
-def test_repeated_frame_is_counted_once(fakes):
+def test_repeated_frame_is_counted_once():
     vertex = SourceVertex(CHANNEL)
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(1), fakes.Update(2), fakes.Update(2)])
+    outlet = run(vertex, [FakeUpdate(1), FakeUpdate(1), FakeUpdate(2), FakeUpdate(2)])
     assert outlet.sends == 2
     assert vertex.stats.counts["again"] == 2
     assert account(vertex).published == 2
 
 
-def test_detector_restart_begins_an_epoch(fakes):
+def test_detector_restart_begins_an_epoch():
     vertex = SourceVertex(CHANNEL)
-    again = [fakes.Update(n, time_ns=9000 + n) for n in (1, 2)]
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(1), fakes.Update(2), fakes.Update(3), *again])
-    assert [(m.id.unique_id, m.id.epoch_ns) for m in outlet.decoded()] == [
+    again = [FakeUpdate(n, time_ns=9000 + n) for n in (1, 2)]
+    outlet = run(vertex, [FakeUpdate(1), FakeUpdate(2), FakeUpdate(3), *again])
+    assert [(m.id.unique_id, m.id.epoch_ns) for m in outlet.frames()] == [
         (1, 1001),
         (2, 1001),
         (3, 1001),
@@ -219,71 +224,69 @@ def test_detector_restart_begins_an_epoch(fakes):
     assert account(vertex).published == 5
 
 
-def test_restarted_source_resumes_the_account(fakes):
+def test_restarted_source_resumes_the_account():
     first = SourceVertex(CHANNEL)
-    run(first, fakes.Outlet, [fakes.Update(1), fakes.Update(2)])
-    ledger = fakes.Ledger(first.page())
+    run(first, [FakeUpdate(1), FakeUpdate(2)])
+    ledger = FakeLedger(first.page())
     second = SourceVertex(CHANNEL)
     # A channel sends its latest frame to a new reader.
-    outlet = run(second, fakes.Outlet, [fakes.Update(2), fakes.Update(4)], ledger=ledger)
-    assert [(m.id.unique_id, m.id.epoch_ns) for m in outlet.decoded()] == [(4, 1001)]
+    outlet = run(second, [FakeUpdate(2), FakeUpdate(4)], ledger=ledger)
+    assert [(m.id.unique_id, m.id.epoch_ns) for m in outlet.frames()] == [(4, 1001)]
     assert ids(second, "accepted", 1001) == [[1, 2], [4, 4]]
     assert account(second).missed_ids == {CHANNEL: [[3, 3]]}
 
 
-def test_unconfirmed_frame_is_published_when_repeated(fakes):
+def test_unconfirmed_frame_is_published_when_repeated():
     first = SourceVertex(CHANNEL)
-    run(first, fakes.Outlet, [fakes.Update(1)])
+    run(first, [FakeUpdate(1)])
     document = json.loads(json.dumps(first.page().to_json()))
     document["last"] = [2, 1002, 1001]
     document["ledger"]["epochs"][0]["sets"]["seen"] = [[1, 2]]
     second = SourceVertex(CHANNEL)
-    outlet = run(
-        second, fakes.Outlet, [fakes.Update(2), fakes.Update(2)], ledger=fakes.Ledger(page_from_json(document))
-    )
-    assert [m.id.unique_id for m in outlet.decoded()] == [2]
+    outlet = run(second, [FakeUpdate(2), FakeUpdate(2)], ledger=FakeLedger(page_from_json(document)))
+    assert [m.id.unique_id for m in outlet.frames()] == [2]
     assert ids(second, "accepted", 1001) == [[1, 2]]
 
 
-def test_empty_ledger_starts_a_new_account(fakes):
+def test_empty_ledger_starts_a_new_account():
     vertex = SourceVertex(CHANNEL)
-    run(vertex, fakes.Outlet, [fakes.Update(1)], ledger=fakes.Ledger())
+    run(vertex, [FakeUpdate(1)], ledger=FakeLedger())
     assert account(vertex).published == 1
 
 
-def test_frame_position_precedes_the_scan_file(fakes):
+def test_frame_position_precedes_the_scan_file():
     vertex = SourceVertex(CHANNEL, positions=lambda i: None if i.unique_id == 3 else (i.unique_id * 1e-6, 0.0))
-    updates = [fakes.Update(1, position=(7.0, 8.0)), fakes.Update(2), fakes.Update(3)]
-    outlet = run(vertex, fakes.Outlet, updates)
-    assert [m.position_m for m in outlet.decoded()] == [(7.0, 8.0), (2e-6, 0.0), None]
+    updates = [FakeUpdate(1, position=(7.0, 8.0)), FakeUpdate(2), FakeUpdate(3)]
+    outlet = run(vertex, updates)
+    assert [m.position_m for m in outlet.frames()] == [(7.0, 8.0), (2e-6, 0.0), None]
 
 
-def test_scan_name_defaults_to_epoch_time(fakes):
+def test_scan_name_defaults_to_epoch_time():
     noon = 1_700_000_000_000_000_000
     vertex = SourceVertex(CHANNEL)
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(1, time_ns=noon), fakes.Update(2, time_ns=noon + 1, scan="s7")])
-    assert [m.scan for m in outlet.decoded()] == ["scan-20231114T221320Z", "s7"]
+    outlet = run(vertex, [FakeUpdate(1, time_ns=noon), FakeUpdate(2, time_ns=noon + 1, scan="s7")])
+    assert [m.scan for m in outlet.frames()] == ["scan-20231114T221320Z", "s7"]
 
 
-def test_late_position_is_published(fakes):
+def test_late_position_is_published():
     vertex = SourceVertex(CHANNEL)
     late = LatePosition(CHANNEL, 1001, (1e-6, 2e-6))
     vertex.on_position(late)
-    outlet = run(vertex, fakes.Outlet, [fakes.Update(1)])
+    outlet = run(vertex, [FakeUpdate(1)])
     assert late in outlet.decoded()
     assert late.name in outlet.messages
     assert len(outlet.messages) == 2
 
 
-def test_frame_of_another_replica_is_redundant(fakes):
+def test_frame_of_another_replica_is_redundant():
     async def main():
-        outlet = fakes.Outlet()
+        outlet = FakeOutlet()
         stop = asyncio.Event()
         stop.set()
         vertices = [SourceVertex(CHANNEL), SourceVertex(CHANNEL)]
         for vertex, first in zip(vertices, (1, 3), strict=True):
             for n in range(first, 6):
-                vertex.on_update(fakes.Update(n))
+                vertex.on_update(FakeUpdate(n))
             await vertex.work([outlet], stop)
         return vertices, outlet
 
@@ -293,21 +296,21 @@ def test_frame_of_another_replica_is_redundant(fakes):
     assert (result.published, result.accepted, result.duplicates) == (5, 5, 3)
 
 
-def test_too_large_message_ends_the_vertex(fakes):
+def test_too_large_message_ends_the_vertex():
     async def main():
         vertex = SourceVertex(CHANNEL)
-        outlet = fakes.Outlet()
+        outlet = FakeOutlet()
         outlet.fault = UsageError("message of 99 bytes exceeds the limit")
-        vertex.on_update(fakes.Update(1))
+        vertex.on_update(FakeUpdate(1))
         await asyncio.wait_for(vertex.work([outlet], asyncio.Event()), 20)
 
     with pytest.raises(UsageError, match="99 bytes"):
         asyncio.run(main())
 
 
-def test_missing_time_stamps_are_warned_of_once(fakes):
+def test_missing_time_stamps_are_warned_of_once():
     vertex = SourceVertex(CHANNEL)
-    run(vertex, fakes.Outlet, [fakes.Update(n, time_ns=0) for n in (1, 2, 3)])
+    run(vertex, [FakeUpdate(n, time_ns=0) for n in (1, 2, 3)])
     assert [line for line in vertex.page().process.warnings if "time stamps" in line] == [
         f"channel {CHANNEL} sends no time stamps; frames are identified by uniqueId alone"
     ]

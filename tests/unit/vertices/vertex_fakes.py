@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 import numpy as np
-import pytest
 
+from charon.adapters.inference import Backend
 from charon.errors import UnavailableError
-from charon.frames import Frame, FrameId, decode
+from charon.frames import Frame, FrameId, Patch, decode
 from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
 from charon.vertices.source import Update
 
+KindT = TypeVar("KindT", Frame, Patch)
 CHANNEL = "ad:image"
 
 
@@ -80,7 +82,7 @@ class FakeOutlet(Outlet):
         self.sends = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.fault = None
+        self.fault: Exception | None = None
 
     async def send(self, payload, name):
         """Keep the first message of each name."""
@@ -95,6 +97,20 @@ class FakeOutlet(Outlet):
     def decoded(self):
         """Return the messages in the order in which they were confirmed."""
         return [decode(payload) for payload in self.messages.values()]
+
+    def frames(self):
+        """Return the messages, which must all be frames."""
+        return self._decoded_as(Frame)
+
+    def patches(self):
+        """Return the messages, which must all be patches."""
+        return self._decoded_as(Patch)
+
+    def _decoded_as(self, kind: type[KindT]) -> list[KindT]:
+        messages = self.decoded()
+        matching = [message for message in messages if isinstance(message, kind)]
+        assert matching == messages
+        return matching
 
 
 class FakeLedger(Ledger):
@@ -145,14 +161,17 @@ class FakeUpdate(Update):
         return Frame(self.id, self._image, scan=self._scan, position_m=self._position)
 
 
-class FakeBackend:
+class FakeBackend(Backend):
     """A network whose phase is the mean of its input; it records the size of each batch."""
-
-    name = "fake 1"
 
     def __init__(self, fault=None):
         self.batches = []
         self.fault = fault
+
+    @property
+    def name(self):
+        """Return a name and a version."""
+        return "fake 1"
 
     def infer(self, counts):
         """Return the phase."""
@@ -160,20 +179,3 @@ class FakeBackend:
         if self.fault is not None:
             raise self.fault
         return {"phase": np.ones_like(counts) * counts.mean(axis=(1, 2), keepdims=True)}
-
-
-@pytest.fixture
-def fakes():
-    """Return the classes of this module; a test creates instances inside its event loop."""
-    return type(
-        "Fakes",
-        (),
-        {
-            "Delivery": FakeDelivery,
-            "Inlet": FakeInlet,
-            "Outlet": FakeOutlet,
-            "Ledger": FakeLedger,
-            "Update": FakeUpdate,
-            "Backend": FakeBackend,
-        },
-    )
