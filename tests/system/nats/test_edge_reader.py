@@ -1,4 +1,4 @@
-"""Edges of a real nats-server lose no message: not when full, nor when a reader or the server is killed."""
+"""Readers of an edge lose no message, even if a reader or the server is killed."""
 
 from __future__ import annotations
 
@@ -7,117 +7,14 @@ import os
 import signal
 
 import pytest
-from nats_connection import connected
+from nats_connection import EDGE, connected, create_edge, read, wait_until_empty
 
 from charon.adapters.nats import EdgeReader, EdgeWriter, LedgerPage
-from charon.adapters.nats.server import MAX_PAYLOAD_BYTES
-from charon.errors import UnavailableError, UsageError
 from charon.ledger.pages import SourcePage
 from charon.ledger.process import ProcessStats
 
 pytestmark = pytest.mark.system
-EDGE = "p-in-cat"
 PAGE = SourcePage(process=ProcessStats(pid=1), channel="ad:image", waiting=40)
-
-
-async def create_edge(connection, **options):
-    defaults = {
-        "storage": "memory",
-        "max_bytes": 2**24,
-        "max_messages": 10_000,
-        "ack_wait_s": 30.0,
-        "max_ack_pending": 100,
-    }
-    await connection.streams.create(EDGE, **(defaults | options))
-
-
-async def read(reader, count, maximum=8, *, tries=60):
-    """Read and acknowledge `count` messages."""
-    payloads = []
-    for _ in range(tries):
-        for delivery in await reader.batch(maximum, 0):
-            payloads.append(delivery.payload)
-            await delivery.ack()
-        if len(payloads) >= count:
-            break
-    return payloads
-
-
-async def wait_until_empty(connection, *, tries=200):
-    """Wait until the edge is empty."""
-    for _ in range(tries):
-        state = await connection.streams.state(EDGE)
-        if state.waiting == 0:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(state)
-
-
-def test_writer_waits_while_buffer_is_full(server):
-    async def main():
-        async with connected(server) as connection:
-            await create_edge(connection, max_messages=10)
-            writer = EdgeWriter(connection, EDGE)
-            sending = [asyncio.create_task(writer.send(b"%d" % n, f"m{n}")) for n in range(25)]
-            await asyncio.wait(sending, timeout=0.5)
-            assert sum(task.done() for task in sending) == 10
-            assert writer.full_since is not None
-            assert (await connection.streams.state(EDGE)).waiting == 10
-            payloads = await read(EdgeReader(connection, EDGE), 25)
-            assert await asyncio.gather(*sending) == [True] * 25
-            assert sorted(payloads, key=int) == [b"%d" % n for n in range(25)]
-            assert writer.full_since is None
-            await wait_until_empty(connection)
-
-    asyncio.run(main())
-
-
-def test_writer_waits_while_bytes_are_exhausted(server):
-    async def main():
-        async with connected(server) as connection:
-            await create_edge(connection, max_bytes=100_000)
-            writer = EdgeWriter(connection, EDGE)
-            sending = [asyncio.create_task(writer.send(bytes(30_000), f"m{n}")) for n in range(5)]
-            await asyncio.wait(sending, timeout=0.5)
-            assert sum(task.done() for task in sending) == 3
-            assert len(await read(EdgeReader(connection, EDGE), 5)) == 5
-            assert await asyncio.gather(*sending) == [True] * 5
-
-    asyncio.run(main())
-
-
-def test_repeated_message_id_is_stored_once(server):
-    async def main():
-        async with connected(server) as connection:
-            await create_edge(connection)
-            writer = EdgeWriter(connection, EDGE)
-            assert await writer.send(b"a", "name") is True
-            assert await writer.send(b"a", "name") is False
-            assert await EdgeWriter(connection, EDGE).send(b"b", "other") is True
-            assert (await connection.streams.state(EDGE)).waiting == 2
-
-    asyncio.run(main())
-
-
-def test_oversized_message_is_rejected(server):
-    size = MAX_PAYLOAD_BYTES + 1
-
-    async def main():
-        async with connected(server) as connection:
-            await create_edge(connection)
-            with pytest.raises(UsageError, match=f"{EDGE}.* {size} bytes"):
-                await asyncio.wait_for(EdgeWriter(connection, EDGE).send(bytes(size), "large"), 20)
-
-    asyncio.run(main())
-
-
-def test_buffer_beyond_resources_is_named(server):
-    async def main():
-        async with connected(server) as connection:
-            with pytest.raises(UnavailableError, match=rf"{EDGE}: .* cannot allocate .* 1048576 MiB"):
-                await create_edge(connection, max_bytes=2**40)
-
-    asyncio.run(main())
 
 
 def test_two_readers_share_one_queue(server):

@@ -1,0 +1,81 @@
+"""The writer of an edge waits while the buffer is full, and stores each message once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from nats_connection import EDGE, connected, create_edge, read, wait_until_empty
+
+from charon.adapters.nats import EdgeReader, EdgeWriter
+from charon.adapters.nats.server import MAX_PAYLOAD_BYTES
+from charon.errors import UnavailableError, UsageError
+
+pytestmark = pytest.mark.system
+
+
+def test_writer_waits_while_buffer_is_full(server):
+    async def main():
+        async with connected(server) as connection:
+            await create_edge(connection, max_messages=10)
+            writer = EdgeWriter(connection, EDGE)
+            sending = [asyncio.create_task(writer.send(b"%d" % n, f"m{n}")) for n in range(25)]
+            await asyncio.wait(sending, timeout=0.5)
+            assert sum(task.done() for task in sending) == 10
+            assert writer.full_since is not None
+            assert (await connection.streams.state(EDGE)).waiting == 10
+            payloads = await read(EdgeReader(connection, EDGE), 25)
+            assert await asyncio.gather(*sending) == [True] * 25
+            assert sorted(payloads, key=int) == [b"%d" % n for n in range(25)]
+            assert writer.full_since is None
+            await wait_until_empty(connection)
+
+    asyncio.run(main())
+
+
+def test_writer_waits_while_bytes_are_exhausted(server):
+    async def main():
+        async with connected(server) as connection:
+            await create_edge(connection, max_bytes=100_000)
+            writer = EdgeWriter(connection, EDGE)
+            sending = [asyncio.create_task(writer.send(bytes(30_000), f"m{n}")) for n in range(5)]
+            await asyncio.wait(sending, timeout=0.5)
+            assert sum(task.done() for task in sending) == 3
+            assert len(await read(EdgeReader(connection, EDGE), 5)) == 5
+            assert await asyncio.gather(*sending) == [True] * 5
+
+    asyncio.run(main())
+
+
+def test_repeated_message_id_is_stored_once(server):
+    async def main():
+        async with connected(server) as connection:
+            await create_edge(connection)
+            writer = EdgeWriter(connection, EDGE)
+            assert await writer.send(b"a", "name") is True
+            assert await writer.send(b"a", "name") is False
+            assert await EdgeWriter(connection, EDGE).send(b"b", "other") is True
+            assert (await connection.streams.state(EDGE)).waiting == 2
+
+    asyncio.run(main())
+
+
+def test_oversized_message_is_rejected(server):
+    size = MAX_PAYLOAD_BYTES + 1
+
+    async def main():
+        async with connected(server) as connection:
+            await create_edge(connection)
+            with pytest.raises(UsageError, match=f"{EDGE}.* {size} bytes"):
+                await asyncio.wait_for(EdgeWriter(connection, EDGE).send(bytes(size), "large"), 20)
+
+    asyncio.run(main())
+
+
+def test_buffer_beyond_resources_is_named(server):
+    async def main():
+        async with connected(server) as connection:
+            with pytest.raises(UnavailableError, match=rf"{EDGE}: .* cannot allocate .* 1048576 MiB"):
+                await create_edge(connection, max_bytes=2**40)
+
+    asyncio.run(main())
