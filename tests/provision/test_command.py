@@ -97,11 +97,11 @@ def test_invalid_playbook_gives_ansibles_status(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "cannot be read: No such file"),
-        ("a: [", "is not valid YAML"),
-        ("a: b", "is not a playbook"),
-        ("- a: 2025-13-45", "is not valid YAML"),
-        ("[" * 5000, "is not valid YAML"),
+        (None, "No such file"),
+        ("a: [", "not valid YAML"),
+        ("a: b", "not a playbook"),
+        ("- a: 2025-13-45", "not valid YAML"),
+        ("[" * 5000, "not valid YAML"),
     ],
 )
 def test_invalid_call_is_one_line_and_status_2(tmp_path: Path, content: str | None, reason: str) -> None:
@@ -111,8 +111,7 @@ def test_invalid_call_is_one_line_and_status_2(tmp_path: Path, content: str | No
     done = charonctl(play)
     assert (done.status, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"error: {play} ")
-    assert reason in done.stderr
+    assert done.stderr.startswith(f"error: {play}: {reason}")
 
 
 @pytest.mark.timeout(60)
@@ -133,7 +132,7 @@ def test_invalid_requirements_are_one_line(tmp_path: Path, name: str, content: s
     done = charonctl(playbook(tmp_path / "play.yaml", GOOD))
     assert (done.status, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith(f"error: {tmp_path / name} is not valid YAML")
+    assert done.stderr.startswith(f"error: {tmp_path / name}: not valid YAML")
 
 
 @pytest.mark.parametrize(

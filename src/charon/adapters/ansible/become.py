@@ -29,7 +29,7 @@ def uses_become(playbook: Path) -> bool:
     """
     plays = read_yaml(playbook)
     if not isinstance(plays, list) or not all(isinstance(play, dict) for play in cast("list[object]", plays)):
-        raise UsageError(f"{playbook} is not a playbook; expected a list of plays")
+        raise UsageError(f"{playbook}: not a playbook; expected a list of plays")
     return _sets_become(cast("object", plays))
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from charon.adapters.yaml_errors import YAML_ERRORS, describe_yaml_error
 from charon.errors import UnavailableError, UsageError
-
-# PyYAML raises these too: for a date with a 13th month, a tag that does not match, or many nested brackets.
-_YAML_ERRORS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
 
 
 def find_tool(name: str) -> Path:
@@ -40,8 +38,10 @@ def read_yaml(path: Path) -> object:
         If the file cannot be read or is not valid YAML.
     """
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, *_YAML_ERRORS) as error:
-        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not valid YAML (not UTF-8 text)") from error
+    except YAML_ERRORS as error:
+        raise UsageError(f"{path}: not valid YAML: {describe_yaml_error(error)}") from error

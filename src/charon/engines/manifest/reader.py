@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 from pydantic import ValidationError
 
+from charon.adapters.yaml_errors import YAML_ERRORS, describe_yaml_error
 from charon.engines.manifest.pipeline import Pipeline
 from charon.errors import UsageError
 
@@ -73,17 +74,8 @@ def parse_pipeline(text: str, name: str) -> Pipeline:
     """
     try:
         documents: list[Any] = [document for document in yaml.safe_load_all(text) if document is not None]
-    except (
-        yaml.YAMLError,
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        # PyYAML lets other exceptions escape: for a date with a 13th month, an invalid tag, a thousand brackets.
-        raise UsageError(f"{name}: not valid YAML: {_yaml_fault(error)}") from error
+    except YAML_ERRORS as error:
+        raise UsageError(f"{name}: not valid YAML: {describe_yaml_error(error)}") from error
     objects = [cast("dict[str, Any]", document) for document in documents if isinstance(document, dict)]
     pipelines = [document for document in objects if document.get("kind") == "Pipeline"]
     if len(pipelines) != 1:
@@ -94,14 +86,6 @@ def parse_pipeline(text: str, name: str) -> Pipeline:
     except ValidationError as error:
         faults = "; ".join(_describe(details, pipelines[0]) for details in error.errors())
         raise UsageError(f"{name}: {faults}") from error
-
-
-def _yaml_fault(error: Exception) -> str:
-    """Return the position and cause of a YAML error as one line."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {' '.join(str(error.problem).split())}"
-    return " ".join(str(error).split())
 
 
 def _kind(value: object) -> str:
