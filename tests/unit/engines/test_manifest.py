@@ -119,7 +119,7 @@ def test_cycle_is_rejected(read):
         document["spec"]["vertices"].insert(2, {"name": "dog", "udf": CONTAINER})
         document["spec"]["edges"] += [{"from": "cat", "to": "dog"}, {"from": "dog", "to": "cat"}]
 
-    with pytest.raises(UsageError, match="contains a cycle: vertices cat, dog"):
+    with pytest.raises(UsageError, match="contains a cycle: vertices cat, dog; remove an edge"):
         read(change)
 
 
