@@ -11,7 +11,7 @@ fi
 
 if [[ -z ${KUBECONFIG:-} && ! -e ${HOME:-}/.kube/config ]]; then
   if [[ ! -r /etc/rancher/k3s/k3s.yaml ]]; then
-    echo "error: no kubeconfig in ~/.kube/config or /etc/rancher/k3s/k3s.yaml; set KUBECONFIG to its path" >&2
+    echo "error: no kubeconfig at ~/.kube/config or /etc/rancher/k3s/k3s.yaml; set KUBECONFIG to the path of another" >&2
     exit 2
   fi
   export KUBECONFIG=/etc/rancher/k3s/k3s.yaml

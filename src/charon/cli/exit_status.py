@@ -29,7 +29,7 @@ def run_command(command: click.Command, arguments: Sequence[str] | None, name: s
     Returns
     -------
     int
-        The command's own status, 1 if a service is unavailable, 2 for a wrong call, 130 if interrupted.
+        The command's own status, 1 if a service is unavailable, 2 for invalid usage, 130 if interrupted.
     """
     try:
         args = None if arguments is None else list(arguments)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def cli(ctx: click.Context, verbose: bool) -> int | None:
     """Live X-ray ptychography, from the detector to the image, every frame accounted for.
 
-    Without a command: an interactive shell on a terminal; otherwise runs commands from standard input, one per line.
+    Without a command, start an interactive shell on a terminal, or run commands from standard input, one per line.
     """
     if ctx.invoked_subcommand is None:
         return start(verbose=verbose)
@@ -56,7 +56,7 @@ def help_command(ctx: click.Context, names: tuple[str, ...]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run charonctl and exit: 0 for success, 1 for a failure, 2 for a wrong call."""
+    """Run charonctl and exit: 0 for success, 1 for a failure, 2 for invalid usage."""
     sys.exit(run_command(cli, arguments, name="charonctl"))
 
 

@@ -121,7 +121,7 @@ def find(name: str) -> RunRecord:
     runs = [r for r in records(pipeline) if not namespace or r.namespace == namespace]
     if not runs:
         known = sorted({r.name for r in records()})
-        others = f"recorded pipelines: {', '.join(known)}" if known else "no run is recorded yet"
+        others = f"recorded pipelines: {', '.join(known)}" if known else "no run is recorded yet; use --start and --end"
         raise UsageError(f"no recorded run of {identifier!r}; {others}")
     if not moment:
         return runs[-1]

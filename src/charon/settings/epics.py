@@ -32,7 +32,7 @@ def server_interfaces() -> str:
 
 
 def server_port() -> str:
-    """Return the TCP port that is configured for servers; an empty string if none is."""
+    """Return the TCP port that is configured for servers; an empty string if no port is configured."""
     return environment.get("EPICS_PVAS_SERVER_PORT")
 
 

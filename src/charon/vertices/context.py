@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def _ready_immediately() -> None:
-    """Return at once."""
+    """Return immediately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class VertexContext:
     ledger
         Its replica's page.
     stop
-        Set when the vertex is to finish the messages that it has read, and end.
+        Set by the engine; the vertex then finishes the messages that it has read, and ends.
     ready
         Called by the vertex when it can process messages; returns when it may start.
     """

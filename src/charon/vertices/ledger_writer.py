@@ -1,4 +1,4 @@
-"""Reading and periodic writing of a replica's page of the ledger."""
+"""Read a replica's page of the ledger, and write it periodically."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def write_ledger_periodically(
     page
         Returns the current page.
     ledger
-        Stores it.
+        Ledger that stores the page.
     stop
         Set when the vertex has finished.
     period_s

@@ -1,4 +1,4 @@
-"""Publishing a message to every outlet of a vertex."""
+"""Publish a message to every outlet of a vertex."""
 
 from __future__ import annotations
 

@@ -30,11 +30,11 @@ class Vertex(Protocol):
 
     @property
     def stats(self) -> Stats:
-        """Its counters."""
+        """Counters of the vertex."""
         ...
 
     def page(self) -> Page:
-        """Return its page of the ledger."""
+        """Return the vertex's page of the ledger."""
         ...
 
 

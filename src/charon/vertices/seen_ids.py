@@ -1,4 +1,4 @@
-"""Exact sets of the frames that a sink has received, at eight bytes a frame."""
+"""Exact sets of the frames that a sink has received, in eight bytes per frame."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Stats:
         self.counts[event] += n
 
     def warn(self, text: str) -> None:
-        """Log a warning and add it to the page of the ledger, unless it is one of the latest warnings already."""
+        """Log a warning and add it to the page of the ledger, unless the page already contains it."""
         if text not in self._warnings:
             self._warnings.append(text)
             _log.warning("%s", text)

@@ -68,7 +68,7 @@ def load_bundle(path_or_name: str | Path) -> Bundle:
         digest = file_sha256(model)
     except OSError as error:
         raise BundleError(
-            f"model bundle {path}: cannot read {MODEL_FILE} ({error}); export or copy the bundle again"
+            f"model bundle {path}: cannot read {MODEL_FILE} ({error.strerror}); export or copy the bundle again"
         ) from error
     if digest != card.sha256:
         raise BundleError(
@@ -124,8 +124,9 @@ def _read_card(path: Path) -> ModelCard:
     try:
         text = (path / CARD_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise BundleError(
-            f"model bundle {path}: cannot read {CARD_FILE} ({error}); check that the folder is a bundle"
+            f"model bundle {path}: cannot read {CARD_FILE} ({reason}); check that the folder is a bundle"
         ) from error
     try:
         return ModelCard.model_validate_json(text)

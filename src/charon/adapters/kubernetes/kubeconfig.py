@@ -105,7 +105,9 @@ def _find_kubeconfig() -> str:
             if not os.access(path, os.R_OK):
                 raise UsageError(f"no cluster: {path} is not readable; copy it to ~/.kube/config as an administrator")
             return str(path)
-    raise UsageError(f"no cluster: no kubeconfig in ~/.kube/config or {K3S_KUBECONFIG}; set KUBECONFIG to its path")
+    raise UsageError(
+        f"no cluster: no kubeconfig at ~/.kube/config or {K3S_KUBECONFIG}; set KUBECONFIG to the path of another"
+    )
 
 
 def _is_file(path: Path) -> bool:

@@ -131,20 +131,20 @@ class Kubectl:
 
 def _connection_options(options: Sequence[str]) -> list[str]:
     """Return the options that select the cluster, namespace or credentials, with their values."""
-    kept: list[str] = []
+    selected: list[str] = []
     remaining = list(options)
     while remaining:
         option = remaining.pop(0)
         name, equals, _ = option.partition("=")
         if option in _CONNECTION_FLAGS or (name in _CONNECTION_OPTIONS and equals):
-            kept.append(option)
+            selected.append(option)
         elif option in _CONNECTION_OPTIONS:
             if not remaining:
                 raise UsageError(f"kubectl option {option} requires a value")
-            kept += [option, remaining.pop(0)]
+            selected += [option, remaining.pop(0)]
         elif option.startswith("-n") and not option.startswith("--") and len(option) > 2:
-            kept += ["-n", option[2:]]
-    return kept
+            selected += ["-n", option[2:]]
+    return selected
 
 
 def _last_value(options: Sequence[str], names: Sequence[str]) -> str | None:

@@ -92,7 +92,7 @@ class TrainingData:
         return torch.sqrt(relative)
 
     def _counts(self, index: torch.Tensor, flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return mean-binned counts; a sum of Poisson counts is Poisson-distributed, so it is drawn at once."""
+        """Return mean-binned counts; a sum of Poisson counts is Poisson-distributed, so only the sum is drawn."""
         expected = (self.root_intensity[index].float() / ROOT_SCALE) ** 2 * (flux * self.pixels_binned)
         return torch.poisson(expected, generator=generator) / self.pixels_binned
 

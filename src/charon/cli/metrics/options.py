@@ -55,7 +55,9 @@ def resolve_range(
     step_ms = default_step_ms(end_ms - start_ms) if step is None else parse_step(step)
     query_range = QueryRange(start_ms, end_ms, step_ms)
     if query_range.points > _MAX_POINTS:
-        raise UsageError(f"a step of {step} gives {query_range.points} points; use a longer step")
+        raise UsageError(
+            f"a step of {step} gives {query_range.points} points, more than {_MAX_POINTS}; use a longer step"
+        )
     return record, query_range
 
 

@@ -25,12 +25,12 @@ _READ_ONLY_OPTIONS = {"--syntax-check", "--list-tasks", "--list-tags", "--list-h
 
 _EXAMPLES = """\b
 Examples:
-  provision ansible/provision-masternode.yaml
-  provision ansible/provision-masternode.yaml beamline@node1.example.org
-  provision ansible/provision-masternode.yaml -e charon_artifacts=/media/usb/charon
-  provision ansible/provision-masternode.yaml --tags monitoring
-  provision ansible/provision-cluster.yaml -i my-cluster.yaml
-  provision ansible/deprovision-masternode.yaml"""
+  charonctl provision ansible/provision-masternode.yaml
+  charonctl provision ansible/provision-masternode.yaml beamline@node1.example.org
+  charonctl provision ansible/provision-masternode.yaml -e charon_artifacts=/media/usb/charon
+  charonctl provision ansible/provision-masternode.yaml --tags monitoring
+  charonctl provision ansible/provision-cluster.yaml -i my-cluster.yaml
+  charonctl provision ansible/deprovision-masternode.yaml"""
 
 
 @click.command(

@@ -106,7 +106,7 @@ class ClusterPipeline:
         report
             Called with a line for each step.
         drain
-            Whether to finish the accepted frames first; if False, the pipeline is deleted at once.
+            Whether to finish the accepted frames first; if False, the pipeline is deleted immediately.
 
         Raises
         ------

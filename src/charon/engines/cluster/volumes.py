@@ -82,7 +82,7 @@ def reclaim_volumes(
     deadline = time.monotonic() + _AVAILABLE_TIMEOUT_S
     while True:
         current = list_volumes(kubectl, storage_class)
-        # A pending claim may bind the volume at once.
+        # A pending claim may bind the volume immediately.
         pending = [v.name for v in current if v.name in reclaimed and v.phase not in {"Available", "Bound"}]
         if not pending:
             return current

@@ -48,7 +48,7 @@ def configured(program, tmp_path, monkeypatch):
 
 def test_kubeconfig_search_order(program, tmp_path, monkeypatch):
     kubectl = program("exit 0")
-    with pytest.raises(UsageError, match=r"no cluster: no kubeconfig in ~/.kube/config or .*k3s.yaml"):
+    with pytest.raises(UsageError, match=r"no cluster: no kubeconfig at ~/.kube/config or .*k3s.yaml"):
         find_kubectl(["get"])
     assert not cluster_configured()
     for path in (tmp_path / "k3s.yaml", tmp_path / "home" / ".kube" / "config", tmp_path / "named"):
