@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from charon.cli import run_records
 from charon.cli.exit_status import run_command
 from charon.cli.main import cli
+from charon.engines.embedded.run_file import RunInfo
 from charon.errors import UnavailableError, UsageError
 
 S = 1_000_000_000
 T0 = 1_755_528_477 * S
+ACTIVE = RunInfo(
+    pipeline="p", run="p-1", pid=1, port=4222, token="", output="", manifest="", started_ns=T0, replicas=[]
+)
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +119,7 @@ def test_list_runs_distinguishes_running_from_killed(clock, capsys, monkeypatch)
     run_records.record_start("p", engine="embedded")
     clock(10)
     run_records.record_start("p", engine="embedded")
-    monkeypatch.setattr("charon.cli.metrics.listing.find_runs", lambda: [SimpleNamespace(pipeline="p")])
+    monkeypatch.setattr("charon.cli.metrics.listing.find_runs", lambda: [ACTIVE])
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert [line.split("ended ")[1] for line in capsys.readouterr().out.splitlines()] == ["unknown", "not yet"]
 
@@ -129,7 +132,7 @@ def test_metrics_warns_about_run_without_end(clock, capsys, monkeypatch):
     assert "p@2025-08-18T14:47:57Z has no recorded end" in capsys.readouterr().err
     assert run_command(cli, [*call, "--end", "2025-08-18T14:48:00Z"]) == 1
     assert "no recorded end" not in capsys.readouterr().err
-    monkeypatch.setattr("charon.cli.metrics.listing.find_runs", lambda: [SimpleNamespace(pipeline="p")])
+    monkeypatch.setattr("charon.cli.metrics.listing.find_runs", lambda: [ACTIVE])
     assert run_command(cli, call) == 1
     assert "no recorded end" not in capsys.readouterr().err
 
