@@ -160,7 +160,7 @@ class IdSet:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, IdSet) and self.ranges() == other.ranges()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - as Python documents for mutable values
 
     def __repr__(self) -> str:
         return f"IdSet({self.ranges()})"

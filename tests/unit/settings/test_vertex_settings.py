@@ -72,9 +72,9 @@ def test_embedded_settings_survive_environment():
 
 def test_settings_are_frozen_and_reject_unknown_fields():
     with pytest.raises(ValidationError):
-        EMBEDDED.run = "other"  # pyright: ignore[reportAttributeAccessIssue]
+        EMBEDDED.run = "other"
     with pytest.raises(ValidationError):
-        NatsAddress(port=1, colour="red")  # pyright: ignore[reportCallIssue]
+        NatsAddress(port=1, colour="red")  # pyright: ignore[reportCallIssue] - an unknown field
 
 
 @pytest.mark.parametrize(

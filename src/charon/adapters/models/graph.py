@@ -116,7 +116,7 @@ def _assemble(builder: _Builder, architecture: Architecture, input_shape: tuple[
     graph = helper.make_graph(builder.nodes, architecture.name, inputs, outputs, builder.constants)
     opset = helper.make_opsetid("", _OPSET)
     model = helper.make_model(graph, opset_imports=[opset], producer_name="charon", ir_version=_IR_VERSION)
-    onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType]
+    onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType] - a parameter without a type
     return onnx.shape_inference.infer_shapes(model)
 
 
@@ -132,7 +132,7 @@ class _Builder:
 
     def node(self, kind: str, *inputs: str, name: str | None = None, **attributes: object) -> str:
         output = name or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))  # pyright: ignore[reportArgumentType]
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))  # pyright: ignore[reportArgumentType] - values of any type
         return output
 
     def constant(self, value: npt.ArrayLike) -> str:

@@ -129,7 +129,7 @@ class Fit:
         options: TrainOptions,
         checkpoint: Path,
     ) -> None:
-        self._network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self._network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - no overload for it alone
         self._data = data
         self._mean = torch.from_numpy(normalisation.mean)
         self._deviation = torch.from_numpy(normalisation.deviation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,9 +30,9 @@ def test_wavelength_of_10_kev() -> None:
     ("field", "value"),
     [("distance_m", 0.0), ("detector_shape", (512, 256)), ("patch_shape", (127, 127)), ("patch_shape", (1024, 1024))],
 )
-def test_invalid_geometry_is_named(field: str, value: object) -> None:
+def test_invalid_geometry_is_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field):
-        Instrument(**{field: value})  # type: ignore[arg-type]
+        Instrument(**{field: value})
 
 
 def test_default_probe_has_diameter_of_0_8_um() -> None:
