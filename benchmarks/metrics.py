@@ -1,4 +1,4 @@
-"""Time and memory of `charonctl metrics`: 80 queries over one hour from a real Prometheus."""
+"""Measure time and memory of `charonctl metrics`: 80 queries over one hour from a real Prometheus."""
 
 from __future__ import annotations
 

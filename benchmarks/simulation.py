@@ -1,4 +1,4 @@
-"""Measures the simulation of frames of 512 x 512 pixels with photon noise on one core.
+"""Measure the simulation of frames of 512 x 512 pixels with photon noise on one core.
 
 On an idle core of an AMD Zen 3: 6.3 ms per frame (median), 160 frames/s; 1.6 ms for propagation and 4.3 ms for
 exact Poisson counts (8.3 ms with NumPy's sampler).

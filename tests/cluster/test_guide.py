@@ -1,4 +1,4 @@
-"""Test of the guide: its commands in order, in the shell of a checkout, on a Kubernetes cluster.
+"""Test of the guide docs/how-to/run-on-kubernetes.md: its commands in order, in the shell, on a Kubernetes cluster.
 
 The test acts as Numaflow's controller (`numaflow_objects`): it creates pods with Charon's programs.
 """
@@ -39,7 +39,7 @@ def home(cluster, namespace, tmp_path):
 
 @pytest.fixture
 def volumes(cluster):
-    """Yield the file of the guide's volumes, and delete the volumes afterwards."""
+    """Yield the manifest of the volumes, and delete the volumes afterwards."""
     name = "workflows/aps/numaflow-storage-class.yaml"
     yield name
     cluster.run("delete", "-f", str(ROOT / name), "--ignore-not-found", "--wait=false")

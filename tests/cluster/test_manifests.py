@@ -166,7 +166,7 @@ def test_kustomization_sets_every_image(cluster, tmp_path):
 
 @pytest.fixture
 def detector(cluster, namespace):
-    """Return functions that start and stop the guide's detector, with smaller and fewer frames."""
+    """Return functions that start and stop the simulated detector, with smaller and fewer frames."""
     (pod,) = documents("baseline-pvapy-sim-server.yaml")
     container = pod["spec"]["containers"][0]
     container["args"] = [
@@ -254,7 +254,7 @@ def test_source_finds_a_running_detector(cluster, namespace, detector):
 
 @pytest.fixture
 def volumes(cluster, tmp_path):
-    """Create the guide's storage class and volumes with names and paths of the test."""
+    """Create the storage class and its volumes, with names and paths of the test."""
     mark = secrets.token_hex(3)
     text = (APS / "numaflow-storage-class.yaml").read_text()
     text = text.replace("charon-local", f"charon-{mark}").replace("/var/lib/charon", str(tmp_path / "node"))

@@ -165,7 +165,7 @@ class Stage:
         )
 
     def detect(self):
-        """Start the guide's detector with a short scan."""
+        """Start the simulated detector with a short scan."""
         pod = yaml.safe_load((APS / "baseline-pvapy-sim-server.yaml").read_text())
         args = [a for a in pod["spec"]["containers"][0]["args"] if not a.startswith(("--runtime", "--frame-rate"))]
         pod["spec"]["containers"][0]["args"] = [*args, *SCAN]
@@ -217,7 +217,7 @@ def status(stage, tmp_path):
 
 
 def test_pods_reconstruct_the_embedded_image(stage, expected, tmp_path, figures):
-    # The order of the guide: the detector starts when the pipeline is running.
+    # As in docs/how-to/run-on-kubernetes.md, the detector starts when the pipeline is running.
     start = time.monotonic()
     for vertex in ("in", "cat", "image", "out"):
         stage.start(vertex)

@@ -42,7 +42,7 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def installed(dist, tmp_path_factory):
-    """Return the bin folder of a new environment that holds the wheel and what its metadata requires."""
+    """Return the bin folder of a new environment with the wheel and its dependencies."""
     uv = BIN / "uv"
     venv = tmp_path_factory.mktemp("env") / "venv"
     (wheel,) = dist.glob("*.whl")

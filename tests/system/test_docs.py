@@ -1,6 +1,6 @@
 """Links in the documentation resolve, its commands run, and its generated files are up to date.
 
-Run as a program, this file regenerates ``docs/reference/command-line.md`` and the JSON schemas beside it.
+Run as a program, this file regenerates ``docs/reference/command-line.md`` and the JSON schemas next to it.
 """
 
 from __future__ import annotations

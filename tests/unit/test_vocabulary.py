@@ -27,28 +27,28 @@ _QUOTED = "vocabulary: quoted"
 @cache
 def rules():
     """Return (pattern, pattern of its exceptions or None, replacement) for each entry of the list."""
-    found = []
+    entries = []
     for word in tomllib.loads(_WORDS.read_text())["word"]:
         pattern = re.compile(rf"(?<![A-Za-z])(?:{word['pattern']})(?![A-Za-z])", re.IGNORECASE)
         allowed = re.compile("|".join(word["except"]), re.IGNORECASE) if "except" in word else None
-        found.append((pattern, allowed, word["use"]))
-    return found
+        entries.append((pattern, allowed, word["use"]))
+    return entries
 
 
 def violations(text):
-    """Return ``line number: phrase (use ...)`` for each phrase of the text that the list gives up."""
-    found = []
+    """Return ``line number: phrase (use ...)`` for each phrase of the text that is on the list."""
+    hits = []
     for number, line in enumerate(text.splitlines(), 1):
         if _QUOTED in line:
             continue
         for pattern, allowed, use in rules():
-            rest = line if allowed is None else allowed.sub(lambda match: " " * len(match[0]), line)
-            found += [f"{number}: {match[0]!r} (use: {use})" for match in pattern.finditer(rest)]
-    return found
+            checked = line if allowed is None else allowed.sub(lambda match: " " * len(match[0]), line)
+            hits += [f"{number}: {match[0]!r} (use: {use})" for match in pattern.finditer(checked)]
+    return hits
 
 
 def checked_files():
-    """Return the files of the project whose text is its own."""
+    """Return the files of the project whose text the list applies to."""
     listed = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         capture_output=True,
@@ -120,7 +120,7 @@ def test_help_pages_use_the_vocabulary():
         "passed over an update",
     ],
 )
-def test_violations_finds_a_given_up_phrase(text):
+def test_violations_finds_a_listed_phrase(text):
     assert violations(text)
 
 

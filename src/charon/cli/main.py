@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("-v", "--verbose", is_flag=True, help="Verbose output on stderr.")
 @click.pass_context
 def cli(ctx: click.Context, verbose: bool) -> int | None:
-    """Live X-ray ptychography, from the detector to the image, every frame accounted for.
+    """Live X-ray ptychography, from the detector to the image, with every frame accounted for.
 
     Without a command, start an interactive shell on a terminal, or run commands from standard input, one per line.
     """

@@ -21,7 +21,7 @@ def test_quantile_is_exact_to_one_bin(durations, q):
     assert recorder.count == len(durations)
 
 
-def test_disagreeing_clocks_are_counted_apart():
+def test_disagreeing_clocks_are_counted_separately():
     recorder = LatencyRecorder(max_valid_ns=1_000_000_000)
     for duration in (-1, -5_000_000, 1_000_000_001, 2_000_000):
         recorder.add(duration)

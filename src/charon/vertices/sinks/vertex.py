@@ -38,6 +38,8 @@ class SinkVertex:
         Largest number of messages in a batch.
     linger_s
         Time to wait for a batch to grow; larger batches share the cost of a call.
+    stats
+        Counters of the process.
     """
 
     open_sink: Callable[[], Sink]

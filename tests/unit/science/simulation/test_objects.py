@@ -10,7 +10,7 @@ from charon.science.simulation.shapes import convex_polygon, draw
 
 
 @pytest.mark.parametrize("make", [demo_sample, siemens_star, tungsten_test_pattern])
-def test_samples_span_ground_to_full_thickness(make) -> None:
+def test_samples_span_empty_to_full_thickness(make) -> None:
     sample = make()
     phase = np.angle(sample.transmission)
     assert sample.transmission.dtype == np.complex64
