@@ -35,7 +35,7 @@ def list_bundles() -> None:
 @model.command()
 @click.argument("bundle")
 def show(bundle: str) -> None:
-    """Print the card of BUNDLE, a name from the list or a folder."""
+    """Print the card of BUNDLE: a folder, or a name that `model list` prints."""
     from charon.cli.assembly import load  # noqa: PLC0415 - imports NumPy
 
     click.echo(load(bundle).card.to_json(), nl=False)

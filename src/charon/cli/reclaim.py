@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--storage-class", default="charon-local", show_default=True, help="Storage class of the volumes.")
-@click.option("--dry-run", is_flag=True, help="Only list the volumes.")
+@click.option("--dry-run", is_flag=True, help="List the volumes without changing them.")
 @ended_by_signals()
 def reclaim(storage_class: str, dry_run: bool) -> int:
     """Remove the former claim from released volumes, so that a new inter-step buffer can bind them.
 
-    Use it after an inter-step buffer was deleted. Files in the volumes' folders are kept.
+    Run this after you deleted an inter-step buffer. Files in the volumes' folders are kept.
     """
     from charon.engines.cluster import list_volumes, reclaim_volumes, released_volumes  # noqa: PLC0415 - imports NATS
 

@@ -34,7 +34,10 @@ from charon.errors import UsageError
 )
 @click.option("--probe", "probe_file", type=click.Path(exists=True, path_type=Path), help="Measured probe (.npz).")
 @click.option(
-    "--probe-pixel", "probe_pixel_m", type=click.FloatRange(0, min_open=True), help="Pixel of the measured probe in m."
+    "--probe-pixel",
+    "probe_pixel_m",
+    type=click.FloatRange(0, min_open=True),
+    help="Side of the measured probe's pixels in m; required with --probe.",
 )
 @click.option("--free-offset", is_flag=True, help="Reconstruct phase up to a constant per patch, for measured samples.")
 def train(

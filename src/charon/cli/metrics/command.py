@@ -23,23 +23,32 @@ _FORMATS = ["json", "csv", "parquet"]
 @click.argument("prometheus-url", required=False)
 @click.option(
     "--start",
-    help="RFC 3339 with zone, Unix seconds, or relative (-15m).  [default: start of --run, else 15 min before --end]",
+    help="Start of the range: RFC 3339 with zone, Unix seconds, or relative (-15m).  "
+    "[default: start of --run, else 15 min before --end]",
 )
-@click.option("--end", help="As --start.  [default: end of --run, else now]")
-@click.option("--step", help="Step in seconds, or a duration (15s).  [default: from the range; 5s for 1 h]")
+@click.option("--end", help="End of the range, in a format of --start.  [default: end of --run, else now]")
+@click.option(
+    "--step",
+    help="Interval between evaluations: seconds, or a duration (15s).  [default: by length of the range; 5s for 1 h]",
+)
 @click.option("--query", "queries", multiple=True, metavar="PROMQL", help="PromQL query; repeatable.")
 @click.option("--queries-file", type=ShippedPath(), help="File with one PromQL query per line; # starts a comment.")
-@click.option("--run", "run_name", metavar="NAME[@TIME]", help="Recorded run with times, namespace and pipeline.")
-@click.option("--namespace", help="Value of $namespace in queries.  [default: any]")
-@click.option("--pipeline", help="Value of $pipeline in queries.  [default: any]")
+@click.option(
+    "--run",
+    "run_name",
+    metavar="[NAMESPACE/]NAME[@TIME]",
+    help="Use the times, namespace and pipeline of a recorded run.",
+)
+@click.option("--namespace", help="Value of $namespace in queries.  [default: that of --run, else any]")
+@click.option("--pipeline", help="Value of $pipeline in queries.  [default: that of --run, else any]")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Output file; folders are created.  [default: - (stdout)]"
 )
 @click.option(
     "--format", "kind", type=click.Choice(_FORMATS), help="Output format.  [default: by suffix of --output, else json]"
 )
-@click.option("--list-metrics", is_flag=True, help="Only list the metrics that have samples in the range.")
-@click.option("--list-runs", is_flag=True, help="Only list the runs for --run.")
+@click.option("--list-metrics", is_flag=True, help="List the metrics that have samples in the range, and exit.")
+@click.option("--list-runs", is_flag=True, help="List the recorded runs, and exit.")
 def metrics(
     prometheus_url: str | None,
     start: str | None,
@@ -55,7 +64,7 @@ def metrics(
     list_metrics: bool,
     list_runs: bool,
 ) -> int:
-    """Run PromQL range queries and save the results."""
+    """Run PromQL range queries on the Prometheus server at PROMETHEUS_URL, and save the results."""
     from charon.cli.metrics import listing, options  # noqa: PLC0415
     from charon.cli.metrics.export import export_queries  # noqa: PLC0415
 
