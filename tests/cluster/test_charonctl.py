@@ -229,7 +229,8 @@ def test_stop_drains_deletes_and_records_the_end(cluster, namespace, charonctl, 
     (record,) = records_in(state)
     assert record["end"] is not None
     again = charonctl("stop", "p", namespace)
-    assert (again.returncode, again.stderr) == (2, f"error: no pipeline 'p' in namespace {namespace}\n")
+    hint = f"list them with: charonctl kubectl get pipelines -n {namespace}"
+    assert (again.returncode, again.stderr) == (2, f"error: no pipeline 'p' in namespace {namespace}; {hint}\n")
 
 
 def test_undrained_pipeline_is_kept_without_no_drain(cluster, namespace, charonctl, tmp_path, state):

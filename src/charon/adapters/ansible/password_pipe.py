@@ -21,7 +21,7 @@ def password_pipe(password: str) -> Generator[Path]:
     """Create a pipe from which the password can be read once, and yield its path.
 
     The pipe has a name because Ansible resolves the path of a password file before it opens the file, and
-    ``/dev/fd/N`` resolves to a path that cannot be opened. Only the user can enter the pipe's folder, which is deleted
+    ``/dev/fd/N`` resolves to a path that cannot be opened. Only the user can access the pipe's folder, which is deleted
     with the pipe.
     """
     with tempfile.TemporaryDirectory(prefix="charon-") as folder:

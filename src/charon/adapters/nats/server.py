@@ -179,7 +179,7 @@ def _check_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise UnavailableError(
-                f"nats-server: port {port} on 127.0.0.1 is not available: {error.strerror}"
+                f"nats-server: port {port} on 127.0.0.1 is not available: {error.strerror}; use another port"
             ) from error
 
 

@@ -252,7 +252,9 @@ def _lock_folder(folder: Path) -> int:
     except OSError as error:
         holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(fd)
-        raise UnavailableError(f"the patch log {folder} is in use by another process, id {holder}") from error
+        raise UnavailableError(
+            f"the patch log {folder} is in use by another process, id {holder}; stop it or use another output folder"
+        ) from error
     with suppress(OSError):  # the id serves the error message only, and the disk may be full
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)

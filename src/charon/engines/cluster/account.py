@@ -66,7 +66,9 @@ def _credentials(kubectl: Kubectl, view: ClusterView) -> tuple[str, str]:
     try:
         data = kubectl.json("get", "secret", name, f"--namespace={view.namespace}").get("data", {})
     except NotFoundOnClusterError as error:
-        raise UnavailableError(f"secret {name} does not exist in namespace {view.namespace}") from error
+        raise UnavailableError(
+            f"secret {name} does not exist in namespace {view.namespace}; create the inter-step buffer service"
+        ) from error
     try:
         user, password = (base64.b64decode(data[key]).decode() for key in (names.SECRET_USER, names.SECRET_PASSWORD))
     except (KeyError, binascii.Error, UnicodeDecodeError) as error:

@@ -94,7 +94,13 @@ class ClusterPipeline:
         try:
             return observe(self._kubectl, self.name, self.namespace)
         except NotFoundOnClusterError as error:
-            raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
+            raise self._missing() from error
+
+    def _missing(self) -> UsageError:
+        return UsageError(
+            f"no pipeline {self.name!r} in namespace {self.namespace};"
+            f" list them with: charonctl kubectl get pipelines -n {self.namespace}"
+        )
 
     def stop(self, timeout_s: float, report: Callable[[str], None], *, drain: bool = True) -> StopResult:
         """Stop the sources, wait until every buffer is empty, and delete the pipeline.
@@ -174,7 +180,7 @@ class ClusterPipeline:
                 f"--patch={json.dumps(patch)}",
             )
         except NotFoundOnClusterError as error:
-            raise UsageError(f"no pipeline {self.name!r} in namespace {self.namespace}") from error
+            raise self._missing() from error
 
 
 def _is_dry_run(options: Sequence[str]) -> bool:

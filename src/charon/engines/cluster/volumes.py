@@ -87,5 +87,7 @@ def reclaim_volumes(
         if not pending:
             return current
         if time.monotonic() > deadline:
-            raise UnavailableError(f"not available after {_AVAILABLE_TIMEOUT_S:.0f} s: {', '.join(pending)}")
+            raise UnavailableError(
+                f"volumes not available after {_AVAILABLE_TIMEOUT_S:.0f} s: {', '.join(pending)}; retry the command"
+            )
         time.sleep(_POLL_INTERVAL_S)
