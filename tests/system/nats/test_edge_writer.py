@@ -79,3 +79,28 @@ def test_buffer_beyond_resources_is_named(server):
                 await create_edge(connection, max_bytes=2**40)
 
     asyncio.run(main())
+
+
+def test_changed_limit_keeps_buffered_messages(server):
+    async def main():
+        async with connected(server) as connection:
+            await create_edge(connection)
+            writer = EdgeWriter(connection, EDGE)
+            for n in range(20):
+                await writer.send(b"%d" % n, f"m{n}")
+            await create_edge(connection, max_messages=10, max_bytes=2**20)
+            state = await connection.streams.state(EDGE)
+            assert (state.waiting, state.limit_bytes) == (20, 2**20)
+            assert len(await read(EdgeReader(connection, EDGE), 20)) == 20
+
+    asyncio.run(main())
+
+
+def test_changed_storage_of_buffer_is_an_error(server):
+    async def main():
+        async with connected(server) as connection:
+            await create_edge(connection)
+            with pytest.raises(UsageError, match=rf"{EDGE}: .* --storage"):
+                await create_edge(connection, storage="file")
+
+    asyncio.run(main())

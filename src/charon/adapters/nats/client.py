@@ -44,6 +44,10 @@ class JetStream(Protocol):
         """Create a stream, or return the existing one with the same configuration."""
         ...
 
+    async def update_stream(self, config: StreamConfig) -> StreamInfo:
+        """Change the configuration of a stream."""
+        ...
+
     async def add_consumer(self, stream: str, config: ConsumerConfig) -> ConsumerInfo:
         """Create a consumer, or return the existing one with the same configuration."""
         ...

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from nats.errors import Error as NatsError
 from nats.js import api
-from nats.js.errors import ServerError
+from nats.js.errors import BadRequestError, ServerError
 
-from charon.adapters.nats.error_codes import INSUFFICIENT_RESOURCES
+from charon.adapters.nats.error_codes import INSUFFICIENT_RESOURCES, STREAM_EXISTS, STREAM_UPDATE_INVALID
 from charon.adapters.nats.errors import describe
-from charon.errors import UnavailableError
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from charon.adapters.nats.client import JetStream
@@ -70,7 +70,7 @@ class EdgeStreams:
         ack_wait_s: float,
         max_ack_pending: int,
     ) -> None:
-        """Create the work queue of an edge and its shared consumer, unless they exist.
+        """Create the work queue of an edge and its shared consumer, or update the limits of existing ones.
 
         A full queue rejects new messages: its writer waits, and no queued message is lost.
 
@@ -78,21 +78,27 @@ class EdgeStreams:
         ------
         UnavailableError
             If the server lacks memory or disk space for the buffer.
+        UsageError
+            If the buffer exists in the other storage.
         """
+        config = api.StreamConfig(
+            name=edge,
+            subjects=[edge],
+            retention=api.RetentionPolicy.WORK_QUEUE,
+            discard=api.DiscardPolicy.NEW,
+            storage=storage_type(storage),
+            max_bytes=max_bytes,
+            max_msgs=max_messages,
+            duplicate_window=_DUPLICATE_WINDOW_S,
+        )
         try:
-            await self._jetstream.add_stream(
-                api.StreamConfig(
-                    name=edge,
-                    subjects=[edge],
-                    retention=api.RetentionPolicy.WORK_QUEUE,
-                    discard=api.DiscardPolicy.NEW,
-                    storage=storage_type(storage),
-                    max_bytes=max_bytes,
-                    max_msgs=max_messages,
-                    duplicate_window=_DUPLICATE_WINDOW_S,
-                )
-            )
+            await self._create_stream(config)
         except ServerError as error:
+            if error.err_code == STREAM_UPDATE_INVALID:
+                raise UsageError(
+                    f"edge {edge}: the buffer exists and cannot be changed ({error.description});"
+                    " use the --storage with which it was created"
+                ) from error
             if error.err_code not in INSUFFICIENT_RESOURCES:
                 raise
             size = f"{max_bytes / 2**20:.0f} MiB"
@@ -110,6 +116,15 @@ class EdgeStreams:
                 max_waiting=_MAX_WAITING_PULLS,
             ),
         )
+
+    async def _create_stream(self, config: api.StreamConfig) -> None:
+        """Create a stream; an existing one, of a resumed run, keeps its messages and gets the new limits."""
+        try:
+            await self._jetstream.add_stream(config)
+        except BadRequestError as error:
+            if error.err_code != STREAM_EXISTS:
+                raise
+            await self._jetstream.update_stream(config)
 
     async def names(self) -> list[str]:
         """Return the names of all edges.
