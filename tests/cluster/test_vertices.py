@@ -8,10 +8,8 @@ node. Numaflow itself is not involved.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from numaflow_objects import GROUP, nats_pod, numaflow_kinds
 from polling import wait_until
 
 from charon.adapters.storage.nexus_reader import read_image
+from loopback import isolated_environment
 
 pytestmark = pytest.mark.timeout(420)
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,17 +43,7 @@ def manifest():
 def expected(tmp_path_factory):
     """Return the image that the embedded engine reconstructs from the same frames."""
     folder = tmp_path_factory.mktemp("embedded")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_"))} | {
-        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
-        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_BROADCAST_PORT": port,
-        "EPICS_PVAS_BROADCAST_PORT": port,
-        "XDG_STATE_HOME": str(folder / "state"),
-    }
+    env = isolated_environment(XDG_STATE_HOME=str(folder / "state"))
     command = [*CHARONCTL, "run", str(APS / "numaflow-aps-live.yaml"), "--local", "--quiet"]
     with (folder / "log").open("wb") as log:
         run = subprocess.Popen([*command, "--output", str(folder / "out")], env=env, stdout=log, stderr=log)

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -101,20 +100,13 @@ def test_lines_are_trimmed_and_fences_closed(page: Path) -> None:
 
 def _environment(folder: Path) -> dict[str, str]:
     """Return an environment with its own home folder and pvAccess on free loopback ports."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("EPICS_", "CHARON_"))},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "XDG_STATE_HOME": str(folder / "state"),
-        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
-        "EPICS_PVA_BROADCAST_PORT": port,
-        "EPICS_PVAS_BROADCAST_PORT": port,
-        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
-    }
+    from loopback import isolated_environment  # not on the path when this file runs as a program
+
+    return isolated_environment(
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        HOME=str(folder),
+        XDG_STATE_HOME=str(folder / "state"),
+    )
 
 
 def _checkout(folder: Path) -> None:

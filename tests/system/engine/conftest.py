@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,29 +13,16 @@ import psutil
 import pytest
 import yaml
 
+from loopback import isolated_environment
+
 ROOT = Path(__file__).parents[3]
 CHARONCTL = (sys.executable, "-m", "charon.cli.main")
-
-
-def _free_udp_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.fixture
 def environment(tmp_path):
     """Return an isolated environment: pvAccess on loopback with a free port, and a temporary state folder."""
-    port = _free_udp_port()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_"))}
-    return kept | {
-        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
-        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_BROADCAST_PORT": port,
-        "EPICS_PVAS_BROADCAST_PORT": port,
-        "XDG_STATE_HOME": str(tmp_path / "state"),
-    }
+    return isolated_environment(XDG_STATE_HOME=str(tmp_path / "state"))
 
 
 class Live:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,14 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from loopback import free_port, isolated_environment
+
 ROOT = Path(__file__).parents[3]
 CHARONCTL = (sys.executable, "-m", "charon.cli.main")
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def fetch(url, **fields):
@@ -147,16 +141,7 @@ def node_exporter(tmp_path_factory):
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """Return an environment with pvAccess on loopback and a free port, and a temporary state folder."""
-    port = str(free_port(socket.SOCK_DGRAM))
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_"))}
-    return inherited | {
-        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
-        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_BROADCAST_PORT": port,
-        "EPICS_PVAS_BROADCAST_PORT": port,
-        "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state")),
-    }
+    return isolated_environment(XDG_STATE_HOME=str(tmp_path_factory.mktemp("state")))
 
 
 class Scraped:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,27 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from loopback import isolated_environment
+
 pytest.importorskip("pynumaflow", reason="pynumaflow is not installed: pip install pynumaflow")
-
-
-def _free_udp_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.fixture
 def environment():
     """Return an environment in which the test sees only its own detector."""
-    port = _free_udp_port()
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_", "CHARON_", "NUMAFLOW_"))}
-    return inherited | {
-        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
-        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_BROADCAST_PORT": port,
-        "EPICS_PVAS_BROADCAST_PORT": port,
-    }
+    return isolated_environment("NUMAFLOW_")
 
 
 class Pod:

@@ -10,18 +10,13 @@ import time
 
 import pytest
 
-
-def _free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
+from loopback import free_port
 
 # A pvAccess client reads these once per process, when it is first used. Therefore they are set here for all tests,
 # unless they are set already.
-os.environ.setdefault("EPICS_PVA_BROADCAST_PORT", _free_port(socket.SOCK_DGRAM))
+os.environ.setdefault("EPICS_PVA_BROADCAST_PORT", str(free_port(socket.SOCK_DGRAM)))
 os.environ.setdefault("EPICS_PVAS_BROADCAST_PORT", os.environ["EPICS_PVA_BROADCAST_PORT"])
-os.environ.setdefault("EPICS_PVA_SERVER_PORT", _free_port(socket.SOCK_STREAM))
+os.environ.setdefault("EPICS_PVA_SERVER_PORT", str(free_port()))
 os.environ.setdefault("EPICS_PVA_ADDR_LIST", "127.0.0.1")
 os.environ.setdefault("EPICS_PVA_AUTO_ADDR_LIST", "NO")
 os.environ.setdefault("EPICS_PVAS_INTF_ADDR_LIST", "127.0.0.1")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 
 import pytest
 from kubernetes_api import Api
 from shell_terminal import READY, ROOT, Terminal
+
+from loopback import isolated_environment
 
 
 @pytest.fixture
@@ -20,23 +21,7 @@ def environment(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
-    return {
-        **os.environ,
-        "HOME": str(home),
-        "TERM": "xterm-256color",
-        "LANG": "C.UTF-8",
-        "EPICS_PVA_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_AUTO_ADDR_LIST": "NO",
-        "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVA_BROADCAST_PORT": str(_free_udp_port()),
-        "EPICS_PVAS_BROADCAST_PORT": str(_free_udp_port()),
-    }
-
-
-def _free_udp_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return isolated_environment(HOME=str(home), TERM="xterm-256color", LANG="C.UTF-8")
 
 
 @pytest.fixture
