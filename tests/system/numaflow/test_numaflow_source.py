@@ -38,9 +38,10 @@ async def _read_all(reader, count, *, ack=True):
     return messages
 
 
-async def _until(condition, timeout_s=20.0):
+async def _until_pending(reader, count, timeout_s=20.0):
+    """Wait until this number of frames is pending."""
     deadline = time.monotonic() + timeout_s
-    while not await condition():
+    while await reader.pending() != count:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
 
@@ -80,11 +81,7 @@ def test_nacked_frames_are_redelivered_first(pods, detector):
     async def run():
         async with SourceClient(pod.sockets) as reader:
             detector("--wait-for-client", "--frame-rate", "200", "--n-frames", "12", *SMALL)
-
-            async def all_pending():
-                return await reader.pending() == 12
-
-            await _until(all_pending)
+            await _until_pending(reader, 12)
             results = await reader.read(6)
             await reader.ack(results[:2])
             await reader.nack(results[2:5])
@@ -105,11 +102,7 @@ def test_pending_includes_frames_in_flight(pods, detector):
             assert await reader.pending() == 0
             # More than are prepared ahead; the others wait in the ring.
             detector("--wait-for-client", "--frame-rate", "400", "--n-frames", "200", *SMALL)
-
-            async def all_pending():
-                return await reader.pending() == 200
-
-            await _until(all_pending)
+            await _until_pending(reader, 200)
             results = await reader.read(50)
             assert len(results) == 50
             assert await reader.pending() == 200
@@ -196,11 +189,7 @@ def test_sigterm_drains_the_source(pods, detector):
     async def run():
         async with SourceClient(pod.sockets) as reader:
             detector("--wait-for-client", "--frame-rate", "400", "--n-frames", "60", *SMALL)
-
-            async def all_pending():
-                return await reader.pending() == 60
-
-            await _until(all_pending)
+            await _until_pending(reader, 60)
             first = await reader.read(10)
             pod.terminate()
             await asyncio.sleep(0.3)
@@ -225,10 +214,7 @@ def test_sigterm_without_reader_reports_missed_frames(pods, detector):
             await reader.ack(await reader.read(1, 20_000))
 
             # More than are prepared ahead, so that the ring contains some.
-            async def all_pending():
-                return await reader.pending() == 199
-
-            await _until(all_pending)
+            await _until_pending(reader, 199)
 
     asyncio.run(run())
     pod.terminate()
