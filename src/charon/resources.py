@@ -11,7 +11,7 @@ FOLDERS = ("ansible", "workflows")
 
 
 def shipped(path: str | Path) -> Path | None:
-    """Return the shipped file or folder of a relative path such as ``workflows/aps/metrics.txt``.
+    """Return the shipped file or folder for a relative path such as ``workflows/aps/metrics.txt``.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def shipped(path: str | Path) -> Path | None:
 
 
 def resolve(path: str | Path) -> Path:
-    """Return the path itself if it exists or is not shipped, else the shipped file of that name.
+    """Return the path itself if it exists or Charon does not ship it, else the shipped file of that name.
 
     A file in the current folder takes precedence, so a user can copy and edit a shipped manifest.
     """

@@ -1,4 +1,4 @@
-"""Structured concurrency: a group of tasks whose first failure is raised itself."""
+"""Structured concurrency: a task group that raises its first failure directly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
         return
     first, *others = failures
     for other in others:
-        _log.error("a second task failed: %s", other, exc_info=other)
+        _log.error("another task failed: %s", other, exc_info=other)
     context = first.__context__
     try:
         raise first

@@ -28,7 +28,7 @@ def test_local_file_has_precedence(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "path", ["missing.yaml", "workflows/missing.yaml", "workflows/../pyproject.toml", "/etc/passwd", "", "src/charon"]
 )
-def test_other_path_stays_as_given(tmp_path, monkeypatch, path):
+def test_other_path_is_unchanged(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     assert shipped(path) is None
     assert resolve(path) == Path(path)

@@ -75,7 +75,7 @@ def test_failure_cancels_the_other_tasks():
         asyncio.run(asyncio.wait_for(main(), 5))
 
 
-def test_cancellation_from_outside_is_passed_on():
+def test_cancellation_from_outside_propagates():
     async def main():
         async def block():
             async with task_group() as tasks:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from charon.vertices.stats import Stats
 
 _log = logging.getLogger(__name__)
-# Serialising a range needs about 0.6 us of processor time, so that the pages need about 6 % of a core at most.
+# Serialising a range costs about 0.6 us of CPU time, so pages use at most about 6 % of a core.
 _MAX_RANGES_PER_S = 100_000
 
 
@@ -34,7 +34,7 @@ async def load_previous_page(ledger: Ledger, stats: Stats) -> Page | None:
 async def write_ledger_periodically(
     page: Callable[[], Page], ledger: Ledger, stop: asyncio.Event, period_s: float = 0.25
 ) -> None:
-    """Write the page periodically, and a last time once `stop` is set.
+    """Write the page periodically, and once more after `stop` is set.
 
     A page with many ranges is written less often, because serialising it blocks the event loop.
 
@@ -47,13 +47,13 @@ async def write_ledger_periodically(
     stop
         Set when the vertex has finished.
     period_s
-        Shortest interval between two pages in s.
+        Minimum interval between two writes in s.
     """
     last, interval_s = False, period_s
     while not last:
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), interval_s)
-        # Read before the page is built: the last page must contain everything that was done before the stop.
+        # Read before the page is built: the last page must contain all work done before the stop.
         last = stop.is_set()
         current = page()
         interval_s = max(period_s, range_count(current) / _MAX_RANGES_PER_S)

@@ -156,7 +156,7 @@ class SinkRole:
 
 @asynccontextmanager
 async def _writing_pages(vertex: Vertex, context: VertexContext) -> AsyncGenerator[None]:
-    """Write the vertex's page periodically, and a last time on exit, also after a failure."""
+    """Write the vertex's page periodically, and once more on exit, even after a failure."""
     finished = asyncio.Event()
     async with task_group() as tasks:
         writer = tasks.create_task(write_ledger_periodically(vertex.page, context.ledger, finished))

@@ -18,8 +18,8 @@ _EMPTY = INT64.start - 1
 class SeenIds:
     """A set of frame ids: channel, detector time and ``uniqueId``.
 
-    Detectors number frames consecutively, so the times are stored in pages by ``uniqueId``. A detector that has
-    restarted uses a number again at another time, which is stored in a further page of the same numbers.
+    Detectors number frames consecutively, so the times are stored in pages by ``uniqueId``. A
+    restarted detector reuses numbers at later times, which are stored in a further page for the same numbers.
     """
 
     def __init__(self) -> None:

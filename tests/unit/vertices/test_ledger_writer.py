@@ -22,7 +22,7 @@ class SlowLedger(Ledger):
 
     async def load(self):
         """Return no page."""
-        return None  # noqa: RET501 - it is a page that is missing
+        return None  # noqa: RET501 - None is a missing page
 
     async def save(self, page):
         """Save a page, slowly."""

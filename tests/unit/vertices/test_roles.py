@@ -1,4 +1,4 @@
-"""Roles enter monitors when ready, write a final page in any case, and raise the failure itself."""
+"""Roles enter monitors when ready, always write a final page, and raise the original error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Monitor:
 
     @contextmanager
     def running(self):
-        """Count."""
+        """Count the entry and the exit."""
         self.entered += 1
         try:
             yield

@@ -18,7 +18,7 @@ CHANNEL = "ad:image"
 
 
 class FakeDelivery(Delivery):
-    """A message that counts what the vertex does with it."""
+    """A message that counts its acknowledgements, extensions and releases."""
 
     def __init__(self, payload, attempt=1):
         self._payload = payload
@@ -39,16 +39,16 @@ class FakeDelivery(Delivery):
         return self._attempt
 
     async def ack(self, result=None, /):
-        """Count, and keep the result."""
+        """Count the call and keep the result."""
         self.acks += 1
         self.result = result
 
     async def in_progress(self):
-        """Count."""
+        """Count the call."""
         self.extended += 1
 
     async def release(self):
-        """Count."""
+        """Count the call."""
         self.released += 1
 
 
@@ -70,12 +70,12 @@ class FakeInlet(Inlet):
         return []
 
     async def close(self):
-        """Record it."""
+        """Record the call."""
         self.closed = True
 
 
 class FakeOutlet(Outlet):
-    """A buffer that recognises repeated names; it is full while its gate is not set, and may have a fault."""
+    """A buffer that recognises repeated names; it is full while its gate is not set, and raises its fault, if any."""
 
     def __init__(self):
         self.messages = {}
@@ -114,11 +114,11 @@ class FakeOutlet(Outlet):
 
 
 class FakeLedger(Ledger):
-    """A page that keeps every version; its next `away` saves fail."""
+    """A page that keeps every version; its next `failing_saves` saves fail."""
 
     def __init__(self, page=None):
         self.saved = [] if page is None else [page]
-        self.away = 0
+        self.failing_saves = 0
 
     async def load(self):
         """Return the latest version."""
@@ -126,8 +126,8 @@ class FakeLedger(Ledger):
 
     async def save(self, page):
         """Keep a version, unless the ledger is unavailable."""
-        if self.away:
-            self.away -= 1
+        if self.failing_saves:
+            self.failing_saves -= 1
             raise UnavailableError("the ledger does not respond")
         self.saved.append(page)
 

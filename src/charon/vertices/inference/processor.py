@@ -49,7 +49,7 @@ class ModelInfo:
 
 @dataclass(slots=True)
 class Item:
-    """A message in processing.
+    """A message that is being processed.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class FrameProcessor:
     delay_s: float = 0.0
 
     def warm_up(self, max_batch: int) -> None:
-        """Run the network once at every batch size, so that no frame pays for the first run."""
+        """Run the network once at every batch size, so that the first run delays no frame."""
         for size in range(1, max_batch + 1):
             self.backend.infer(np.ones((size, *self.model.input_shape), np.float32))
 

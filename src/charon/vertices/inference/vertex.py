@@ -64,7 +64,7 @@ class InferenceVertex:
         self._processor = FrameProcessor(backend, model, run, self.stats, max_crashes, delay_s)
         self._max_batch = max_batch
         self._linger_s = linger_s
-        # Number of attempts by frame, of frames that this process or an earlier one has begun and not finished.
+        # Attempts by frame name, for frames that this process or an earlier one started and did not finish.
         self._unfinished: dict[str, int] = {}
         self._ledger: Ledger | None = None
 
@@ -73,7 +73,7 @@ class InferenceVertex:
         self._processor.warm_up(self._max_batch)
 
     async def restore(self, ledger: Ledger) -> None:
-        """Load the frames that earlier processes of this replica began and did not finish."""
+        """Load the frames that earlier processes of this replica started and did not finish."""
         self._ledger = ledger
         page = await load_previous_page(ledger, self.stats)
         if isinstance(page, InferencePage):
@@ -152,7 +152,7 @@ class InferenceVertex:
 
 
 async def _extend(work: Awaitable[T], deliveries: Sequence[Delivery]) -> T:
-    """Return the result of `work`; until then extend the deliveries that wait for it."""
+    """Return the result of `work`; while waiting, extend the deliveries that depend on it."""
     future = asyncio.ensure_future(work)
     try:
         while True:

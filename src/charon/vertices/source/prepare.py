@@ -60,7 +60,7 @@ class FramePreparer:
     geometry
         Crop and binning; None publishes frames unchanged.
     positions
-        Returns the scan position of a frame that carries none, or None.
+        Returns the scan position of a frame without one, or None if it is unknown.
     stats
         Counters of the vertex.
     """
@@ -78,7 +78,7 @@ class FramePreparer:
         self.frame_bytes = 0
         """Size of the latest image in bytes; 0 before the first."""
         self.prepare_s = 1.0
-        """Time in s that a frame of the latest batch needed; high at first, so that the first batch uses the thread."""
+        """Preparation time of one frame in s; initially high, so that the first batch uses the thread."""
         self._channel = channel
         self._geometry = geometry
         self._positions = positions
@@ -107,7 +107,7 @@ class FramePreparer:
         return [message for message in messages if message is not None]
 
     def record_missed(self, updates: Sequence[Update | MissedRun]) -> None:
-        """Record updates as missed that will not be prepared any more."""
+        """Record updates that will no longer be prepared as missed."""
         for update in updates:
             try:
                 run = update if isinstance(update, MissedRun) else MissedRun(update.identify(), update.identify())
@@ -203,7 +203,7 @@ def _decode(update: Update) -> Frame | BadFrameError:
 
 
 def scan_name(frame_id: FrameId) -> str:
-    """Return a name for the scan of a frame that carries none: the time at which its epoch began."""
+    """Return a name for the scan of a frame without one, from the start time of its epoch."""
     if frame_id.epoch_ns == 0:
         return "scan"
     return time.strftime("scan-%Y%m%dT%H%M%SZ", time.gmtime(frame_id.epoch_ns // 1_000_000_000))

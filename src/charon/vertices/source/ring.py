@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charon.vertices.stats import Stats
 
 _log = logging.getLogger(__name__)
-# Updates prepared together: enough to amortise the change of threads, few enough for latency.
+# Updates prepared together: enough to amortise the thread switch, few enough for low latency.
 _MAX_BATCH = 8
 # Capacity until the size of a frame is known, and its lower bound afterwards.
 _INITIAL_UPDATES = 256
@@ -50,7 +50,7 @@ class MissedRun:
     last: FrameId
 
     def extend(self, frame_id: FrameId) -> bool:
-        """Add a frame if it directly follows; return whether it did."""
+        """Add a frame if it directly follows the last one; return whether it was added."""
         if frame_id.unique_id != self.last.unique_id + 1 or frame_id.time_ns < self.last.time_ns:
             return False
         self.last = frame_id
@@ -127,7 +127,7 @@ class UpdateRing:
     # Called on the event loop.
 
     def attach(self) -> None:
-        """Wake the running event loop from now on when something arrives."""
+        """Make every further arrival wake the running event loop."""
         self._loop = asyncio.get_running_loop()
 
     def resize(self, frame_bytes: int) -> None:
@@ -135,7 +135,7 @@ class UpdateRing:
         self._max_updates = max(_MIN_UPDATES, self._max_bytes // max(1, frame_bytes))
 
     def pop_batch(self) -> list[Update | MissedRun]:
-        """Return the next updates, a few at a time."""
+        """Remove and return the next updates, at most a few."""
         with self._run_lock:
             batch = [self._updates.popleft() for _ in range(min(_MAX_BATCH, len(self._updates)))]
         if not self._updates:
@@ -143,11 +143,11 @@ class UpdateRing:
         return batch
 
     def pop_positions(self) -> list[LatePosition]:
-        """Return all waiting positions."""
+        """Remove and return all waiting positions."""
         return [self._positions.popleft() for _ in range(len(self._positions))]
 
     async def wait(self) -> None:
-        """Wait until something arrives, or for a short time: a stop does not wake the ring."""
+        """Wait for an update or position, but only briefly: a stop does not wake the ring."""
         self._arrived.clear()
         if self.backlog:
             return

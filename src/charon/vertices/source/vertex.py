@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from charon.vertices.source.ring import MissedRun, Update
 
 _log = logging.getLogger(__name__)
-# Preparing a batch may block the event loop for this time; a change of threads costs as much.
+# Preparing a batch may block the event loop for this time; switching threads costs about as much.
 _ON_LOOP_LIMIT_S = 0.002
 
 
@@ -47,8 +47,8 @@ class SourceVertex:
     max_in_flight
         Maximum number of published messages that are not confirmed yet.
     positions
-        Returns the scan position of a frame that carries none, by its uniqueId counted from the first of the
-        epoch, or None.
+        Returns the scan position of a frame without one, by its uniqueId counted from the first of the epoch, or
+        None if it is unknown.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class SourceVertex:
             self._preparer.restore(page)
 
     async def work(self, outlets: Sequence[Outlet], stop: asyncio.Event) -> None:
-        """Publish frames until `stop` is set and the ring is empty; record what is left as missed."""
+        """Publish frames until `stop` is set and the ring is empty; record the remaining updates as missed."""
         self._ring.attach()
         try:
             with ThreadPoolExecutor(1, "prepare") as thread:
@@ -134,7 +134,7 @@ class SourceVertex:
     async def _prepare(
         self, updates: Sequence[Update | MissedRun], thread: ThreadPoolExecutor
     ) -> list[PreparedMessage]:
-        """Prepare updates, on the event loop if that is faster than a change of threads."""
+        """Prepare updates, on the event loop if that is faster than switching threads."""
         if not updates:
             return []
         if self._preparer.prepare_s * len(updates) < _ON_LOOP_LIMIT_S:

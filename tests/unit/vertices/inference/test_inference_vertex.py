@@ -78,18 +78,18 @@ def test_ack_waits_for_every_outlet():
         outlets[1].gate.clear()
         vertex = InferenceVertex(FakeBackend(), MODEL, "run-1")
         work = asyncio.create_task(vertex.work(inlet, outlets, stop))
-        every = [delivery for batch in batches for delivery in batch]
+        all_deliveries = [delivery for batch in batches for delivery in batch]
         # The first batch waits for its confirmation and the second one for the first: both are extended.
-        while not all(delivery.extended for delivery in every[:4]):  # noqa: ASYNC110 - the fake has no event
+        while not all(delivery.extended for delivery in all_deliveries[:4]):  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.02)
         assert len(outlets[0].messages) == 2
-        assert not any(delivery.acks for delivery in every)
+        assert not any(delivery.acks for delivery in all_deliveries)
         outlets[1].gate.set()
-        while not all(delivery.acks for delivery in every):  # noqa: ASYNC110 - the fake has no event
+        while not all(delivery.acks for delivery in all_deliveries):  # noqa: ASYNC110 - the fake has no event
             await asyncio.sleep(0.02)
         stop.set()
         await asyncio.wait_for(work, 20)
-        assert [delivery.acks for delivery in every] == [1] * 6
+        assert [delivery.acks for delivery in all_deliveries] == [1] * 6
         assert [len(outlet.messages) for outlet in outlets] == [6, 6]
 
     asyncio.run(main())
@@ -125,7 +125,7 @@ def test_bad_frame_is_rejected_alone(bad, reason, words):
 
 
 class Killed(BaseException):
-    """Represents the end of the process."""
+    """Simulates the end of the process."""
 
 
 class CrashingBackend(Backend):
@@ -137,7 +137,7 @@ class CrashingBackend(Backend):
         return "crashing 1"
 
     def infer(self, counts):
-        """Run."""
+        """Return the counts as the phase; raise for the crashing frame."""
         if (counts == 3).any():
             raise Killed
         return {"phase": counts}

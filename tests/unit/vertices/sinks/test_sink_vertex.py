@@ -159,7 +159,7 @@ def test_next_process_restores_the_account():
     assert entry.sets == {"reconstructed": IdSet([1, 2, 3])}
 
 
-def test_log_sink_counts_repeats_and_invalid_ones():
+def test_log_sink_counts_repeats_and_invalid():
     sink = LogSink()
     frame = Frame(FrameId("ad:image", 9, 1), np.zeros((2, 2), np.uint8))
     counts = sink.accept([patch(1), b"\xff", patch(1), encode(frame), patch(2)])

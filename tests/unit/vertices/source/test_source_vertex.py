@@ -1,6 +1,7 @@
 """After any bad, repeated or unidentifiable update, good frames still get through; every frame is accounted for.
 
-While the buffer is full, frames wait and none is lost; when the ring is full, exactly the further frames are missed.
+While the buffer is full, frames wait and none is lost. Exactly the frames that arrive while the ring is full are
+missed.
 """
 
 from __future__ import annotations
