@@ -301,7 +301,7 @@ def test_vertex_ignores_invalid_page(pods, server, role, value):
     asyncio.run(run())
 
 
-def test_missing_ledger_setting_is_warned_of_once(pods):
+def test_missing_ledger_setting_warns_once(pods):
     pod = pods("cat", "inference", "--threads", "1")
 
     async def run():

@@ -1,4 +1,4 @@
-"""Tests of the manifest reader: each invalid manifest is reported in one line that names the fault."""
+"""Each invalid manifest is reported in one line that names the fault."""
 
 from __future__ import annotations
 

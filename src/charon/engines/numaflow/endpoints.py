@@ -1,4 +1,4 @@
-"""Connections between Numaflow's container and a vertex, one class for each direction of the requests."""
+"""Connections between Numaflow's container and a vertex, one class for each direction of requests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class _SourceEndpoint:
         self.service = source_service(self._outbox, pending)
 
     async def drain(self, running: asyncio.Task[None], stop: asyncio.Event, limit_s: float) -> None:
-        """Stop the source and wait until Numaflow has acknowledged its messages, while Numaflow reads."""
+        """Stop the source, then wait for Numaflow to acknowledge its messages while Numaflow is still reading."""
         stop.set()
         started = last_read = time.monotonic()
         while time.monotonic() - started < limit_s and time.monotonic() - last_read <= _SILENCE_TIMEOUT_S:

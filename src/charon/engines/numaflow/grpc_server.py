@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from pynumaflow.info.types import ServerInfo
 
 _log = logging.getLogger(__name__)
-# A payload of 64 MiB, which is JetStream's limit, and what gRPC adds to it.
+# JetStream's payload limit of 64 MiB, plus gRPC's overhead.
 MAX_MESSAGE_BYTES = 65 * 2**20
 _STOP_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A servicer and how Numaflow finds it.
+    """A servicer and the files through which Numaflow finds it.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class GrpcServer:
             await self._server.stop(_STOP_TIMEOUT_S)
 
     async def start(self) -> None:
-        """Start to serve and write the information file.
+        """Start serving and write the information file.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class _IgnoreCancelledCalls(logging.Filter):
 
 
 def _configure_logging() -> None:
-    """Send pynumaflow's log to the handlers of this process; its own write to standard output."""
+    """Send pynumaflow's log to the handlers of this process; its own handlers write to standard output."""
     logger = logging.getLogger(numaflow.__name__)
     logger.handlers.clear()
     if not logger.filters:

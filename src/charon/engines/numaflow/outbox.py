@@ -12,11 +12,11 @@ from charon.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Numaflow's limit of a gRPC message is 64 MiB, including what gRPC adds to a payload.
+# Numaflow limits a gRPC message to 64 MiB, including gRPC's overhead.
 _MAX_PAYLOAD_BYTES = 64 * 2**20 - 4096
 PARTITION = 0
-"""Partition of every offset. Numaflow's message ids contain it: with the replica's number instead, a frame that
-two replicas read would have two ids and count twice."""
+"""Partition of every offset. Numaflow's message ids contain it: if it were the replica's number, a
+frame that two replicas read would have two ids and count twice."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Entry:
     acknowledged
         Resolved by the acknowledgement.
     reader
-        Reader that has received the message; None while it waits.
+        Reader that has received the message; None while the message waits.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Outbox:
         return self._reader_count
 
     def close_reader(self, reader: int) -> None:
-        """Queue a reader's unacknowledged messages again."""
+        """Requeue a reader's unacknowledged messages."""
         self._readers.discard(reader)
         self._requeue(entry for entry in self._entries.values() if entry.reader == reader)
         # Wakes a read of this reader that is still waiting, so that it returns.
@@ -140,7 +140,7 @@ class Outbox:
                 entry.acknowledged.set_result(True)
 
     def nack(self, offsets: Iterable[bytes]) -> None:
-        """Queue messages again that Numaflow has returned."""
+        """Requeue messages that Numaflow has returned."""
         entries = (self._entries.get(offset) for offset in offsets)
         self._requeue(entry for entry in entries if entry is not None and entry.reader is not None)
 

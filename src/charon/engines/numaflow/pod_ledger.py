@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _RETRY_DELAY_S = 3.0
-# A vertex does not wait for its account: a page that takes longer is written the next time.
+# A vertex must not wait for the ledger: after a timeout, the next page replaces this one.
 _SAVE_TIMEOUT_S = 2.0
 _FINAL_SAVE_TIMEOUT_S = 3.0
 
@@ -109,9 +109,9 @@ class PodLedger:
             _log.warning("ledger %s responds again", address.url)
 
     def _reconnect(self, address: NatsAddress) -> None:
-        """Start to connect in the background, unless an attempt is running or was made recently."""
+        """Start connecting in the background, unless an attempt is running or was made recently."""
         if self._connecting is not None and self._connecting.done():
-            # Raises what the attempt did not expect.
+            # Raises an unexpected error of the attempt.
             self._connecting.result()
             self._connecting = None
         if self._connecting is None and time.monotonic() >= self._retry_at:
@@ -137,4 +137,6 @@ class PodLedger:
         if self._available:
             self._available = False
             reason = str(error) or "timed out"
-            self._warn(f"ledger {address.url} unavailable ({reason}); the vertex runs on and writes its account later")
+            self._warn(
+                f"ledger {address.url} unavailable ({reason}); the vertex continues and writes its account later"
+            )

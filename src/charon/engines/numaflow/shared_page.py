@@ -1,4 +1,4 @@
-"""A replica's page in the ledger's bucket, which two pods of the same replica may write at a time."""
+"""A replica's page in the ledger's bucket, which two pods of the same replica may write at the same time."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SharedPage:
         return self._restored
 
     def invalidate(self) -> None:
-        """Read the page's revision again before the next save: the connection is a new one."""
+        """Discard the page's revision, so that the next save reads it again."""
         self._revision = None
 
     async def save(self, ledger: LedgerBucket, page: Page) -> None:
@@ -84,7 +84,7 @@ class SharedPage:
                     self.invalidate()
                 else:
                     return
-        raise UnavailableError(f"ledger: cannot write {self._key}: other processes write it at the same time")
+        raise UnavailableError(f"ledger: cannot write page {self._key}: other processes write it at the same time")
 
     async def _prepare(self, ledger: LedgerBucket, own: Page) -> int:
         """Save pages of other processes under keys of their own; return the revision to replace."""

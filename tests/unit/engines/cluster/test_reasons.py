@@ -1,4 +1,4 @@
-"""Tests of the reasons why a pod is not running, from objects as kubectl prints them."""
+"""Reasons why a pod is not running, from objects as kubectl prints them."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_reason_has_kind_and_text(subject, events, kind, text):
 
 
 @pytest.mark.parametrize("kind", ["image", "unschedulable", "volume", "crash", "configuration"])
-def test_kind_of_reason_is_stuck(kind):
+def test_reason_that_persists_is_stuck(kind):
     assert Reason(ReasonKind(kind), "").stuck
 
 
@@ -191,7 +191,7 @@ def test_pipeline_runs_with_all_replicas_and_daemon():
     assert not build_view(PIPELINE, pods, {}, queries()).running
     view = build_view(PIPELINE, [*pods, ready("d", "daemon")], {}, queries())
     assert view.running
-    # A pod added by the autoscaler does not change it.
+    # A pod added by the autoscaler does not change the state.
     assert build_view(PIPELINE, [*pods, ready("d", "daemon"), pod("c2")], {}, queries()).running
 
 

@@ -114,5 +114,5 @@ def test_error_names_all_runs(state):
 
 
 def _fields():
-    found = info()
-    return {name: getattr(found, name) for name in found.__dataclass_fields__}
+    fields = info()
+    return {name: getattr(fields, name) for name in fields.__dataclass_fields__}

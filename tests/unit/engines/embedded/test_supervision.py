@@ -1,4 +1,4 @@
-"""Supervision of a run: its failure ends the run instead of passing unnoticed."""
+"""A failure of the supervision ends the run."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ def test_send_returns_on_acknowledgement():
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
-        one, other = await _send(outbox, "a", "b")
+        first, second = await _send(outbox, "a", "b")
         assert _names(await outbox.read(reader, 8, 0.0)) == ["a", "b"]
         outbox.acknowledge([b"b"])
-        assert await other is True
-        assert not one.done()
+        assert await second is True
+        assert not first.done()
         assert outbox.unacknowledged == 1
         outbox.acknowledge([b"a", b"b", b"never sent"])
-        assert await one is True
+        assert await first is True
         assert outbox.unacknowledged == 0
 
     asyncio.run(run())
@@ -43,12 +43,12 @@ def test_same_name_is_one_message_with_two_senders():
     async def run():
         outbox = Outbox()
         reader = outbox.open_reader()
-        one, other = await _send(outbox, "a", "a")
+        first, second = await _send(outbox, "a", "a")
         assert _names(await outbox.read(reader, 8, 0.0)) == ["a"]
-        one.cancel()
+        first.cancel()
         await asyncio.sleep(0)
         outbox.acknowledge([b"a"])
-        assert await other is True
+        assert await second is True
 
     asyncio.run(run())
 

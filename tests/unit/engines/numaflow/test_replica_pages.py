@@ -59,7 +59,7 @@ def test_invalid_page_file_is_ignored(tmp_path, content):
     assert PageFile(tmp_path / "page.json", pytest.fail).load() is None
 
 
-def test_unwritable_page_file_is_warned_of(tmp_path):
+def test_unwritable_page_file_warns(tmp_path):
     warnings = []
     PageFile(tmp_path / "missing" / "page.json", warnings.append).save(_page(1))
     (warning,) = warnings
@@ -117,7 +117,7 @@ def test_replaced_pod_moves_to_its_own_key():
     assert asyncio.run(run()) == {"in.0": 20, "in.0-10": 10}
 
 
-def test_invalid_page_in_the_ledger_is_warned_of():
+def test_invalid_page_in_the_ledger_warns():
     async def run():
         bucket, warnings = FakeBucket(), []
         await bucket.save("in.0", {"kind": "unknown", "pid": 0})
@@ -136,5 +136,5 @@ def test_contended_page_raises_unavailable():
         bucket.contended = True
         await SharedPage("in.0", pytest.fail).save(bucket, _page(20))
 
-    with pytest.raises(UnavailableError, match=r"cannot write in\.0"):
+    with pytest.raises(UnavailableError, match=r"cannot write page in\.0"):
         asyncio.run(run())

@@ -1,4 +1,4 @@
-"""Requests of Numaflow are completed once, and delivery attempts survive a restart."""
+"""Numaflow's requests are completed once, and delivery attempts survive a restart."""
 
 from __future__ import annotations
 
