@@ -49,7 +49,7 @@ class Block(NamedTuple):
 
 
 def blocks_of(page: Path) -> list[Block]:
-    return [Block(*found) for found in _TESTED.findall(page.read_text())]
+    return [Block(*match) for match in _TESTED.findall(page.read_text())]
 
 
 def relative(page: Path) -> str:
@@ -204,14 +204,14 @@ def command_line_page() -> str:
 
 def supported_fields(part: type[Any]) -> set[str]:
     """Return the names of the manifest fields that the embedded engine supports."""
-    found: set[str] = set()
+    fields: set[str] = set()
     for name in part.supported:
         field = part.model_fields[name]
-        found.add(field.alias or name)
+        fields.add(field.alias or name)
         for kind in [field.annotation, *get_args(field.annotation)]:
             if isinstance(kind, type) and hasattr(kind, "supported"):
-                found |= supported_fields(kind)
-    return found
+                fields |= supported_fields(kind)
+    return fields
 
 
 def card_schema() -> str:

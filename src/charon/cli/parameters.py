@@ -98,7 +98,7 @@ def resolve_shipped(path: str | Path) -> Path:
     """Return the path, or the shipped file of that name if the path is missing, and report this on stderr."""
     resolved = resolve(path)
     if resolved != Path(path):
-        click.echo(f"{path}: not in this folder; using the file that ships with Charon", err=True)
+        click.echo(f"{path}: not in the current folder; using the file that ships with Charon", err=True)
     return resolved
 
 

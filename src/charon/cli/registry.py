@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
         return [*COMMANDS, "help"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by name, None if there is no such command."""
+        """Return a command by name, None if it is unknown."""
         return load_command(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
 
     def resolve_command(

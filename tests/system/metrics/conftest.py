@@ -29,7 +29,7 @@ def fetch(url, **fields):
         return response.read().decode()
 
 
-def wait_until(condition, timeout_s=60.0, what=""):
+def wait_until(condition, timeout_s=60.0, failure=""):
     """Wait until a condition holds; an OSError counts as not yet."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -39,7 +39,7 @@ def wait_until(condition, timeout_s=60.0, what=""):
         except OSError:
             pass
         time.sleep(0.1)
-    pytest.fail(f"timed out after {timeout_s} s: {what}")
+    pytest.fail(f"timed out after {timeout_s} s: {failure}")
 
 
 class Server:
@@ -72,8 +72,8 @@ class Server:
         self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT)
 
     def wait_ready(self):
-        """Wait until it responds."""
-        wait_until(lambda: "Ready" in fetch(f"{self.url}/-/ready"), what="Prometheus is not ready")
+        """Wait until the server responds."""
+        wait_until(lambda: "Ready" in fetch(f"{self.url}/-/ready"), failure="Prometheus is not ready")
 
     def query_range(self, query, start, end, step):
         """Return Prometheus's own result of a range query."""
@@ -132,7 +132,7 @@ def node_exporter(tmp_path_factory):
         stdout=log,
         stderr=subprocess.STDOUT,
     )
-    wait_until(lambda: fetch(f"http://127.0.0.1:{port}/metrics"), what="the node exporter does not respond")
+    wait_until(lambda: fetch(f"http://127.0.0.1:{port}/metrics"), failure="the node exporter does not respond")
     yield f"127.0.0.1:{port}"
     stop(process)
     log.close()

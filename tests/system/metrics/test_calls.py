@@ -173,7 +173,7 @@ def test_device_is_written_to_and_not_replaced(capsys, http_server):
     assert os.path.samestat(Path("/dev/null").stat(), before)
 
 
-def test_dash_is_stdout(capsys, tmp_path, http_server, monkeypatch):
+def test_output_dash_is_stdout(capsys, tmp_path, http_server, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, _ = call(capsys, http_server(prometheus()), "--query", "up", "--output", "-", "--format", "csv")
     assert (status, out.splitlines()[0]) == (0, "query,metric,time,value")
@@ -383,7 +383,7 @@ def test_terminal_shows_progress(tmp_path, http_server):
     assert b"20 samples" in shown
 
 
-def test_closed_pipe_ends_it_silently(http_server):
+def test_closed_pipe_ends_export_silently(http_server):
     series = [{"metric": {"k": str(k)}, "values": [[n, "1"] for n in range(2000)]} for k in range(100)]
     command = [*CHARONCTL, "metrics", http_server(prometheus(series)), "--query", "up"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

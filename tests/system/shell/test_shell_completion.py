@@ -30,16 +30,16 @@ class Tab:
     def once(self, text):
         """Press Tab once and return the completed lines."""
         started = time.monotonic()
-        found = list(self.completer.get_completions(Document(text), CompleteEvent(completion_requested=True)))
+        completions = list(self.completer.get_completions(Document(text), CompleteEvent(completion_requested=True)))
         self.durations_s.append(time.monotonic() - started)
-        return [text[: len(text) + each.start_position] + each.text for each in found]
+        return [text[: len(text) + completion.start_position] + completion.text for completion in completions]
 
     def offers(self, text, within_s=20.0):
         """Press Tab until there are completions and return the completed lines."""
         end = time.monotonic() + within_s
-        while not (found := self.once(text)) and time.monotonic() < end:
+        while not (completions := self.once(text)) and time.monotonic() < end:
             time.sleep(0.05)
-        return found
+        return completions
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def cluster(api, monkeypatch):
 # Commands, options, files
 
 
-def test_commands(tab):
+def test_commands_are_completed(tab):
     assert tab.once("") == [f"{name} " for name in (*COMMANDS, "help", "exit", "quit")]
     assert tab.once("st") == ["status ", "stop "]
     assert tab.once("charonctl st") == ["charonctl status ", "charonctl stop "]
@@ -79,7 +79,7 @@ def test_commands(tab):
     assert tab.once("exit ") == []
 
 
-def test_options_choices_and_subcommands(tab):
+def test_options_and_subcommands_are_completed(tab):
     assert tab.offers("run --loc") == ["run --local "]
     assert tab.offers("run workflows/aps/x.yaml --sto") == ["run workflows/aps/x.yaml --storage "]
     assert tab.offers("run x.yaml --storage ") == ["run x.yaml --storage memory ", "run x.yaml --storage file "]
@@ -89,7 +89,7 @@ def test_options_choices_and_subcommands(tab):
     assert tab.once("run --no-such") == []
 
 
-def test_files_with_yaml_first(tab, work):
+def test_files_are_listed_with_yaml_first(tab, work):
     for name in ("a.txt", "z.yaml", "m.yml", ".hidden.yaml", "it's.yaml", "two words.yaml"):
         (work / name).write_text("")
     (work / "b").mkdir()
@@ -113,7 +113,7 @@ def test_files_with_yaml_first(tab, work):
     assert tab.once("run nowhere/") == []
 
 
-def test_files_in_the_home_folder(tab, environment):
+def test_tilde_completes_files_in_home(tab, environment):
     from pathlib import Path
 
     (Path(environment["HOME"]) / "mine.yaml").write_text("")
@@ -123,7 +123,7 @@ def test_files_in_the_home_folder(tab, environment):
 # The cluster
 
 
-def test_kubectl_verbs_without_a_cluster(tab):
+def test_kubectl_verbs_complete_without_cluster(tab):
     assert "kubectl port-forward " in tab.offers("kubectl po")
     assert "kubectl get --all-namespaces " in tab.offers("kubectl get --all")
     assert tab.offers("kubectl get pod -o js") == [
@@ -137,7 +137,7 @@ def test_kubectl_verbs_without_a_cluster(tab):
     ]
 
 
-def test_kinds_and_names_on_a_cluster(tab, cluster):
+def test_cluster_kinds_and_names_are_completed(tab, cluster):
     cluster()
     assert tab.offers("kubectl get pip") == ["kubectl get pipelines.numaflow.numaproj.io "] or tab.offers(
         "kubectl get pip"
@@ -150,7 +150,7 @@ def test_kinds_and_names_on_a_cluster(tab, cluster):
     assert tab.offers("kubectl logs -f pty") == ["kubectl logs -f ptychography-in-0-s8ddk "]
 
 
-def test_pipelines_and_their_namespaces(tab, cluster):
+def test_pipelines_and_namespaces_are_completed(tab, cluster):
     cluster()
     for command in ("stop", "status"):
         assert tab.offers(f"{command} ") == [f"{command} ptychography ", f"{command} tomography "]
@@ -171,7 +171,7 @@ def test_unresponsive_cluster_does_not_block(tab, cluster):
     assert max(tab.durations_s) < LOOKUP_TIMEOUT_S + 0.1
     queries = [p for p in psutil.Process().children() if "kubectl" in p.name()]
     assert queries
-    assert len(queries) <= 2  # one per look-up
+    assert len(queries) <= 2  # one per lookup
     tab.completer.close()
     assert psutil.wait_procs(queries, timeout=5)[1] == []
     assert server.requests
@@ -232,7 +232,7 @@ def prometheus(tmp_path):
         process.wait(30)
 
 
-def test_metric_names(tab, prometheus):
+def test_metric_names_are_completed(tab, prometheus):
     line = f"metrics {prometheus} --query "
     assert f"{line}go_goroutines" in tab.offers(line)
     assert tab.offers(f"{line}go_gorou") == [f"{line}go_goroutines"]
@@ -257,7 +257,7 @@ def test_unresponsive_prometheus_does_not_block(tab):
 # On a terminal
 
 
-def test_tab_on_a_terminal(shell, cluster, work):
+def test_terminal_shows_completions(shell, cluster, work):
     server = cluster()
     (work / "mine.yaml").write_text("")
     terminal = shell({"KUBECONFIG": str(server.kubeconfig)})
@@ -284,7 +284,7 @@ def test_completed_line_runs(shell):
     terminal.prompt()
 
 
-def test_typing_continues_during_a_slow_look_up(shell, cluster):
+def test_typing_continues_during_slow_lookup(shell, cluster):
     terminal = shell({"KUBECONFIG": str(cluster(delay_s=30.0).kubeconfig)})
     started = time.monotonic()
     terminal.send("stop \t\x15help stop\r")

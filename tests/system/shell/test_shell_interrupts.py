@@ -17,7 +17,7 @@ DETECTOR = "detector --sample noise --points 20 --no-wait --loop 0 --frame-rate 
 
 
 def still_running(processes, within_s=10.0):
-    """Return the processes that still run after a timeout."""
+    """Return the processes that are still running after a timeout."""
     return psutil.wait_procs(processes, timeout=within_s)[1]
 
 

@@ -1,4 +1,4 @@
-"""Lines from a pipe: all of them run, and the exit status is that of the first failure."""
+"""All lines from a pipe run, and the exit status is that of the first failure."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_errors_name_their_line(piped):
     ]
 
 
-def test_crlf_and_continuation_lines(piped):
+def test_crlf_and_continuation_lines_are_run(piped):
     status, out, err = piped("help \\\n status\r\nhelp stop\r\nfly")
     assert status == 2
     assert "Usage: charonctl status" in out
@@ -93,7 +93,7 @@ def test_bytes_that_are_not_utf_8_are_preserved(piped, work):
     assert "no such file" not in err.lower()
 
 
-def test_line_too_long_for_a_process(piped):
+def test_line_too_long_for_process_fails_alone(piped):
     status, out, err = piped("run " + "x" * 300_000 + "\nhelp status\n")
     assert status == 1
     assert err == "error: failed to start run: Argument list too long\n"

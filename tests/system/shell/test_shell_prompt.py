@@ -19,7 +19,7 @@ def history_of(environment):
     return Path(environment["HOME"]) / ".local/state/charon/history"
 
 
-def test_help_exit_and_quit(shell):
+def test_help_exit_and_quit_work(shell):
     first = shell()
     assert first.greeting.startswith("charonctl ")
     output = first.run("help")
@@ -76,7 +76,7 @@ def test_error_is_one_line_and_the_shell_continues(shell, work, line, words):
     assert terminal.leave()[1] == 0
 
 
-def test_line_that_is_not_utf_8(shell, environment):
+def test_non_utf_8_line_is_preserved(shell, environment):
     terminal = shell()
     output = terminal.run(b"run caf\xe9.yaml --local")
     assert "error: " in output
@@ -86,7 +86,7 @@ def test_line_that_is_not_utf_8(shell, environment):
     assert history_of(environment).read_bytes() == b"run caf\xe9.yaml --local\nhelp\n"
 
 
-def test_very_long_line(shell):
+def test_very_long_line_is_run(shell):
     terminal = shell()
     output = terminal.run("run " + "x" * 6000 + " --local", timeout_s=60)
     assert "File name too long" in output
@@ -150,7 +150,7 @@ def test_unwritable_history_is_one_warning(shell, tmp_path):
     assert terminal.leave()[1] == 0
 
 
-def test_without_a_home_folder(shell):
+def test_missing_home_folder_is_one_warning(shell):
     terminal = shell(without=("HOME", "XDG_STATE_HOME"))
     assert terminal.greeting.count("warning: history is not saved") == 1
     assert "warning" not in terminal.run("help status")
@@ -177,7 +177,7 @@ def test_dumb_terminal_gets_no_control_sequences(shell, environment):
 
 
 @pytest.mark.parametrize(("more", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_no_color(shell, more, coloured):
+def test_no_color_disables_colours(shell, more, coloured):
     terminal = shell(more)
     terminal.send("st\t")
     terminal.wait_for("status")

@@ -1,4 +1,4 @@
-"""Tests of the commands for a cluster, with a script instead of kubectl."""
+"""Commands for a cluster, with a script instead of kubectl."""
 
 from __future__ import annotations
 
@@ -166,13 +166,13 @@ def test_failed_run_record_is_a_warning(capsys, kubectl, tmp_path):
 def test_failed_download_is_one_line_and_status_1(capsys, kubectl, web):
     address, pages = web
     pages["/large"] = (200, b"#" * ((1 << 20) + 1))
-    pages["/round"] = (302, f"{address}/round".encode())
+    pages["/loop"] = (302, f"{address}/loop".encode())
     pages["/binary"] = (200, b"\xff\xfe\x00")
     kubectl()
     for path, message in {
         "/none": "HTTP status 404",
         "/large": "larger than 1 MiB",
-        "/round": "download failed",
+        "/loop": "download failed",
         "/binary": "not valid YAML (not UTF-8 text)",
     }.items():
         assert run_command(cli, ["run", address + path]) == 1

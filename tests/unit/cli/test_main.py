@@ -23,7 +23,7 @@ def test_help_lists_every_command(capsys):
         assert summary.split()[0] in shown
 
 
-def test_help_of_subcommands_and_arguments(capsys):
+def test_help_accepts_subcommands_and_arguments(capsys):
     assert run_command(cli, ["help", "model", "show"]) == 0
     assert "model show" in capsys.readouterr().out.splitlines()[0]
     assert run_command(cli, ["help", "kubectl", "get"]) == 0
@@ -31,7 +31,7 @@ def test_help_of_subcommands_and_arguments(capsys):
 
 
 @pytest.mark.parametrize("command", ["run", "status", "stop", "detector"])
-def test_help_of_a_command(capsys, command):
+def test_help_shows_usage_and_options(capsys, command):
     assert run_command(cli, ["help", command]) == 0
     shown = capsys.readouterr().out
     assert f"Usage: charonctl {command}" in shown or f" {command} " in shown
@@ -91,7 +91,7 @@ def test_return_value_is_the_exit_status(returned):
     assert run_command(command, []) == (returned or 0)
 
 
-def test_status_without_a_running_pipeline(capsys, tmp_path, monkeypatch):
+def test_status_without_pipeline_suggests_run(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert run_command(cli, ["status"]) == 2
     assert capsys.readouterr().err == "error: no pipeline is running here; start one with: charonctl run FILE --local\n"

@@ -1,4 +1,4 @@
-"""Tests of the records of runs: written completely, and found by name and time."""
+"""Records of runs are written completely, and found by name and time."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_list_runs_prints_start_and_end(clock, capsys):
     assert run_command(cli, ["metrics", "--list-runs"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "a/p@2025-08-18T14:47:57Z  numaflow  ended 2025-08-18T14:48:07Z",
-        # It was killed.
+        # This run was killed.
         "q@2025-08-18T14:48:07Z  embedded  ended unknown",
     ]
     assert run_command(cli, ["metrics", "--list-runs", "--format", "json"]) == 0

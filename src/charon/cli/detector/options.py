@@ -105,7 +105,7 @@ _SIMULATION = _options(
         "-ny", "--n-y-pixels", type=click.IntRange(1), default=512, show_default=True, help="Rows of a frame."
     ),
     click.option(
-        "-dt", "--datatype", type=click.Choice(_DATATYPES), default="int16", show_default=True, help="Type of a pixel."
+        "-dt", "--datatype", type=click.Choice(_DATATYPES), default="int16", show_default=True, help="Pixel type."
     ),
     click.option(
         "--sample",
@@ -117,7 +117,7 @@ _SIMULATION = _options(
     click.option(
         "--scan", default="snake", show_default=True, help="raster, snake or spiral, or a file of scan positions."
     ),
-    click.option("--step", type=float, default=0.1e-6, show_default=True, help="Distance of scan points in m."),
+    click.option("--step", type=float, default=0.1e-6, show_default=True, help="Distance between scan points in m."),
     click.option(
         "--shape",
         type=Shape("LINESxPOINTS"),
@@ -141,7 +141,9 @@ _SIMULATION = _options(
 )
 _REPLAY = _options(
     click.option("-if", "--input-file", type=_INPUT_FILE, help="Replay a recording: .npy, .npz, .npz.bz2, HDF5, CXI."),
-    click.option("-id", "--input-directory", type=_INPUT_FOLDER, help="Replay all recordings in a folder, by name."),
+    click.option(
+        "-id", "--input-directory", type=_INPUT_FOLDER, help="Replay all recordings in a folder, in order of name."
+    ),
     click.option("-hds", "--hdf-dataset", help="Name of the array of frames.  [default: a common name]"),
     click.option("--positions", type=_INPUT_FILE, help="Scan positions of a recording: CSV or a file of arrays."),
     click.option(
@@ -150,9 +152,9 @@ _REPLAY = _options(
     click.option(
         "--position-order",
         type=click.Choice(["xy", "yx"]),
-        help="Column order of recorded positions.  [default: by the file]",
+        help="Column order of recorded positions.  [default: determined by the file]",
     ),
-    click.option("--fftshift", is_flag=True, help="The recording has zero frequency at pixel (0, 0): move it."),
+    click.option("--fftshift", is_flag=True, help="Shift zero frequency from pixel (0, 0) to the centre."),
 )
 _FAULTS = _options(
     click.option(
@@ -165,7 +167,7 @@ _FAULTS = _options(
         help="Corrupt frames, such as nan@7,10-12; repeatable. Faults: shape, truncated, codec, nan, empty, colour.",
     ),
     click.option(
-        "--restart-at", type=click.IntRange(2), help="Restart before the frame of this number; resets uniqueId."
+        "--restart-at", type=click.IntRange(2), help="Restart before the frame with this number, which resets uniqueId."
     ),
     click.option(
         "--restart-pause",
@@ -199,8 +201,8 @@ def detector(**options: Any) -> None:  # noqa: ANN401 - the fields of Settings
     """Publish frames of a simulated experiment or a recording over pvAccess.
 
     Frames are NTNDArrays with the scan position (x_position, y_position, in m) and the scan (scan_id) as
-    attributes. They are prepared in advance and published on time. Options that pvapy-ad-sim-server has too
-    have the same names.
+    attributes. They are prepared in advance and published on time. Options shared with pvapy-ad-sim-server have
+    the same names.
     """
     from charon.cli.detector.run import run  # noqa: PLC0415 - imports NumPy and PvaPy
     from charon.cli.detector.settings import Settings  # noqa: PLC0415 - imports NumPy and PvaPy

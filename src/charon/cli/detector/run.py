@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from charon.adapters.pvaccess.pvapy import PvStructure
     from charon.cli.detector.settings import Settings
 
-# A client that has connected still has to start its monitor, and to find the channel of positions.
+# A client that has connected still has to start its monitor, and to find the position channel.
 _MONITOR_DELAY_S = 0.5
 _POSITION_MONITOR_DELAY_S = 2.5
 _POLL_INTERVAL_S = 0.05
@@ -62,7 +62,7 @@ class _Output:
             self.server.post_structure(self._settings.position_channel, item)
 
     def restart(self) -> None:
-        _log("restarting with a new uniqueId")
+        _log("restarting; uniqueId starts again from 1")
         # The latest updates are still being sent.
         self._stop.wait(self._settings.shutdown_delay)
         self._stack.close()
@@ -141,7 +141,7 @@ def _prepare(settings: Settings, frames: detector.Prefetcher, stop: threading.Ev
 
 @contextmanager
 def _stop_on_signals(stop: threading.Event) -> Generator[None]:
-    """Set an event on SIGINT and SIGTERM, so that the report is written also after an interrupt."""
+    """Set an event on SIGINT and SIGTERM, so that the report is written even after an interrupt."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.signal(number, lambda _number, _frame: stop.set()) for number in numbers}
     try:

@@ -81,7 +81,7 @@ class Candidates:
         words
             The preceding words of the line.
         prefix
-            The part of the word that is typed already.
+            The part of the word that is already typed.
         deadline_s
             Time on the monotonic clock after which a result is useless.
         """
@@ -106,7 +106,9 @@ class Candidates:
             if prefix.startswith("--query="):
                 return self._metrics(arguments, "--query=", prefix.removeprefix("--query="), deadline_s)
             if previous == "--run":
-                return [Candidate(name) for name in self._cache.get("runs", _recorded, deadline_s=deadline_s) or []]
+                return [
+                    Candidate(name) for name in self._cache.get("runs", _recorded_runs, deadline_s=deadline_s) or []
+                ]
             if not prefix.startswith("-") and not any(map(_URL.match, arguments)) and not previous.startswith("-"):
                 return [Candidate(url) for url in self._urls([])]
         if command in {"stop", "status"} and not prefix.startswith("-"):
@@ -151,7 +153,7 @@ class Candidates:
         ]
 
     def _pipelines(self, names: list[str], previous: str, deadline_s: float) -> list[Candidate]:
-        """Return the running pipelines, or the namespaces of the pipeline that is named already."""
+        """Return the running pipelines, or the namespaces of a pipeline that the line already names."""
         on_cluster = self._cache.get("pipelines", self._cluster_pipelines, deadline_s=deadline_s) or []
         if names or previous in {"-n", "--namespace"}:
             namespaces = {namespace for namespace, name in on_cluster if not names or name == names[0]}
@@ -188,7 +190,7 @@ class Candidates:
     def _files(
         self, prefix: str, deadline_s: float, option: str = "", *, folders_only: bool = False
     ) -> list[Candidate]:
-        # Keyed by prefix: the number of entries that are read of a large folder is limited.
+        # Keyed by prefix, because only a limited number of entries is read from a large folder.
         paths = self._cache.get(
             ("files", prefix, folders_only),
             lambda: matching_paths(prefix, folders_only=folders_only),
@@ -230,7 +232,7 @@ def _local_pipelines() -> list[str]:
     return [run.pipeline for run in find_runs()]
 
 
-def _recorded() -> list[str]:
+def _recorded_runs() -> list[str]:
     return sorted({record.name for record in records()})
 
 

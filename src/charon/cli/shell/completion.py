@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
-# A look-up that exceeds the first limit continues in the background; its result is there at the next Tab.
+# A lookup that exceeds the first limit continues in the background; its result is available at the next Tab.
 LOOKUP_TIMEOUT_S = 0.06
 _COMPLETION_LIMIT_S = 0.1
 _MAX_CANDIDATES = 500
@@ -37,11 +37,11 @@ class ShellCompleter(Completer):
         self._candidates = Candidates(history)
 
     def close(self) -> None:
-        """Terminate the look-ups that still run."""
+        """Terminate the lookups that are still running."""
         self._candidates.close()
 
     def prefetch(self, text: str) -> None:
-        """Start the look-ups for the next word, so that their results are there when Tab is pressed."""
+        """Start the lookups for the next word, so that their results are available when Tab is pressed."""
         commands = [name for name in COMMANDS if name.startswith(text)] if text else []
         if len(commands) == 1:
             text = f"{commands[0]} "

@@ -42,7 +42,7 @@ _SECRET = re.compile(
 
 
 def is_recordable(line: str) -> bool:
-    """Return whether a line can be saved.
+    """Return whether a line may be saved.
 
     Lines that start with a blank, look like they contain a secret, or are not a command are not saved: the last could
     be a password that was typed at the prompt by mistake.
@@ -66,7 +66,7 @@ def history_path() -> Path | None:
 class FileHistory(History):
     """History in a file, one command per line.
 
-    After the first error of the file, which is reported once, the history is in memory only.
+    After the first file error, which is reported once, the history is kept in memory only.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ class FileHistory(History):
             self._fail(f"{path}: {error.strerror}")
 
     def append_string(self, string: str) -> None:
-        """Add each command of an input, except secrets and a repetition of the last command."""
+        """Add each command of an input, except secrets and repetitions of the last command."""
         for line in join_lines(string):
             if not _SECRET.search(line) and line.strip() and self._loaded_strings[:1] != [line]:
                 super().append_string(line)

@@ -34,12 +34,12 @@ class Runner(Protocol):
 
 
 class ShellExitError(Exception):
-    """The shell is requested to exit.
+    """Request to exit the shell.
 
     Parameters
     ----------
     status
-        The requested exit status, None if the line names none.
+        The requested exit status, None if the line does not specify one.
     """
 
     def __init__(self, status: int | None) -> None:

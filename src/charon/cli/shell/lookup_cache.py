@@ -1,4 +1,4 @@
-"""Cache of slow look-ups, which run in background threads so that completion never waits for them."""
+"""Cache of slow lookups, which run in background threads so that completion never waits for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_ENTRIES = 256
 
 @dataclass(slots=True)
 class _Entry:
-    """Latest result of one look-up."""
+    """Latest result of one lookup."""
 
     value: Any = None
     expires_s: float = 0.0
@@ -27,12 +27,12 @@ class _Entry:
 
 
 class LookupCache:
-    """Runs look-ups in background threads and caches their results.
+    """Runs lookups in background threads and caches their results.
 
     Parameters
     ----------
     ttl_s
-        Time after which a result expires. An expired result is still returned while a new look-up runs.
+        Time after which a result expires. An expired result is still returned while a new lookup runs.
     """
 
     def __init__(self, ttl_s: float = 10.0) -> None:
@@ -44,12 +44,12 @@ class LookupCache:
     def get(
         self, key: Hashable, look_up: Callable[[], T], *, deadline_s: float, ttl_s: float | None = None
     ) -> T | None:
-        """Return the result of a look-up, None if there is none by the deadline.
+        """Return the result of a lookup, None if there is none by the deadline.
 
         Parameters
         ----------
         key
-            Identifies the look-up.
+            Identifies the lookup.
         look_up
             Computes the result; an exception counts as None.
         deadline_s
@@ -64,7 +64,7 @@ class LookupCache:
         return cast("T | None", entry.value)
 
     def _entry(self, key: Hashable, look_up: Callable[[], object], ttl_s: float) -> _Entry | None:
-        """Return the entry of a key and start its look-up if it is missing or expired."""
+        """Return the entry of a key and start its lookup if it is missing or expired."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and (entry.running or time.monotonic() < entry.expires_s):

@@ -71,7 +71,7 @@ def _run(text: str, interpreter: Interpreter) -> None:
 
 
 def _echo(line: str) -> None:
-    """Print a pasted line before its output, so that each output has its command above it."""
+    """Print a pasted line before its output, so that each command appears above its output."""
     printable = "".join(char if char.isprintable() else " " for char in strip_prompt(line))
     click.echo(f"{PROMPT}{printable}", err=True)
 

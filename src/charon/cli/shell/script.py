@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_lines(source: BinaryIO, interpreter: Interpreter) -> int:
-    """Run all lines, also after a failure; return the exit status of the first one that failed.
+    """Run all lines, even after a failure; return the exit status of the first line that failed.
 
     Parameters
     ----------

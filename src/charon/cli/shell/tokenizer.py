@@ -155,8 +155,8 @@ def _expansion(line: str, at: int) -> str:
 def _unsupported_message(syntax: str) -> str:
     if syntax.startswith(("$", "`")):
         return f"{syntax!r} is not supported: variables and commands are not expanded; single-quote literal text"
-    what = "pipes" if syntax == "|" else "redirections" if syntax[0] in "<>" else "lists of commands"
-    return f"{syntax!r} is not supported: use the system shell (charonctl COMMAND ...) for {what}, or quote it"
+    construct = "pipes" if syntax == "|" else "redirections" if syntax[0] in "<>" else "lists of commands"
+    return f"{syntax!r} is not supported: use the system shell (charonctl COMMAND ...) for {construct}, or quote it"
 
 
 def _open_quote_message(word: Word) -> str:

@@ -57,14 +57,14 @@ def test_expired_result_is_returned_during_refresh():
         time.sleep(0.01)
 
 
-def test_failed_look_up_is_none():
+def test_failed_lookup_is_none():
     def look_up():
         raise OSError("unavailable")
 
     assert LookupCache().get("k", look_up, deadline_s=after()) is None
 
 
-def test_concurrent_look_ups_are_limited():
+def test_concurrent_lookups_are_limited():
     cache, release, calls = LookupCache(), threading.Event(), []
 
     def look_up():

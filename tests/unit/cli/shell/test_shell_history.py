@@ -101,7 +101,7 @@ def test_harmless_line_is_saved(line):
     assert is_recordable(line)
 
 
-def test_secret_is_not_in_the_shell_s_own_history(path):
+def test_secret_is_not_in_the_session_history(path):
     history = FileHistory(path)
     history.append_string("kubectl --token hunter2 get pod")
     history.append_string("mistyped")
@@ -161,7 +161,7 @@ def test_full_disk_is_one_warning(path, capsys, small_disk):
     assert history.get_strings() == ["status", "help", "help run"]
 
 
-def test_history_path(monkeypatch, tmp_path):
+def test_history_path_follows_xdg_and_home(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert history_path() == tmp_path / "state/charon/history"
     monkeypatch.delenv("XDG_STATE_HOME")

@@ -58,7 +58,7 @@ def test_split_agrees_with_sh(line):
         ("run a.yaml\r", ["run", "a.yaml"]),
     ],
 )
-def test_split(line, words):
+def test_line_is_split_into_words(line, words):
     assert split(line) == words
 
 
@@ -143,7 +143,7 @@ def test_backslash_joins_lines():
     assert is_continued("a \\")
 
 
-def test_strip_prompt():
+def test_pasted_prompt_is_removed():
     assert strip_prompt("charon> kubectl get pod") == "kubectl get pod"
     assert strip_prompt("  charon> status") == "status"
     assert strip_prompt("charonctl status") == "charonctl status"
