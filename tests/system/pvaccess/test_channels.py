@@ -51,9 +51,9 @@ def monitor(collector):
         return started[-1]
 
     yield start
-    for each in started:
-        each.stop()
-        assert each.failure is None
+    for subscription in started:
+        subscription.stop()
+        assert subscription.failure is None
 
 
 def frames(collector):
@@ -61,7 +61,7 @@ def frames(collector):
     return [update.frame() for update in collector.items if update.identify().unique_id]
 
 
-def test_frames_from_a_p4p_server(collector, monitor):
+def test_frame_from_p4p_server_is_decoded(collector, monitor):
     image = np.arange(15, dtype=np.uint16).reshape(3, 5)
     pv = SharedPV(initial=NTNDArray().wrap(np.zeros((0, 0), np.uint16)))
     with Server(providers=[{"test:p4p": pv}]):
@@ -177,7 +177,7 @@ def test_search_for_a_missing_channel_is_repeated(collector, monitor, monkeypatc
     assert [frame.id.unique_id for frame in frames(collector)] == [1]
 
 
-def test_positions_on_their_own_channel(collector):
+def test_position_on_its_own_channel_is_decoded(collector):
     initial = build_position((0.0, 0.0), 0)
     with ImageServer([], {"test:positions": initial}) as server:
         monitor = PositionMonitor("test:positions", "ad:image", collector.add, collector.state)

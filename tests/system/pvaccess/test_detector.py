@@ -66,7 +66,7 @@ def ids(updates):
     return [n for n in (update.identify().unique_id for update in updates) if n]
 
 
-def test_2000_frames_at_500_hz_without_a_gap(detector, follow, tmp_path):
+def test_2000_frames_at_500_hz_have_no_gap(detector, follow, tmp_path):
     seen = follow("test:fast")
     process = detector("test:fast", "--sample", "noise", "-fps", 500, "-nf", 2000, "-shd", 1)
     report = finished(process, tmp_path)
@@ -80,7 +80,7 @@ def test_2000_frames_at_500_hz_without_a_gap(detector, follow, tmp_path):
     assert (stamps[-1] - stamps[0]) / 1e9 > 1998 / 500
 
 
-def test_simulated_scan_with_truth(detector, follow, tmp_path):
+def test_simulated_scan_matches_its_truth(detector, follow, tmp_path):
     seen = follow("test:scan")
     options = ("--scan", "snake", "--shape", "3x4", "--step", 2e-7, "--seed", 3, "--truth", tmp_path / "truth.npz")
     report = finished(detector("test:scan", *options, "--codec", "bslz4"), tmp_path)
@@ -143,7 +143,7 @@ def test_restarted_detector_resets_unique_ids(detector, follow, tmp_path):
     assert seen.states[:3] == [True, False, True]
 
 
-def test_late_positions_on_their_own_channel(detector, follow, tmp_path, collector):
+def test_late_positions_have_times_of_frames(detector, follow, tmp_path, collector):
     positions = type(collector)()
     monitor = PositionMonitor("test:late:positions", "test:late", positions.add, positions.state)
     monitor.start()

@@ -1,4 +1,4 @@
-"""Times and durations as users type them become milliseconds, and invalid ones a UsageError."""
+"""Times and durations are parsed to milliseconds; invalid ones raise UsageError."""
 
 from __future__ import annotations
 
@@ -67,5 +67,5 @@ def test_rfc3339_round_trips(time_ms):
 @pytest.mark.parametrize(
     ("text", "expected"), [("5s", 5000), ("1m30s", 90_000), ("15", 15_000), ("0.5", 500), ("-5s", None), ("fast", None)]
 )
-def test_parse_duration(text, expected):
+def test_duration_is_parsed_to_milliseconds(text, expected):
     assert parse_duration(text) == expected

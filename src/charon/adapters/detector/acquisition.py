@@ -68,7 +68,7 @@ class Plan:
 
 @dataclass
 class Acquisition:
-    """Frames published between two restarts, by ``uniqueId``; `late` counts those late by more than a period."""
+    """Frames published between two restarts, by ``uniqueId``; `late` counts frames delayed by more than one period."""
 
     ids: IdSet = field(default_factory=IdSet)
     dropped: IdSet = field(default_factory=IdSet)

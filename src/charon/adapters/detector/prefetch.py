@@ -138,7 +138,7 @@ class Prefetcher:
             return True
         if self._busy_s < _MIN_MEASUREMENT_S:
             return False
-        # While the reader reads all items, this fraction of them is prepared; the others must be ready before.
+        # While the reader reads all items, this fraction of them is prepared; the others must be ready beforehand.
         needed = self._target * (1.0 - _RATE_MARGIN * self.rate_hz / read_rate_hz)
         return self._ready >= needed
 

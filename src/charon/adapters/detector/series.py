@@ -55,7 +55,7 @@ def simulated_series(experiment: Experiment) -> Series:
 def noise_series(
     shape: tuple[int, int], dtype: np.dtype[np.generic], positions_m: NDArray[np.float64], *, seed: int
 ) -> Series:
-    """Return frames of random counts, which need no simulation.
+    """Return frames of random counts from 0 to 99, which need no simulation; a few different frames repeat.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def noise_series(
     positions_m
         (N, 2) float64, x and y in m, one row per frame.
     seed
-        Random seed of the counts, 0 to 99; a few different frames repeat.
+        Random seed of the counts.
     """
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 100, (_NOISE_FRAMES, *shape), np.uint8).astype(dtype)

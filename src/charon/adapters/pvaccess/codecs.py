@@ -98,7 +98,7 @@ def _lz4(payload: bytes, size: int, _itemsize: int) -> bytearray:
 
 
 def _lz4_block(block: bytes, out: memoryview) -> int:
-    """Decompress one LZ4 block into `out`, at most until it is full; return the number of bytes."""
+    """Decompress one LZ4 block into `out`, which limits its size; return the number of bytes written."""
     return len(imagecodecs.lz4_decode(block, out=out))
 
 

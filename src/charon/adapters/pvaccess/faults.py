@@ -25,7 +25,7 @@ def corrupt(pv: PvStructure, fault: str) -> PvStructure:
         A valid NTNDArray.
     fault
         One of `FAULTS`: ``shape`` (half the rows, declared correctly), ``truncated`` (half the values,
-        declared as all), ``codec`` (an unknown codec), ``nan`` (floats with one NaN), ``empty`` (no image),
+        declared as complete), ``codec`` (an unknown codec), ``nan`` (floats with one NaN), ``empty`` (no image),
         ``colour`` (three dimensions).
     """
     frame = decode_frame(pv, "")

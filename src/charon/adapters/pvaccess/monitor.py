@@ -37,7 +37,7 @@ _SEARCH_INTERVAL_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RawUpdate:
-    """One update of an image channel, not decoded yet so that another thread can do it.
+    """One update of an image channel, not yet decoded, so that another thread can decode it.
 
     Parameters
     ----------

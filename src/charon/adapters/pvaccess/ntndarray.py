@@ -67,7 +67,7 @@ def identify(pv: PvStructure, channel: str) -> FrameId:
     Raises
     ------
     BadFrameError
-        If the update has no ``uniqueId``, so that it is not an NTNDArray and has no name to be rejected by.
+        If the update has no ``uniqueId``, so it is not an NTNDArray and has no id under which to reject it.
     """
     if not pv.hasField("uniqueId"):
         raise BadFrameError(Reason.MALFORMED, f"an update of {channel} is not an NTNDArray: it has no uniqueId")
@@ -146,7 +146,7 @@ def _shape(sizes: list[int]) -> tuple[int, int]:
     while len(sizes) > 2 and sizes[-1] == 1:
         sizes = sizes[:-1]
     if len(sizes) != 2:
-        raise BadFrameError(Reason.SHAPE, f"dimensions {sizes}: a diffraction pattern has two and no colour")
+        raise BadFrameError(Reason.SHAPE, f"dimensions {sizes}: expected two, without colour")
     columns, rows = sizes
     if columns <= 0 or rows <= 0:
         raise BadFrameError(Reason.SHAPE, f"dimensions {sizes} are not positive")

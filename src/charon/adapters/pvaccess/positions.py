@@ -29,7 +29,7 @@ _EMPTY_POSITION = pva.PvObject({"x": pva.DOUBLE, "y": pva.DOUBLE, "timeStamp": _
 
 @dataclass(frozen=True, slots=True)
 class RawPosition:
-    """One update of a position channel, not decoded yet.
+    """One update of a position channel, not yet decoded.
 
     Parameters
     ----------

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class ImageServer:
-    """Publishes NTNDArray channels, and others, while its context is open.
+    """Publishes NTNDArray channels, and channels of other types, while its context is open.
 
     ``EPICS_PVAS_INTF_ADDR_LIST``, ``EPICS_PVAS_SERVER_PORT`` and ``EPICS_PVAS_BROADCAST_PORT`` determine where
-    it listens; if the first is not set, on loopback only.
+    it listens. Without the first, it listens on loopback only.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Conversion of pvAccess time stamps, also those that detectors count from 1990."""
+"""Conversion of pvAccess time stamps, including those that detectors count from 1990."""
 
 from __future__ import annotations
 

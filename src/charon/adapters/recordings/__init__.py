@@ -1,4 +1,4 @@
-"""Recorded scans: frames and positions from the file formats of beamlines."""
+"""Recorded scans: frames and positions from the file formats that beamlines use."""
 
 from charon.adapters.recordings.arrays import is_recording
 from charon.adapters.recordings.positions import Order, read_positions

@@ -139,4 +139,4 @@ def _frame_key(path: Path, arrays: Mapping[str, Any], dataset: str | None) -> st
     series = [name for name, a in arrays.items() if len(a.shape) >= 3 and min(a.shape[-2:]) > 3 and a.dtype.kind != "c"]
     if len(series) == 1:
         return series[0]
-    raise UsageError(f"{path}: cannot identify the frames; name one of the arrays: {describe(arrays)}")
+    raise UsageError(f"{path}: cannot identify the frames; select one of the arrays: {describe(arrays)}")

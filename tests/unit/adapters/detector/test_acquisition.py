@@ -39,33 +39,33 @@ def published(plan, *, count=10, capacity=100, stop=None):
 
 
 def test_repeated_scan_continues_the_ids():
-    (done,), output = published(Plan(rate_hz=1e4, total=25))
+    (acquisition,), output = published(Plan(rate_hz=1e4, total=25))
     assert [item for item, *_ in output.posted] == [*range(10), *range(10), *range(5)]
-    assert done.ids.ranges() == [[1, 25]]
-    assert (done.first_time_ns, done.last_time_ns) == (output.posted[0][2], output.posted[-1][2])
+    assert acquisition.ids.ranges() == [[1, 25]]
+    assert (acquisition.first_time_ns, acquisition.last_time_ns) == (output.posted[0][2], output.posted[-1][2])
 
 
-def test_frames_beyond_the_capacity_are_remade():
+def test_frames_beyond_the_capacity_are_prepared_again():
     _, output = published(Plan(rate_hz=1e4, total=25), capacity=3)
     assert [item for item, *_ in output.posted] == [*range(10), *range(10), *range(5)]
 
 
 def test_deadlines_do_not_drift():
     plan = Plan(rate_hz=200, total=100)
-    (done,), output = published(plan)
+    (acquisition,), output = published(plan)
     stamps = np.array([time_ns for _, _, time_ns, _ in output.posted])
     offsets = (stamps - stamps[0]) / 1e9 - np.arange(100) / 200
-    assert len(done.ids) == 100
+    assert len(acquisition.ids) == 100
     # A frame may be late on a busy machine; the clock that paces them is not.
     assert np.median(np.abs(offsets)) < 0.02
 
 
 def test_dropped_and_faulty_frames_are_recorded():
     plan = Plan(rate_hz=1e4, total=10, drop=frozenset({3, 4}), faults={6: "nan"})
-    (done,), output = published(plan)
-    assert done.ids.ranges() == [[1, 2], [5, 10]]
-    assert done.dropped.ranges() == [[3, 4]]
-    assert done.faults == {6: "nan"}
+    (acquisition,), output = published(plan)
+    assert acquisition.ids.ranges() == [[1, 2], [5, 10]]
+    assert acquisition.dropped.ranges() == [[3, 4]]
+    assert acquisition.faults == {6: "nan"}
     assert [(unique_id, fault) for _, unique_id, _, fault in output.posted if fault] == [(6, "nan")]
 
 
@@ -78,15 +78,15 @@ def test_restart_resets_ids_and_continues_the_scan():
 
 
 def test_runtime_ends_the_acquisition():
-    (done,), _ = published(Plan(rate_hz=100, total=10**9, runtime_s=0.1))
-    assert done.ids.ranges() == [[1, 10]]
+    (acquisition,), _ = published(Plan(rate_hz=100, total=10**9, runtime_s=0.1))
+    assert acquisition.ids.ranges() == [[1, 10]]
 
 
 def test_stop_ends_the_wait_for_a_deadline():
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
-    (done,), _ = published(Plan(rate_hz=0.1, total=5), stop=stop)
-    assert done.ids.ranges() == [[1, 1]]
+    (acquisition,), _ = published(Plan(rate_hz=0.1, total=5), stop=stop)
+    assert acquisition.ids.ranges() == [[1, 1]]
 
 
 def test_slow_frames_are_prepared_in_advance():
@@ -109,9 +109,9 @@ def test_wait_until_safe_times_out():
 def test_frames_prepared_too_slowly_are_late():
     plan = Plan(rate_hz=1000, total=20)
     with Prefetcher(lambda i: time.sleep(0.01) or i, count=20, total=20, capacity=20) as frames:
-        (done,) = acquire(frames, Recorder(), plan, threading.Event())
-    assert done.ids.ranges() == [[1, 20]]
-    assert done.late > 10
+        (acquisition,) = acquire(frames, Recorder(), plan, threading.Event())
+    assert acquisition.ids.ranges() == [[1, 20]]
+    assert acquisition.late > 10
 
 
 def test_wait_ends_if_the_capacity_is_used_up():
@@ -130,7 +130,7 @@ def test_failed_frame_raises_in_the_reader():
         frames.get(0, threading.Event())
 
 
-def test_late_positions_have_their_frame_s_time():
+def test_late_position_has_time_of_its_frame():
     posted = []
     late = LatePositionPublisher(lambda position, time_ns: posted.append((position, time_ns, time.monotonic())), 0.05)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Tests of the client for kubectl; a script with recorded output of the real one replaces it."""
+"""Client for kubectl; a script with recorded output replaces the real program."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_kubectl_error_is_one_line_of_right_type(configured, output, kind, messa
     assert "\n" not in str(error.value)
 
 
-def test_call_of_hanging_cluster_times_out(configured):
+def test_call_to_hanging_cluster_times_out(configured):
     configured("exec /bin/sleep 30")
     with pytest.raises(UnavailableError, match="`kubectl get` timed out after 1 s"):
         Kubectl().text("get", "pods", timeout_s=1)

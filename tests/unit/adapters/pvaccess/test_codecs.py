@@ -42,7 +42,7 @@ ENCODERS = {
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
-def test_payloads_of_independent_encoders(encoder, dtype):
+def test_payload_of_other_encoder_is_decoded(encoder, dtype):
     filters, header = ENCODERS[encoder]
     image = pattern(dtype)
     payload = hdf5_chunk(image, **filters)[header:]

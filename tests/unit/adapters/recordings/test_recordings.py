@@ -36,7 +36,7 @@ def test_npy_is_read_lazily(tmp_path, frames):
 
 
 @pytest.mark.parametrize("name", ["scan.npz", "scan.npz.bz2"])
-def test_npz_with_positions_in_another_unit(tmp_path, frames, rows_and_columns, name):
+def test_npz_positions_are_converted_to_metres(tmp_path, frames, rows_and_columns, name):
     archive = io.BytesIO()
     np.savez(archive, data=frames[None], scan=rows_and_columns[None], probe=np.zeros((4, 4, 4, 4), complex))
     content = archive.getvalue()
@@ -48,7 +48,7 @@ def test_npz_with_positions_in_another_unit(tmp_path, frames, rows_and_columns, 
     np.testing.assert_allclose(recording.positions_m[:, 1], rows_and_columns[:, 0] * 2e-9)
 
 
-def test_cxi_conventions(tmp_path, frames):
+def test_cxi_positions_are_x_then_y(tmp_path, frames):
     translation = np.stack([np.arange(6.0), np.arange(6.0) + 100, np.zeros(6)], axis=1) * 1e-6
     with h5py.File(tmp_path / "scan.cxi", "w") as file:
         file["entry_1/data_1/data"] = frames
@@ -59,7 +59,7 @@ def test_cxi_conventions(tmp_path, frames):
     np.testing.assert_allclose(recording.positions_m, translation[:, :2])
 
 
-def test_nexus_grid_scan_and_named_dataset(tmp_path, frames):
+def test_nexus_grid_and_named_dataset_are_read(tmp_path, frames):
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file["entry/data/data"] = frames.reshape(2, 3, 4, 5)
         file["raw/other"] = frames[:2] + 1
@@ -68,7 +68,7 @@ def test_nexus_grid_scan_and_named_dataset(tmp_path, frames):
     np.testing.assert_array_equal(open_recording(tmp_path / "scan.h5", dataset="/raw/other").frame(1), frames[1] + 1)
 
 
-def test_compressed_hdf5(tmp_path, frames):
+def test_compressed_hdf5_is_read(tmp_path, frames):
     hdf5plugin = pytest.importorskip("hdf5plugin")
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file.create_dataset("entry/data/data", data=frames, chunks=(1, 4, 5), **hdf5plugin.Bitshuffle())
@@ -82,7 +82,7 @@ def test_fftshift_centres_zero_frequency(tmp_path, frames):
     )
 
 
-def test_positions_from_text(tmp_path, frames):
+def test_text_positions_need_no_header(tmp_path, frames):
     np.save(tmp_path / "scan.npy", frames)
     bare, named = tmp_path / "bare.csv", tmp_path / "named.csv"
     bare.write_text("\n".join(f"{k},{10 * k}" for k in range(6)))

@@ -126,7 +126,7 @@ def test_reader_follows_file_during_writing(tmp_path):
     assert 0 < int(lines[0][2]) < int(lines[-1][2])
 
 
-def test_new_file_replaces_one_that_is_open(tmp_path):
+def test_new_file_replaces_open_file(tmp_path):
     path = tmp_path / "scan.h5"
     first = make_file(path)
     first.append([Row(make_patch(0), None, 0)])

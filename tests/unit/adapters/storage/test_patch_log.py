@@ -79,7 +79,7 @@ def test_damage_affects_only_its_own_record(tmp_path, caplog):
             log.read(locations[2])
 
 
-def test_second_writer_raises_with_first_ones_pid(tmp_path):
+def test_second_writer_error_names_first_pid(tmp_path):
     with PatchLog(tmp_path), pytest.raises(UnavailableError, match=f"another process, id {os.getpid()}"):
         PatchLog(tmp_path)
     PatchLog(tmp_path).close()

@@ -1,4 +1,4 @@
-"""Query files are parsed and variables substituted; text in quotes stays as it is."""
+"""Query files are parsed and variables substituted; text in quotes is unchanged."""
 
 from __future__ import annotations
 

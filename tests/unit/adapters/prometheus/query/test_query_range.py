@@ -1,4 +1,4 @@
-"""Steps are parsed; the parts of a split range have the times of the full range, each once."""
+"""Steps are parsed; a split range contains each time of the full range once."""
 
 from __future__ import annotations
 
