@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 _WORDS = ROOT / "tests" / "vocabulary.toml"
 _SUFFIXES = {".py", ".md", ".yaml", ".yml", ".toml", ".sh", ".j2", ".cfg", ".txt", ""}
 _FOLDERS = ("src", "tests", "benchmarks", "docs", "ansible", "workflows", "images", ".ci")
-# The list itself, the page and the test that quote it, and what a program generates.
+# The list itself, the page and the test that quote it, and generated files.
 _SKIPPED = ("tests/vocabulary.toml", "tests/unit/test_vocabulary.py", "CONTRIBUTING.md", "requirements/", "LICENSE")
-# Characters of the name of a test after test_.
-_MAX_NAME = 48
+# Characters of a test's name after test_.
+_MAX_NAME_LENGTH = 48
 # Text of other projects, quoted as they print it.
 _QUOTED = "vocabulary: quoted"
 
@@ -66,7 +66,7 @@ def checked_files():
 
 
 def help_pages():
-    """Return the name and the help of every command that a user can call."""
+    """Return the help page of every command by name."""
     from charon.cli.main import cli
     from charon.cli.vertex import vertex
 
@@ -88,8 +88,8 @@ def help_pages():
 @pytest.mark.parametrize("folder", [*_FOLDERS, "."])
 def test_files_use_the_vocabulary(folder):
     files = [path for path in checked_files() if (path.parts[0] if len(path.parts) > 1 else ".") == folder]
-    found = [f"{path}:{hit}" for path in files for hit in violations((ROOT / path).read_text(errors="replace"))]
-    assert not found, "\n".join(found)
+    hits = [f"{path}:{hit}" for path in files for hit in violations((ROOT / path).read_text(errors="replace"))]
+    assert not hits, "\n".join(hits)
 
 
 def test_names_of_tests_are_short():
@@ -98,14 +98,14 @@ def test_names_of_tests_are_short():
         for path in checked_files()
         if path.parts[0] == "tests" and path.suffix == ".py"
         for name in re.findall(r"def test_(\w+)", (ROOT / path).read_text())
-        if len(name) > _MAX_NAME
+        if len(name) > _MAX_NAME_LENGTH
     }
     assert not names, "\n".join(sorted(names))
 
 
 def test_help_pages_use_the_vocabulary():
-    found = [f"{name}: {hit}" for name, text in help_pages().items() for hit in violations(text)]
-    assert not found, "\n".join(found)
+    hits = [f"{name}: {hit}" for name, text in help_pages().items() for hit in violations(text)]
+    assert not hits, "\n".join(hits)
 
 
 @pytest.mark.parametrize(

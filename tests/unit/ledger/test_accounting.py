@@ -47,7 +47,7 @@ def through_json(page: AnyPage) -> AnyPage:
 
 @dataclass
 class Reader:
-    """A replica of the source: its book, and the page that it saved at some time."""
+    """A replica of the source: its book, and an earlier page."""
 
     tracker: EpochTracker = field(default_factory=EpochTracker)
     book: LedgerBook = field(default_factory=LedgerBook)
@@ -91,11 +91,11 @@ class History:
     @property
     def published(self):
         """Frames whose number was seen, and those between them within one run of the detector."""
-        found = set()
+        frames = set()
         for run in {run for run, _ in self.known}:
             numbers = [n for r, n in self.known if r == run]
-            found |= {(run, n) for n in range(min(numbers), max(numbers) + 1)}
-        return found
+            frames |= {(run, n) for n in range(min(numbers), max(numbers) + 1)}
+        return frames
 
 
 FATES = ["missed", "waiting", "rejected:shape", "open", "rejected:not-finite", "done", "done", "done"]
@@ -142,41 +142,41 @@ def histories(draw):
 
 
 def _read(history, reader, frame_id, frame, fate):
-    """Let a reader receive a frame and send it to the buffer."""
+    """Simulate a reader that receives a frame and sends it to the buffer."""
     history.known.add(frame)
-    where = (frame_id.channel, frame_id.epoch_ns, "s")
+    key = (frame_id.channel, frame_id.epoch_ns, "s")
     if fate == "missed":
-        reader.book.add(*where, "missed", frame_id.unique_id)
+        reader.book.add(*key, "missed", frame_id.unique_id)
         return
-    reader.book.add(*where, "seen", frame_id.unique_id)
+    reader.book.add(*key, "seen", frame_id.unique_id)
     history.seen.add(frame)
     if fate == "waiting":
         return
-    reader.book.add(*where, "accepted", frame_id.unique_id)
+    reader.book.add(*key, "accepted", frame_id.unique_id)
     if fate == "rejected:shape":
-        reader.book.add(*where, fate, frame_id.unique_id)
+        reader.book.add(*key, fate, frame_id.unique_id)
         history.rejected.setdefault("shape", set()).add(frame)
     if frame not in history.accepted:
         # The buffer keeps the message of the first reader that sends the frame.
         history.accepted.add(frame)
         history.carried[frame] = frame_id
     else:
-        reader.book.count(*where[:2], "redundant")
+        reader.book.count(*key[:2], "redundant")
 
 
 def _process(draw, history, frame, fate):
-    """Let an accepted frame reach the sinks, according to its fate."""
+    """Simulate the path of an accepted frame to the sinks, according to its fate."""
     frame_id = history.carried.pop(frame)
     if fate == "open":
         return
-    where = (frame_id.channel, frame_id.epoch_ns, "s")
+    key = (frame_id.channel, frame_id.epoch_ns, "s")
     reached = draw(st.sets(st.sampled_from(sorted(history.sinks)), min_size=1))
     for vertex in reached:
         if fate == "done":
-            history.sinks[vertex].add(*where, "reconstructed", frame_id.unique_id)
+            history.sinks[vertex].add(*key, "reconstructed", frame_id.unique_id)
             history.at_sinks[vertex].add(frame)
         else:
-            history.sinks[vertex].add(*where, fate, frame_id.unique_id)
+            history.sinks[vertex].add(*key, fate, frame_id.unique_id)
             history.rejected.setdefault(fate.removeprefix("rejected:"), set()).add(frame)
 
 

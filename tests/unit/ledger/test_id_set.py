@@ -1,4 +1,4 @@
-"""An IdSet behaves as Python's own set of integers, in every sequence of operations."""
+"""An IdSet behaves like a Python set of integers in every sequence of operations."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ steps = st.lists(
 def apply(history):
     """Return an IdSet and a set after the same operations."""
     ids, model = IdSet(), set()
-    for what, value in history:
-        if what == "add":
+    for operation, value in history:
+        if operation == "add":
             assert ids.add(value) == (value not in model)
             model.add(value)
-        elif what == "range":
+        elif operation == "range":
             ids.add_range(*value)
             model.update(range(value[0], value[1] + 1))
         else:
@@ -89,7 +89,7 @@ def test_copy_is_independent(history, number):
     assert_same(copy, model | {number})
 
 
-def test_comparison_with_other_types():
+def test_other_type_is_not_equal_or_contained():
     assert "3" not in IdSet([3])
     assert IdSet([3]) != {3}
     assert repr(IdSet([1, 2, 5])) == "IdSet([[1, 2], [5, 5]])"
