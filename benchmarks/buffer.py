@@ -50,16 +50,18 @@ async def main(size: int, rate: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = NatsServer(Path(folder))
         server.start()
-        bus = await NatsConnection.connect(server.address, "bench")
-        await bus.streams.create(
+        connection = await NatsConnection.connect(server.address, "bench")
+        await connection.streams.create(
             "bench", storage="memory", max_bytes=2**30, max_messages=30_000, ack_wait_s=5, max_ack_pending=1000
         )
         process = psutil.Process(server.pid)
         own_s, server_s, started = time.process_time(), sum(process.cpu_times()[:2]), time.perf_counter()
-        await asyncio.gather(write(EdgeWriter(bus, "bench"), os.urandom(size), rate), read(EdgeReader(bus, "bench")))
+        await asyncio.gather(
+            write(EdgeWriter(connection, "bench"), os.urandom(size), rate), read(EdgeReader(connection, "bench"))
+        )
         elapsed = time.perf_counter() - started
         own_s, server_s = time.process_time() - own_s, sum(process.cpu_times()[:2]) - server_s
-        await bus.close()
+        await connection.close()
         server.stop()
     print(
         f"{size} bytes: {MESSAGES / elapsed:.0f} messages/s; processor time per message: "

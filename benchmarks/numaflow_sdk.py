@@ -120,7 +120,7 @@ async def _trial(output: Path, rate: int, frames: int) -> Figures:
         pages = await asyncio.to_thread(vertices.stop)
     detector_report = json.loads(report.read_text())
     return {
-        "asked_hz": rate,
+        "requested_hz": rate,
         "achieved_hz": detector_report["achieved_hz"],
         "published": detector_report["published"],
         "stored": stored,
@@ -130,7 +130,7 @@ async def _trial(output: Path, rate: int, frames: int) -> Figures:
         "kept_up": stored == frames and drained < 0.25,
         "latency_ms": pages["image"]["latency_ms"],
         "batches": pages["cat"]["batches"],
-        "cpu_ms_a_frame": {vertex: round(page["cpu_s"] / frames * 1e3, 2) for vertex, page in pages.items()},
+        "cpu_ms_per_frame": {vertex: round(page["cpu_s"] / frames * 1e3, 2) for vertex, page in pages.items()},
     }
 
 

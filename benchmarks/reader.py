@@ -36,13 +36,13 @@ def main() -> None:
 
 
 async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
-    bus = await NatsConnection.connect(server.address, "benchmark")
+    connection = await NatsConnection.connect(server.address, "benchmark")
     for edge, make in {"fetch": _fetch, "EdgeReader": _edge_reader}.items():
-        await bus.streams.create(
+        await connection.streams.create(
             edge, storage="memory", max_bytes=2**31, max_messages=100_000, ack_wait_s=30.0, max_ack_pending=1000
         )
-        read = await make(bus, edge, options.batch)
-        writer, payload = EdgeWriter(bus, edge), bytes(options.bytes)
+        read = await make(connection, edge, options.batch)
+        writer, payload = EdgeWriter(connection, edge), bytes(options.bytes)
         for first in range(0, options.messages, 100):
             names = range(first, min(first + 100, options.messages))
             await asyncio.gather(*(writer.send(payload, f"{edge}-{k}") for k in names))
@@ -54,11 +54,11 @@ async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
             f"{edge}: {received / elapsed_s:.0f} messages/s of {options.bytes} bytes in batches of {options.batch}, "
             f"{cpu_s / received * 1e6:.0f} us processor time per message"
         )
-    await bus.close()
+    await connection.close()
 
 
-async def _fetch(bus: NatsConnection, edge: str, batch: int) -> Read:
-    jetstream = bus.client.jetstream()
+async def _fetch(connection: NatsConnection, edge: str, batch: int) -> Read:
+    jetstream = connection.client.jetstream()
     assert isinstance(jetstream, JetStreamContext)
     subscription = await jetstream.pull_subscribe_bind("reader", edge)
 
@@ -71,8 +71,8 @@ async def _fetch(bus: NatsConnection, edge: str, batch: int) -> Read:
     return read
 
 
-async def _edge_reader(bus: NatsConnection, edge: str, batch: int) -> Read:
-    reader = EdgeReader(bus, edge, max(2 * batch, 16))
+async def _edge_reader(connection: NatsConnection, edge: str, batch: int) -> Read:
+    reader = EdgeReader(connection, edge, max(2 * batch, 16))
 
     async def read() -> int:
         deliveries = await reader.batch(batch, 0)

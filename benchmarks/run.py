@@ -60,7 +60,7 @@ def run_pipeline(name: str, frames: int, detector: Mapping[str, Any], manifest: 
         "detector_published": report.get("published"),
         "latency_ms": summary["latency_ms"],
         "wall_s": round(time.perf_counter() - started, 2),
-        "cpu_ms_a_frame": cpu(summary),
+        "cpu_ms_per_frame": cpu(summary),
         "batches": summary["replicas"]["cat.0"]["batches"],
         "rss_mib": {key: round(page["rss_bytes"] / 2**20) for key, page in summary["replicas"].items()},
     }

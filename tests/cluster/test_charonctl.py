@@ -1,4 +1,4 @@
-"""Tests of charonctl on a cluster; the tests act as Numaflow's controller."""
+"""charonctl on a cluster; the tests act as Numaflow's controller."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from charon.ledger.states import VertexState
 from charon.settings.nats import NatsAddress
 from charon.settings.vertex import ledger_bucket
 
-# A call lasts seconds on a node with two cores and other tests running.
+# A call can last seconds on a node with two cores and other tests running.
 pytestmark = pytest.mark.timeout(400)
 APS = Path(__file__).resolve().parents[2] / "workflows" / "aps"
 CHARONCTL = [sys.executable, "-m", "charon.cli.main"]
@@ -276,19 +276,21 @@ def test_status_reads_the_account_from_the_ledger(cluster, namespace, charonctl,
 
     async def fill(port):
         address = NatsAddress(port=port, user=credentials["user"], password=credentials["password"])
-        bus = await NatsConnection.connect(address, "test", reconnect=False, bucket=ledger_bucket(namespace, "p"))
-        await bus.ledger.create("memory")
-        await bus.ledger.save("in.0", page("source", seen=100, accepted=98))
-        await bus.ledger.save("out.0", page("sink", reconstructed=90))
+        connection = await NatsConnection.connect(
+            address, "test", reconnect=False, bucket=ledger_bucket(namespace, "p")
+        )
+        await connection.ledger.create("memory")
+        await connection.ledger.save("in.0", page("source", seen=100, accepted=98))
+        await connection.ledger.save("out.0", page("sink", reconstructed=90))
         # A buffer as Numaflow creates it: stream, subject and consumer have the same name.
         buffer = f"{namespace}-p-out-0"
-        await bus.client.jetstream().add_stream(StreamConfig(name=buffer, subjects=[buffer]))
-        await bus.client.jetstream().add_consumer(
+        await connection.client.jetstream().add_stream(StreamConfig(name=buffer, subjects=[buffer]))
+        await connection.client.jetstream().add_consumer(
             buffer, ConsumerConfig(durable_name=buffer, ack_policy=AckPolicy.EXPLICIT)
         )
         for _ in range(8):
-            await bus.client.publish(buffer, b"patch")
-        await bus.close()
+            await connection.client.publish(buffer, b"patch")
+        await connection.close()
 
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
     monkeypatch.setenv("PATH", cluster.environment["PATH"])
@@ -316,8 +318,8 @@ def test_status_reads_the_account_from_the_ledger(cluster, namespace, charonctl,
 
 
 def test_kubectl_passes_arguments_output_and_status(cluster, namespace, charonctl):
-    found = charonctl("kubectl", "get", "namespace", namespace, "-o", "jsonpath={.metadata.name}")
-    assert (found.returncode, found.stdout) == (0, namespace)
+    existing = charonctl("kubectl", "get", "namespace", namespace, "-o", "jsonpath={.metadata.name}")
+    assert (existing.returncode, existing.stdout) == (0, namespace)
     missing = charonctl("kubectl", "get", "pod", "nothing", "-n", namespace)
     assert missing.returncode == 1
     assert 'pods "nothing" not found' in missing.stderr
