@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 BASE_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
-# The store is emptied when layers of former builds exceed this size.
+# The store is emptied when the layers of earlier builds exceed this size.
 _MAX_STORE_BYTES = 15e9
 
 _MMDEBSTRAP = (

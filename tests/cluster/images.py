@@ -118,15 +118,15 @@ def build_image() -> None:
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "pip.conf"
         configuration.touch(mode=0o600)
-        given = {"BUILDER": "buildah", "BASE": BASE_IMAGE, "VARIANT": "cpu", "IMAGE": "charon"}
-        given["PIP_CONF"] = str(configuration)
+        variables = {"BUILDER": "buildah", "BASE": BASE_IMAGE, "VARIANT": "cpu", "IMAGE": "charon"}
+        variables["PIP_CONF"] = str(configuration)
         settings = pip_settings()
         if certificates := settings.pop("cert", None):
-            given["CERTIFICATES"] = certificates
+            variables["CERTIFICATES"] = certificates
             settings["cert"] = "/run/secrets/certificates.pem"
         lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
         configuration.write_text(f"[global]\n{lines}")
-        run([str(ROOT / "images/build.sh")], env=environment() | given)
+        run([str(ROOT / "images/build.sh")], env=environment() | variables)
 
 
 def pip_settings() -> dict[str, str]:

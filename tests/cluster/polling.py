@@ -1,4 +1,4 @@
-"""Polling that several tests of the cluster share."""
+"""Polling with a timeout, for the cluster tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float, interval_s: fl
     Raises
     ------
     AssertionError
-        If it is not true in time.
+        If the condition is not true in time.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():

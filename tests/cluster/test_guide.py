@@ -67,7 +67,7 @@ def act_as_controller(cluster, namespace):
     return thread
 
 
-def test_guide_commands_in_order(cluster, namespace, home, volumes):
+def test_guide_commands_work_in_order(cluster, namespace, home, volumes):
     with numaflow_kinds(cluster):
         controller = act_as_controller(cluster, namespace)
         shell = Terminal(home, ROOT, [str(ROOT / "charonctl")])

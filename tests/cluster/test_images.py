@@ -1,4 +1,4 @@
-"""Tests of the container image: its size and metadata, and its programs, run as Kubernetes runs them."""
+"""The container image: its size and metadata, and its programs, run as Kubernetes runs them."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def ready(folder: Path) -> bool:
 
 
 def await_condition(condition, process: subprocess.Popen, timeout_s: float) -> None:
-    """Wait until a condition is true; fail if the process exits before."""
+    """Wait until a condition is true; fail if the process exits first."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if process.poll() is not None:
@@ -244,7 +244,7 @@ def await_condition(condition, process: subprocess.Popen, timeout_s: float) -> N
 # Build and import
 
 
-def test_archive_has_the_name_of_the_manifests(archive):
+def test_archive_has_image_name_of_manifests(archive):
     shown = subprocess.run(["tar", "xOf", str(archive), "manifest.json"], capture_output=True, check=True)
     assert json.loads(shown.stdout)[0]["RepoTags"] == [images.IMAGE]
 

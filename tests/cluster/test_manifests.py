@@ -1,4 +1,4 @@
-"""Tests of the manifests in workflows/ on a cluster: validation, overlays, the detector's Service, volumes."""
+"""The manifests in workflows/ on a cluster: validation, overlays, the detector's Service, volumes."""
 
 from __future__ import annotations
 

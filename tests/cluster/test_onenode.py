@@ -1,4 +1,4 @@
-"""Tests of the test cluster: pods, services and limits work, and it leaves nothing behind."""
+"""The test cluster runs pods, services and limits, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_exec_and_memory_limit_work(cluster, namespace):
 
 def test_killed_owner_leaves_nothing_behind(cluster):
     if cluster.layout is None:
-        pytest.skip("CHARON_TEST_KUBECONFIG names a cluster of the user")
+        pytest.skip("CHARON_TEST_KUBECONFIG selects the user's own cluster")
     owner = (
         "import signal, sys; from onenode.cluster import run_cluster; import images\n"
         "with run_cluster([images.pause_archive()]) as c: print(c.pid, c.layout.root, flush=True); signal.pause()"

@@ -1,4 +1,4 @@
-"""Tests of the roles for a running cluster: ``charonctl provision`` twice, with Kubernetes and Helm.
+"""The roles for a running cluster: ``charonctl provision`` twice, with Kubernetes and Helm.
 
 A manifest and a chart of the test replace Numaflow and kube-prometheus-stack. They contain what the roles refer to:
 names, the pull policy, and the secret and port that the role sets in the chart.

@@ -1,4 +1,4 @@
-"""Test of the containers of workflows/aps/numaflow-aps-live.yaml in pods, driven as Numaflow drives them.
+"""The containers of workflows/aps/numaflow-aps-live.yaml in pods, driven as Numaflow drives them.
 
 Each vertex's container is copied from the manifest into a pod with the labels and variables of Numaflow 1.4. One client
 of Numaflow's protocol replaces the containers of Numaflow, and connects to the vertices over sockets in folders of the

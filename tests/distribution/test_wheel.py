@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run(*command, cwd, env=None):
-    """Run a program to its end; fail with its output if it fails."""
+    """Run a program and return its output; raise with the output if it fails."""
     done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout
@@ -89,9 +89,9 @@ def test_bundles_are_package_resources(installed, outside):
 def test_resources_are_in_the_wheel(installed, outside, path):
     work, env = outside
     code = f"import charon.resources as r; print(r.resolve({path!r}).resolve())"
-    found = Path(run(installed / "python", "-c", code, cwd=work, env=env).strip())
-    assert found.is_relative_to(installed.parent)
-    assert found.read_bytes() == (ROOT / path).read_bytes()
+    resource = Path(run(installed / "python", "-c", code, cwd=work, env=env).strip())
+    assert resource.is_relative_to(installed.parent)
+    assert resource.read_bytes() == (ROOT / path).read_bytes()
 
 
 def test_vertices_start_from_the_wheel(installed, outside):

@@ -50,7 +50,7 @@ GOOD = """
 """
 
 
-def test_run_is_followed_and_summarised(tmp_path: Path) -> None:
+def test_run_prints_tasks_and_summary(tmp_path: Path) -> None:
     play = playbook(tmp_path / "play.yaml", GOOD)
     done = charonctl(play, "-e", f"path={tmp_path / 'made'}")
     assert done.status == 0, done.stderr
@@ -115,7 +115,7 @@ def test_invalid_call_is_one_line_and_status_2(tmp_path: Path, content: str | No
 
 
 @pytest.mark.timeout(60)
-def test_become_is_found_among_aliases(tmp_path: Path) -> None:
+def test_become_is_detected_among_aliases(tmp_path: Path) -> None:
     bomb = "".join(f"    a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
     play = tmp_path / "play.yaml"
     play.write_text(f"- hosts: all\n  vars: &self\n    a0: &a0 [x, x]\n{bomb}    again: *self\n")

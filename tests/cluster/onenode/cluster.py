@@ -36,9 +36,9 @@ class Cluster:
     kubectl
         Path of kubectl.
     layout
-        Paths of its files; None for a cluster of the user.
+        Paths of its files; None for the user's own cluster.
     pid
-        Its first process, numbered as outside its namespace; 0 for a cluster of the user.
+        Process id of its first process, as seen from outside its namespace; 0 for the user's own cluster.
     """
 
     kubeconfig: Path
@@ -70,7 +70,7 @@ class Cluster:
         Raises
         ------
         AssertionError
-            If it fails.
+            If kubectl fails.
         """
         done = self.run(*arguments, text=text, timeout=timeout)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr or done.stdout}"
@@ -93,7 +93,7 @@ def run_cluster(images: Sequence[Path]) -> Iterator[Cluster]:
     Raises
     ------
     RuntimeError
-        If it does not start; its folder with the logs is kept then.
+        If the cluster does not start; its folder with the logs is then kept.
     """
     programs = parts.programs()
     root = Path(tempfile.mkdtemp(prefix="charon-k8s-"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - the dataclass reads its annotations
 
 NODE = "node-1"
-# RFC 2544 reserves this range for tests of network devices, so that it is in no one's network.
+# RFC 2544 reserves this range for tests of network devices, so no real network uses it.
 NODE_ADDRESS = "198.18.0.1"
 NODE_NETWORK = f"{NODE_ADDRESS}/24"
 POD_NETWORK = "10.244.0.0/16"

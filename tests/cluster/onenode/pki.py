@@ -127,7 +127,7 @@ def _kubeconfig(folder: Path, client: str, server: str) -> bytes:
     def data(file: str) -> str:
         return base64.b64encode((folder / file).read_bytes()).decode()
 
-    # JSON is YAML.
+    # JSON is valid YAML.
     document = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,7 +1,7 @@
 """The first process inside a cluster's namespaces: it sets up, starts, watches and stops the programs.
 
 As process 1 of its namespace it adopts every orphan, and when it exits, the kernel kills all other processes. It exits
-when its standard input is closed, so that no process outlives the one that started the cluster.
+when its standard input is closed, so that no process outlives the process that started the cluster.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Supervisor:
             group = controller / self._layout.name
             group.mkdir(exist_ok=True)
             for setting in ("cpuset.cpus", "cpuset.mems"):
-                # A new cpuset has no processors and no memory, and accepts no process until it has.
+                # A new cpuset has no processors and no memory, and accepts no process until they are set.
                 if (group / setting).exists():
                     (group / setting).write_text((controller / setting).read_text())
 

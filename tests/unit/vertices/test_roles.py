@@ -97,7 +97,7 @@ def test_failed_source_exits_monitors_and_saves_page():
     assert ledger.saved[-1].process.state != VertexState.FINISHED
 
 
-def test_failed_inference_raises_the_error_itself():
+def test_failed_inference_raises_original_error():
     backend = FakeBackend()
     frame = Frame(FrameId(CHANNEL, 1, 1001), np.zeros((2, 2), np.uint16))
 

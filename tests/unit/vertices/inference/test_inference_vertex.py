@@ -175,9 +175,9 @@ def test_crashing_frame_is_rejected_at_third_crash():
     assert sorted(m.id.unique_id for m in results if isinstance(m, Patch)) == [1, 2, 4, 5, 6, 7, 8]
 
 
-def test_unavailable_ledger_does_not_stop_it():
+def test_unavailable_ledger_does_not_stop_inference():
     ledger = FakeLedger()
-    ledger.away = 10
+    ledger.failing_saves = 10
 
     async def main():
         stop = asyncio.Event()

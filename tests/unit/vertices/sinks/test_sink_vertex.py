@@ -141,7 +141,7 @@ def test_account_is_saved_before_acknowledging(monkeypatch):
 
     acks_at_save = []
     ledger = Ledger()
-    ledger.away = 2
+    ledger.failing_saves = 2
     run(SinkVertex(LogSink), [deliveries], ledger)
     saved = zip(ledger.saved, acks_at_save, strict=True)
     page, acks = next((page, acks) for page, acks in saved if page.entries)

@@ -94,7 +94,7 @@ def test_full_buffer_loses_no_frame():
     assert account(vertex).missed == 0
 
 
-def test_full_ring_misses_the_further_frames():
+def test_full_ring_misses_further_frames():
     vertex = SourceVertex(CHANNEL)
     outlet = run(vertex, [FakeUpdate(n) for n in range(1, 301)])
     assert [m.id.unique_id for m in outlet.frames()] == list(range(1, 257))
@@ -263,9 +263,9 @@ def test_frame_position_precedes_the_scan_file():
 
 
 def test_scan_name_defaults_to_epoch_time():
-    noon = 1_700_000_000_000_000_000
+    start_ns = 1_700_000_000_000_000_000
     vertex = SourceVertex(CHANNEL)
-    outlet = run(vertex, [FakeUpdate(1, time_ns=noon), FakeUpdate(2, time_ns=noon + 1, scan="s7")])
+    outlet = run(vertex, [FakeUpdate(1, time_ns=start_ns), FakeUpdate(2, time_ns=start_ns + 1, scan="s7")])
     assert [m.scan for m in outlet.frames()] == ["scan-20231114T221320Z", "s7"]
 
 
@@ -309,7 +309,7 @@ def test_too_large_message_ends_the_vertex():
         asyncio.run(main())
 
 
-def test_missing_time_stamps_are_warned_of_once():
+def test_missing_time_stamps_warn_once():
     vertex = SourceVertex(CHANNEL)
     run(vertex, [FakeUpdate(n, time_ns=0) for n in (1, 2, 3)])
     assert [line for line in vertex.page().process.warnings if "time stamps" in line] == [
