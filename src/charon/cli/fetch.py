@@ -71,7 +71,7 @@ def _download(url: str) -> str:
         with (
             httpx.Client(follow_redirects=True, max_redirects=5, timeout=_READ_TIMEOUT_S) as client,
             # The URL without the password, because httpx logs it.
-            client.stream("GET", _bare(httpx.URL(url)), auth=_credentials(httpx.URL(url))) as response,
+            client.stream("GET", _without_user(httpx.URL(url)), auth=_credentials(httpx.URL(url))) as response,
         ):
             if not response.is_success:
                 raise UnavailableError(f"{shown}: HTTP status {response.status_code} {response.reason_phrase}")
@@ -91,7 +91,7 @@ def _download(url: str) -> str:
         raise UnavailableError(f"{shown}: not valid YAML (not UTF-8 text)") from error
 
 
-def _bare(url: httpx.URL) -> httpx.URL:
+def _without_user(url: httpx.URL) -> httpx.URL:
     return url.copy_with(username=None, password=None)
 
 

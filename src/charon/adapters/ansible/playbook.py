@@ -72,7 +72,7 @@ class Playbook:
                 process = subprocess.Popen(command, env=environment, pass_fds=[writing])  # noqa: S603
             finally:
                 os.close(writing)
-            with _forwarded_signals(process):
+            with _forward_signals(process):
                 for line in events:
                     _process_event(line, summary, show)
                 return process.wait()
@@ -104,7 +104,7 @@ def child_environment(playbook: Path, environment: Mapping[str, str]) -> dict[st
 
 
 @contextmanager
-def _forwarded_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
+def _forward_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
     """Forward signals to Ansible and wait for it to exit; terminate it if it does not exit in time."""
     timers: list[threading.Timer] = []
 

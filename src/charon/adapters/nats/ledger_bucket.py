@@ -56,7 +56,7 @@ class LedgerBucket:
             If the server does not respond or lacks memory or disk space.
         """
         config = api.KeyValueConfig(self._name, history=1, storage=storage_type(storage))
-        with _translated("cannot create the bucket"):
+        with _translate_errors("cannot create the bucket"):
             try:
                 self._bucket = await self._jetstream.key_value(self._name)
             except BucketNotFoundError:
@@ -81,7 +81,7 @@ class LedgerBucket:
             If the ledger does not respond.
         """
         try:
-            with _translated(f"cannot read {key}", absent=(KeyNotFoundError, BucketNotFoundError)):
+            with _translate_errors(f"cannot read {key}", absent=(KeyNotFoundError, BucketNotFoundError)):
                 entry = await (await self._open()).get(key)
         except KeyNotFoundError as error:
             # A deleted key has a revision, which `replace` needs.
@@ -99,7 +99,7 @@ class LedgerBucket:
         UnavailableError
             If the ledger does not respond.
         """
-        with _translated(f"cannot write {key}"):
+        with _translate_errors(f"cannot write {key}"):
             await (await self._open()).put(key, _encode(document))
 
     async def replace(self, key: str, document: Mapping[str, object], revision: int) -> int:
@@ -112,7 +112,7 @@ class LedgerBucket:
         UnavailableError
             If the ledger does not respond.
         """
-        with _translated(f"cannot write {key}"):
+        with _translate_errors(f"cannot write {key}"):
             return await (await self._open()).update(key, _encode(document), revision)
 
     async def pages(self) -> dict[str, Page]:
@@ -124,7 +124,7 @@ class LedgerBucket:
             If the ledger does not respond.
         """
         try:
-            with _translated("cannot read the pages", absent=(NoKeysError, NotFoundError)):
+            with _translate_errors("cannot read the pages", absent=(NoKeysError, NotFoundError)):
                 bucket = await self._open()
                 keys = [key for key in await bucket.keys() if "." in key]
                 documents = {key: _decode(key, (await bucket.get(key)).value) for key in keys}
@@ -179,7 +179,7 @@ class LedgerPage:
 
 
 @contextmanager
-def _translated(failure: str, *, absent: tuple[type[Exception], ...] = ()) -> Generator[None]:
+def _translate_errors(failure: str, *, absent: tuple[type[Exception], ...] = ()) -> Generator[None]:
     """Raise nats-py's errors as Charon's, except those in `absent`, which the caller handles."""
     try:
         yield

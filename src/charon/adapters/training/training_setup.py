@@ -123,7 +123,7 @@ def _single_headed(form: Form) -> Architecture:
 
 def _setup_from_probe(options: TrainOptions, path: Path) -> TrainingSetup:
     if options.probe_pixel_m is None:
-        raise ValueError(f"{path}: unknown pixel of the probe; set probe_pixel_m (--probe-pixel)")
+        raise ValueError(f"{path}: unknown pixel size of the probe; set probe_pixel_m (--probe-pixel)")
     if options.form in _TWO_HEADED:
         raise ValueError(f"form {options.form} supports the simulated instrument only; choose live or ptychonn2")
     modes = _read_probe(path)

@@ -138,17 +138,17 @@ class Spec(Part):
             done = {vertex.name for vertex in ordered}
             ready = [v for v in remaining if all(e.from_ in done for e in self.edges if e.to == v.name)]
             if not ready:
-                names = ", ".join(vertex.name for vertex in self._before_cycle_end(remaining))
+                names = ", ".join(vertex.name for vertex in self._leading_to_cycle(remaining))
                 raise ValueError(f"the pipeline contains a cycle: vertices {names}; remove an edge between them")
             ordered += ready
             remaining = [v for v in remaining if v not in ready]
         return ordered
 
-    def _before_cycle_end(self, vertices: list[Vertex]) -> list[Vertex]:
+    def _leading_to_cycle(self, vertices: list[Vertex]) -> list[Vertex]:
         """Return the vertices without those that only follow a cycle."""
         names = {vertex.name for vertex in vertices}
         remaining = [v for v in vertices if any(e.from_ == v.name and e.to in names for e in self.edges)]
-        return vertices if len(remaining) == len(vertices) else self._before_cycle_end(remaining)
+        return vertices if len(remaining) == len(vertices) else self._leading_to_cycle(remaining)
 
 
 class Metadata(BaseModel):

@@ -130,7 +130,7 @@ class Scan:
         except StitchError as error:
             self._unstitched += 1
             if self._unstitched <= _MAX_WARNINGS:
-                _log.warning("scan %s: stored, but not stitched: %s", self.name, error)
+                _log.warning("scan %s: stored a patch without stitching it: %s", self.name, error)
             self._check_anchor(position_m)
             return 0
         self.image_is_outdated = True
