@@ -95,16 +95,22 @@ class SourceRole:
         await self.vertex.restore(context.ledger)
         async with _writing_pages(self.vertex, context):
             await context.ready()
-            async with task_group() as tasks:
-                tasks.create_task(self._monitor(context.stop))
-                tasks.create_task(self.vertex.work(context.outlets, context.stop))
+            unsubscribed = asyncio.Event()
+            try:
+                async with task_group() as tasks:
+                    tasks.create_task(self._monitor(context.stop, unsubscribed))
+                    # A monitor delivers its last updates when it is exited, so the vertex is stopped after that.
+                    tasks.create_task(self.vertex.work(context.outlets, unsubscribed))
+            finally:
+                self.vertex.record_missed()
             self.vertex.stats.state = VertexState.FINISHED
 
-    async def _monitor(self, stop: asyncio.Event) -> None:
+    async def _monitor(self, stop: asyncio.Event, unsubscribed: asyncio.Event) -> None:
         with ExitStack() as stack:
             for monitor in self.monitors:
                 stack.enter_context(monitor)
             await stop.wait()
+        unsubscribed.set()
 
 
 @dataclass(slots=True)

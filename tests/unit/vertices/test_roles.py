@@ -80,6 +80,31 @@ def test_source_monitors_only_while_ready():
     assert asyncio.run(run()).process.state == VertexState.FINISHED
 
 
+def test_updates_of_a_closing_monitor_are_published():
+    async def run():
+        vertex, outlet, stop = SourceVertex(CHANNEL), FakeOutlet(), asyncio.Event()
+
+        @contextmanager
+        def monitor():
+            yield
+            # A subscription that ends delivers the updates in its queue.
+            vertex.on_update(FakeUpdate(2))
+
+        role = SourceRole(vertex, [monitor()])
+        running = asyncio.create_task(role.run(VertexContext([], [outlet], FakeLedger(), stop)))
+        await asyncio.sleep(0.02)
+        vertex.on_update(FakeUpdate(1))
+        while not outlet.messages:  # noqa: ASYNC110 - the fake has no event
+            await asyncio.sleep(0.01)
+        # A repeat wakes the vertex just before the monitor, with an empty ring.
+        vertex.on_update(FakeUpdate(1))
+        asyncio.get_running_loop().call_soon(stop.set)
+        await asyncio.wait_for(running, 5)
+        return [frame.id.unique_id for frame in outlet.frames()]
+
+    assert asyncio.run(run()) == [1, 2]
+
+
 def test_failed_source_exits_monitors_and_saves_page():
     ledger, monitor = FakeLedger(), Monitor()
 
@@ -95,6 +120,27 @@ def test_failed_source_exits_monitors_and_saves_page():
         asyncio.run(run())
     assert monitor.exited == 1
     assert ledger.saved[-1].process.state != VertexState.FINISHED
+
+
+def test_failed_source_records_last_updates_as_missed():
+    async def run():
+        vertex, outlet = SourceVertex(CHANNEL), FakeOutlet()
+        outlet.fault = UsageError("too large")
+
+        @contextmanager
+        def monitor():
+            try:
+                yield
+            finally:
+                vertex.on_update(FakeUpdate(2))
+
+        vertex.on_update(FakeUpdate(1))
+        role = SourceRole(vertex, [monitor()])
+        with pytest.raises(UsageError, match="too large"):
+            await asyncio.wait_for(role.run(VertexContext([], [outlet], FakeLedger(), asyncio.Event())), 5)
+        return vertex.book.ids(CHANNEL, 1001, "missed").ranges()
+
+    assert asyncio.run(run()) == [[2, 2]]
 
 
 def test_failed_inference_raises_original_error():

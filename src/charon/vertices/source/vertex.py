@@ -109,8 +109,12 @@ class SourceVertex:
                 async with task_group() as tasks:
                     await self._publish_until(stop, outlets, thread, tasks)
         finally:
-            while updates := self._ring.pop_batch():
-                self._preparer.record_missed(updates)
+            self.record_missed()
+
+    def record_missed(self) -> None:
+        """Record the updates in the ring as missed, because nothing publishes them any more."""
+        while updates := self._ring.pop_batch():
+            self._preparer.record_missed(updates)
 
     async def _publish_until(
         self, stop: asyncio.Event, outlets: Sequence[Outlet], thread: ThreadPoolExecutor, tasks: asyncio.TaskGroup
