@@ -56,7 +56,9 @@ class ImageServer:
             self._server = pva.PvaServer()
         except RuntimeError as error:
             addresses = epics.server_interfaces()
-            raise UsageError(f"cannot listen on EPICS_PVAS_INTF_ADDR_LIST={addresses}") from error
+            raise UsageError(
+                f"cannot listen on EPICS_PVAS_INTF_ADDR_LIST={addresses}; set it to addresses of this machine"
+            ) from error
         for channel in self.channels:
             # The server shares this object with the record, so it must not be modified.
             self._server.addRecord(channel, pva.NtNdArray())

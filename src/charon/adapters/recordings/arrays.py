@@ -50,8 +50,11 @@ def open_arrays(path: Path) -> Mapping[str, Any]:
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
         with _open_seekable(path, suffix) as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
         raise UsageError(f"cannot read {path}: {failure_reason(error)}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        # NumPy reports any other content as a pickle, so its message does not state the cause.
+        raise UsageError(f"cannot read {path}: not a valid {suffix} file of numbers") from error
 
 
 def failure_reason(error: Exception) -> str:

@@ -64,8 +64,12 @@ def read_positions(path: Path, *, scale_m: float = 1.0, order: Order | None = No
         return positions
     try:
         return _read_text(path, scale_m, order)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UsageError(f"cannot read positions from {path}: {failure_reason(error)}") from error
+    except ValueError as error:
+        raise UsageError(
+            f"cannot read positions from {path}: expected two numbers per line, or a header with x and y ({error})"
+        ) from error
 
 
 def find_positions(

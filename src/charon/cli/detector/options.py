@@ -117,7 +117,13 @@ _SIMULATION = _options(
     click.option(
         "--scan", default="snake", show_default=True, help="raster, snake or spiral, or a file of scan positions."
     ),
-    click.option("--step", type=float, default=0.1e-6, show_default=True, help="Distance between scan points in m."),
+    click.option(
+        "--step",
+        type=click.FloatRange(0, min_open=True),
+        default=0.1e-6,
+        show_default=True,
+        help="Distance between scan points in m.",
+    ),
     click.option(
         "--shape",
         type=Shape("LINESxPOINTS"),
@@ -144,7 +150,7 @@ _REPLAY = _options(
     click.option(
         "-id", "--input-directory", type=_INPUT_FOLDER, help="Replay all recordings in a folder, in order of name."
     ),
-    click.option("-hds", "--hdf-dataset", help="Name of the array of frames.  [default: a common name]"),
+    click.option("-hds", "--hdf-dataset", help="Name of the array of frames.  [default: a common name, such as data]"),
     click.option("--positions", type=_INPUT_FILE, help="Scan positions of a recording: CSV or a file of arrays."),
     click.option(
         "--position-scale", type=float, default=1.0, show_default=True, help="Unit of recorded positions in m."

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charon.errors import UsageError
+from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from charon.adapters import detector
@@ -25,17 +26,19 @@ def write_truth(path: Path, experiment: simulation.Experiment | None) -> None:
     ------
     UsageError
         If the frames are not simulated.
+    UnavailableError
+        If the file cannot be written.
     """
     if experiment is None:
         raise UsageError("--truth requires a simulated sample")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path,
-        object=experiment.truth,
-        origin_m=np.array(experiment.origin_m),
-        pixel_m=experiment.instrument.object_pixel_m,
-        positions_m=experiment.positions_m,
-    )
+    with _writing(path):
+        np.savez(
+            path,
+            object=experiment.truth,
+            origin_m=np.array(experiment.origin_m),
+            pixel_m=experiment.instrument.object_pixel_m,
+            positions_m=experiment.positions_m,
+        )
 
 
 def write_report(
@@ -44,7 +47,13 @@ def write_report(
     acquisitions: Sequence[detector.Acquisition],
     late_positions: int,
 ) -> None:
-    """Write the ``uniqueId`` and time range of the published frames for each acquisition between two restarts."""
+    """Write the ``uniqueId`` and time range of the published frames for each acquisition between two restarts.
+
+    Raises
+    ------
+    UnavailableError
+        If the file cannot be written.
+    """
     if settings.report is None:
         return
     published = sum(len(a.ids) for a in acquisitions)
@@ -75,8 +84,18 @@ def write_report(
             for a in acquisitions
         ],
     }
-    settings.report.parent.mkdir(parents=True, exist_ok=True)
-    settings.report.write_text(json.dumps(document, indent=2) + "\n")
+    with _writing(settings.report):
+        settings.report.write_text(json.dumps(document, indent=2) + "\n")
+
+
+@contextmanager
+def _writing(path: Path) -> Generator[None]:
+    """Create the folder of a file; convert errors of writing the file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UnavailableError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _positions_in_frames(series: detector.Series, published: int) -> int:

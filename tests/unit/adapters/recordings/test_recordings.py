@@ -114,6 +114,18 @@ def test_unreadable_files_are_named(tmp_path, name):
         open_recording(tmp_path / name)
 
 
+def test_invalid_archive_is_not_reported_as_pickle(tmp_path):
+    (tmp_path / "broken.npz").write_bytes(b"not a recording")
+    with pytest.raises(UsageError, match=r"broken\.npz: not a valid \.npz file"):
+        open_recording(tmp_path / "broken.npz")
+
+
+def test_invalid_positions_name_the_expected_format(tmp_path):
+    (tmp_path / "positions.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="expected two numbers per line, or a header with x and y"):
+        read_positions(tmp_path / "positions.csv")
+
+
 def test_recordings_are_joined_in_order(tmp_path, frames):
     np.save(tmp_path / "a.npy", frames[:2])
     np.save(tmp_path / "b.npy", frames[2:])
