@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from numaflow_objects import GROUP, nats_pod, numaflow_kinds
 from polling import wait_until
 
 from charon.adapters.storage.nexus_reader import read_image
-from loopback import isolated_environment
+from embedded_run import reconstruct_embedded
 
 pytestmark = pytest.mark.timeout(420)
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,22 +42,7 @@ def manifest():
 def expected(tmp_path_factory):
     """Return the image that the embedded engine reconstructs from the same frames."""
     folder = tmp_path_factory.mktemp("embedded")
-    env = isolated_environment(XDG_STATE_HOME=str(folder / "state"))
-    command = [*CHARONCTL, "run", str(APS / "numaflow-aps-live.yaml"), "--local", "--quiet"]
-    with (folder / "log").open("wb") as log:
-        run = subprocess.Popen([*command, "--output", str(folder / "out")], env=env, stdout=log, stderr=log)
-        try:
-            subprocess.run([*CHARONCTL, "detector", *SCAN], env=env, check=True, timeout=120, stdout=log, stderr=log)
-            run.send_signal(signal.SIGTERM)
-            run.wait(60)
-        finally:
-            if run.poll() is None:
-                run.kill()
-            run.wait()
-    assert json.loads((folder / "out/summary.json").read_text())["reconstructed"] == FRAMES, (
-        folder / "log"
-    ).read_text()
-    return read_image(folder / "out/scan-1.h5")
+    return reconstruct_embedded(folder, APS / "numaflow-aps-live.yaml", FRAMES, *SCAN)
 
 
 class Stage:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ from numaflow_client import MapClient, Pipeline, SinkClient, SourceClient
 from charon.adapters.storage.nexus_reader import read_image
 from charon.ledger.accounting import compute_account
 from charon.ledger.pages import page_from_json
+from embedded_run import reconstruct_embedded
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 ROOT = Path(__file__).parents[3]
@@ -29,34 +27,10 @@ def _page(pod, vertex, replica=0):
     return page_from_json(json.loads((pod.sockets / f"charon-page-{vertex}.{replica}.json").read_text()))
 
 
-def _run_embedded(environment, tmp_path, *detector):
-    """Return the image that the embedded engine reconstructs."""
-    output = tmp_path / "embedded"
-    charonctl = [sys.executable, "-m", "charon.cli.main"]
-    env = environment | {"XDG_STATE_HOME": str(tmp_path / "state")}
-    log = (tmp_path / "embedded.log").open("wb")
-    run = subprocess.Popen(
-        [*charonctl, "run", str(MANIFEST), "--local", "--quiet", "--output", str(output)],
-        env=env,
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        subprocess.run([*charonctl, "detector", "--wait-for-client", *detector], env=env, check=True, timeout=60)
-        run.send_signal(signal.SIGTERM)
-        run.wait(60)
-    finally:
-        if run.poll() is None:
-            run.kill()
-        run.wait()
-        log.close()
-    summary = json.loads((output / "summary.json").read_text())
-    assert summary["reconstructed"] == FRAMES, (tmp_path / "embedded.log").read_text()
-    return read_image(output / "scan-1.h5")
-
-
-def test_image_equals_that_of_embedded_engine(environment, pods, detector, tmp_path):
-    expected = _run_embedded(environment, tmp_path, *SCAN)
+def test_image_equals_that_of_embedded_engine(pods, detector, tmp_path):
+    reference = tmp_path / "embedded"
+    reference.mkdir()
+    expected = reconstruct_embedded(reference, MANIFEST, FRAMES, *SCAN)
     output = tmp_path / "numaflow"
     source = pods("in", "source")
     inference = pods("cat", "inference", "--threads", "1")
