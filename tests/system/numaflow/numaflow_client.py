@@ -39,6 +39,17 @@ async def server_info(folder, name, timeout_s=30.0):
     raise TimeoutError(f"no {name} in {folder}")
 
 
+async def _responses(stream):
+    """Yield the responses to a batch, up to the end of transmission."""
+    while True:
+        response = await stream.read()
+        if response is EOF:
+            raise EOFError
+        if response.HasField("status") and response.status.eot:
+            return
+        yield response
+
+
 class _Client:
     info_file = ""
     socket = ""
@@ -140,14 +151,7 @@ class MapClient(_Client):
         """Map a batch; return (id, results) in the order of the responses, including repeated ids."""
         await self.send(batch)
         await self._stream.write(map_pb2.MapRequest(status=map_pb2.TransmissionStatus(eot=True)))
-        responses = []
-        while True:
-            response = await self._stream.read()
-            if response is EOF:
-                raise EOFError
-            if response.HasField("status") and response.status.eot:
-                return responses
-            responses.append((response.id, list(response.results)))
+        return [(response.id, list(response.results)) async for response in _responses(self._stream)]
 
 
 class SinkClient(_Client):
@@ -172,14 +176,9 @@ class SinkClient(_Client):
         """Store a batch; return (id, status) for each response."""
         await self.send(batch)
         await self._stream.write(sink_pb2.SinkRequest(status=sink_pb2.TransmissionStatus(eot=True)))
-        responses = []
-        while True:
-            response = await self._stream.read()
-            if response is EOF:
-                raise EOFError
-            if response.HasField("status") and response.status.eot:
-                return responses
-            responses += [(result.id, result.status) for result in response.results]
+        return [
+            (result.id, result.status) async for response in _responses(self._stream) for result in response.results
+        ]
 
 
 @dataclass
