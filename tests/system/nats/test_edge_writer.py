@@ -96,6 +96,17 @@ def test_changed_limit_keeps_buffered_messages(server):
     asyncio.run(main())
 
 
+def test_buffer_keeps_limit_without_resources(server, caplog):
+    async def main():
+        async with connected(server) as connection:
+            await create_edge(connection)
+            await create_edge(connection, max_bytes=2**50)
+            assert (await connection.streams.state(EDGE)).limit_bytes == 2**24
+
+    asyncio.run(main())
+    assert f"{EDGE}: the buffer keeps its former size limit" in caplog.text
+
+
 def test_changed_storage_of_buffer_is_an_error(server):
     async def main():
         async with connected(server) as connection:

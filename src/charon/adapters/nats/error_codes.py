@@ -9,7 +9,5 @@ BUFFER_FULL = INSUFFICIENT_RESOURCES | {10077}
 MESSAGE_TOO_LARGE = 10054
 NO_STREAM = 503
 """HTTP-like status of a message to a subject that no stream captures."""
-STREAM_EXISTS = 10058
-"""A stream of this name exists with another configuration."""
 STREAM_UPDATE_INVALID = 10052
 """A property of a stream cannot be changed, such as its storage."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nats.errors import Error as NatsError
 from nats.js import api
-from nats.js.errors import BadRequestError, ServerError
+from nats.js.errors import NotFoundError, ServerError
 
-from charon.adapters.nats.error_codes import INSUFFICIENT_RESOURCES, STREAM_EXISTS, STREAM_UPDATE_INVALID
+from charon.adapters.nats.error_codes import INSUFFICIENT_RESOURCES, STREAM_UPDATE_INVALID
 from charon.adapters.nats.errors import describe
 from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from charon.adapters.nats.client import JetStream
 
+_log = logging.getLogger(__name__)
 Storage = Literal["memory", "file"]
 READER = "reader"
 """Durable name of the consumer that all readers of an edge share."""
@@ -92,7 +94,7 @@ class EdgeStreams:
             duplicate_window=_DUPLICATE_WINDOW_S,
         )
         try:
-            await self._create_stream(config)
+            await self._create_or_update(config)
         except ServerError as error:
             if error.err_code == STREAM_UPDATE_INVALID:
                 raise UsageError(
@@ -117,14 +119,22 @@ class EdgeStreams:
             ),
         )
 
-    async def _create_stream(self, config: api.StreamConfig) -> None:
+    async def _create_or_update(self, config: api.StreamConfig) -> None:
         """Create a stream; an existing one, of a resumed run, keeps its messages and gets the new limits."""
         try:
+            existing = (await self._jetstream.stream_info(str(config.name))).config
+        except NotFoundError:
             await self._jetstream.add_stream(config)
-        except BadRequestError as error:
-            if error.err_code != STREAM_EXISTS:
-                raise
+            return
+        if all(getattr(existing, name) == getattr(config, name) for name in ("storage", "max_bytes", "max_msgs")):
+            return
+        try:
             await self._jetstream.update_stream(config)
+        except ServerError as error:
+            if error.err_code not in INSUFFICIENT_RESOURCES:
+                raise
+            # The server adds up the sizes of all existing streams, also when one of them shrinks.
+            _log.warning("edge %s: the buffer keeps its former size limit (%s)", config.name, error.description)
 
     async def names(self) -> list[str]:
         """Return the names of all edges.
