@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from charon.cli.parameters import Shape
+from charon.cli.registry import SuggestingGroup
 from charon.errors import UsageError
 
 _FORMS = ("ptychonn2", "ptychonn2-norm")
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def model() -> None:
     """List, show and import model bundles."""
 

@@ -29,16 +29,8 @@ COMMANDS = {
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 
-class LazyGroup(click.Group):
-    """Group that imports a command only when it is called, so that help starts fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
-        return [*COMMANDS, "help"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command by name, None if it is unknown."""
-        return load_command(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
+class SuggestingGroup(click.Group):
+    """Group that suggests the nearest name for an unknown command."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -50,10 +42,30 @@ class LazyGroup(click.Group):
         click.UsageError
             If the command is unknown; the message suggests the nearest name.
         """
-        name = args[0]
-        if name not in self.list_commands(ctx) and not name.startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(unknown_command(name, self.list_commands(ctx)))
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(unknown_command(name, known, help_command=self.help_command(ctx)))
         return super().resolve_command(ctx, args)
+
+    def help_command(self, ctx: click.Context) -> str:
+        """Return the command that lists the commands of the group."""
+        return f"{ctx.command_path} --help"
+
+
+class LazyGroup(SuggestingGroup):
+    """Group that imports a command only when it is called, so that help starts fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return [*COMMANDS, "help"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by name, None if it is unknown."""
+        return load_command(cmd_name) if cmd_name in COMMANDS else super().get_command(ctx, cmd_name)
+
+    def help_command(self, ctx: click.Context) -> str:
+        """Return the command that lists the commands of the group."""
+        return "charonctl help"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands from the registry, without importing any."""
@@ -68,8 +80,8 @@ def load_command(name: str) -> click.Command:
     return command
 
 
-def unknown_command(name: str, known: Sequence[str]) -> str:
+def unknown_command(name: str, known: Sequence[str], *, help_command: str = "charonctl help") -> str:
     """Return the error message for an unknown command, with the nearest known name."""
     nearest = get_close_matches(name, known, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else "see: charonctl help"
+    hint = f"did you mean {nearest[0]}?" if nearest else f"see: {help_command}"
     return f"unknown command {name!r}; {hint}"

@@ -13,6 +13,7 @@ import click
 
 from charon.cli.assembly import make_image_sink, make_inference, make_log_sink, make_source
 from charon.cli.exit_status import run_command
+from charon.cli.registry import CONTEXT_SETTINGS, SuggestingGroup
 from charon.settings.roles import ImageSinkSettings, InferenceSettings, SourceSettings
 from charon.settings.vertex import EmbeddedSettings, NumaflowSettings, read_vertex_settings
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from charon.vertices.roles import Role
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=SuggestingGroup, context_settings=CONTEXT_SETTINGS)
 def vertex() -> None:
     """One vertex of a pipeline; started by an engine."""
 

@@ -82,6 +82,19 @@ def test_unexpected_error_is_raised():
         run_command(fail, [])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model", "lst"], "unknown command 'lst'; did you mean list?"),
+        (["model", "xyz"], "unknown command 'xyz'; see: charonctl model --help"),
+        (["xyz"], "unknown command 'xyz'; see: charonctl help"),
+    ],
+)
+def test_unknown_command_gets_a_hint(capsys, arguments, message):
+    assert run_command(cli, arguments, name="charonctl") == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
 @pytest.mark.parametrize("returned", [None, 0, 1, 3])
 def test_return_value_is_the_exit_status(returned):
     @click.command()

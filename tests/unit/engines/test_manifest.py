@@ -225,6 +225,14 @@ def test_foreign_command_is_rejected(read):
         vertex_command(read(change).spec.vertices[1])
 
 
+def test_container_without_args_is_rejected(read):
+    def change(document):
+        vertex(document, 1)["udf"]["container"].pop("args", None)
+
+    with pytest.raises(UsageError, match="'cat': its container has no args; name a command of charon-vertex"):
+        vertex_command(read(change).spec.vertices[1])
+
+
 def test_builtin_function_is_rejected(read):
     def change(document):
         vertex(document, 1)["udf"] = {"builtin": {"name": "cat"}}

@@ -82,4 +82,6 @@ class EdgeWriter:
         await asyncio.sleep(_DISCONNECTED_RETRY_DELAY_S)
 
     def _too_large(self, payload: bytes) -> UsageError:
-        return UsageError(f"edge {self._edge}: a message of {len(payload)} bytes exceeds the maximum size")
+        return UsageError(
+            f"edge {self._edge}: a message of {len(payload)} bytes exceeds the limit; publish binned frames (--model)"
+        )

@@ -131,7 +131,8 @@ class NatsServer:
             except OSError:
                 time.sleep(_POLL_INTERVAL_S)
         self.stop()
-        raise UnavailableError(f"nats-server did not start on 127.0.0.1:{self.address.port}: {self._log_tail()}")
+        lines = self._log_tail().splitlines() or ["empty log"]
+        raise UnavailableError(f"nats-server did not start at {self.address.url}: {lines[-1]} (log: {self.log})")
 
     def _log_tail(self) -> str:
         try:

@@ -42,4 +42,8 @@ def _arguments(vertex: str, container: Container) -> list[str]:
                 f" the embedded engine runs {PROGRAM} only"
             )
         command = command[1:]
+    if not command:
+        raise UsageError(
+            f"vertex {vertex!r}: its container has no args; name a command of {PROGRAM}, such as inference"
+        )
     return command

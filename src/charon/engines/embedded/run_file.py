@@ -148,8 +148,8 @@ def find_run(pipeline: str | None) -> RunInfo:
     for run in runs:
         if run.pipeline == pipeline:
             return run
-    others = f"; running: {names}" if runs else ""
-    raise UsageError(f"no pipeline {pipeline!r} is running here{others}")
+    hint = f"running: {names}" if runs else "start one with: charonctl run FILE --local"
+    raise UsageError(f"no pipeline {pipeline!r} is running here; {hint}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class FramePreparer:
         frame_id, repeated = self.epochs.assign(channel_id)
         unconfirmed, self._unconfirmed = self._unconfirmed, None
         if repeated and frame_id != unconfirmed:
-            self._stats.count("again")
+            self._stats.count("repeated")
             return None
         if frame_id.time_ns == 0 and not self._warned_of_time:
             self._warned_of_time = True

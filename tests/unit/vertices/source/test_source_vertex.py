@@ -206,7 +206,7 @@ def test_repeated_frame_is_counted_once():
     vertex = SourceVertex(CHANNEL)
     outlet = run(vertex, [FakeUpdate(1), FakeUpdate(1), FakeUpdate(2), FakeUpdate(2)])
     assert outlet.sends == 2
-    assert vertex.stats.counts["again"] == 2
+    assert vertex.stats.counts["repeated"] == 2
     assert account(vertex).published == 2
 
 

@@ -36,7 +36,7 @@ def samples(text):
 def page():
     stats = Stats(state=VertexState.RUNNING, busy_s=1.5)
     stats.count("done", 12)
-    stats.count("again", 2)
+    stats.count("repeated", 2)
     stats.batches[3] = 4
     stats.batches[200] = 1
     latency = LatencyRecorder()
@@ -70,7 +70,7 @@ def test_page_becomes_metrics():
         return values[name, tuple(sorted((*common, *labels.items())))]
 
     assert value("charon_messages_total") == 12
-    assert value("charon_events_total", event="again") == 2
+    assert value("charon_events_total", event="repeated") == 2
     assert value("charon_busy_seconds_total") == 1.5
     assert value("charon_frames_total", state="reconstructed") == 16
     assert value("charon_rejected_total", reason="shape") == 1
