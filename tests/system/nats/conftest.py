@@ -1,4 +1,4 @@
-"""A nats-server for each test of NATS."""
+"""One nats-server for each test."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 
+from charon.adapters.nats.errors import describe
 from charon.adapters.nats.ledger_bucket import DEFAULT_BUCKET, LedgerBucket
 from charon.adapters.nats.publisher import Publisher
 from charon.adapters.nats.streams import EdgeStreams
@@ -77,7 +78,7 @@ class NatsConnection:
 
         client = NatsClient()
         try:
-            # The first connect attempt has no limit of its own, even with allow_reconnect=False.
+            # The first connect attempt has no timeout of its own, even with allow_reconnect=False.
             await asyncio.wait_for(
                 client.connect(
                     address.url,
@@ -99,7 +100,7 @@ class NatsConnection:
             # nats-py leaves the socket of a failed attempt open.
             with suppress(NatsError, OSError):
                 await client.close()
-            raise UnavailableError(f"cannot connect to nats-server {address.url}: {error or 'timed out'}") from error
+            raise UnavailableError(f"cannot connect to nats-server {address.url}: {describe(error)}") from error
         connection = cls(cast("Client", client), bucket)
         return connection
 

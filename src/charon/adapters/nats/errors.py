@@ -26,4 +26,6 @@ class RejectedError(Exception):
 
 def describe(error: BaseException) -> str:
     """Return the server's description of an error, which nats-py's ``str`` surrounds with its own fields."""
-    return str(getattr(error, "description", None) or error or repr(error))
+    # An exception is always true, even if its text is empty.
+    description = getattr(error, "description", None) or str(error)
+    return description or ("timed out" if isinstance(error, TimeoutError) else repr(error))

@@ -74,7 +74,7 @@ class EdgeStreams:
     ) -> None:
         """Create the work queue of an edge and its shared consumer, or update the limits of existing ones.
 
-        A full queue rejects new messages: its writer waits, and no queued message is lost.
+        A full queue refuses new messages: its writer waits, and no queued message is lost.
 
         Raises
         ------
@@ -105,7 +105,8 @@ class EdgeStreams:
                 raise
             size = f"{max_bytes / 2**20:.0f} MiB"
             raise UnavailableError(
-                f"edge {edge}: nats-server cannot allocate a buffer of {size} ({error.description}); use a smaller one"
+                f"edge {edge}: nats-server cannot allocate a buffer of {size} ({error.description});"
+                " set a smaller --buffer-mib"
             ) from error
         await self._jetstream.add_consumer(
             edge,
