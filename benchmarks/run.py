@@ -60,13 +60,13 @@ def run_pipeline(name: str, frames: int, detector: Mapping[str, Any], manifest: 
         "detector_published": report.get("published"),
         "latency_ms": summary["latency_ms"],
         "wall_s": round(time.perf_counter() - started, 2),
-        "cpu_ms_per_frame": cpu(summary),
+        "cpu_ms_per_frame": cpu_ms_per_frame(summary),
         "batches": summary["replicas"]["cat.0"]["batches"],
         "rss_mib": {key: round(page["rss_bytes"] / 2**20) for key, page in summary["replicas"].items()},
     }
 
 
-def cpu(summary: Mapping[str, Any]) -> dict[str, float]:
+def cpu_ms_per_frame(summary: Mapping[str, Any]) -> dict[str, float]:
     """Return the processor time of each process in ms per frame, including its start."""
     frames = max(1, summary["published"])
     parts = {key: page["cpu_s"] for key, page in summary["replicas"].items()}
@@ -134,7 +134,7 @@ def measure_rate() -> Figures:
         prepared = {"prepare-all": True, "cache-size": 600, "points": 600, "scan": "spiral"}
         figures = run_pipeline(f"rate-{rate}", frames, {"frame-rate": rate, "n-frames": frames, **prepared}, manifest)
         # At a sustainable rate, hardly any backlog remains when the last frame has been published.
-        figures["drain_s"] = drain(OUT / f"rate-{rate}" / "scan-1.h5")
+        figures["drain_s"] = drain_time_s(OUT / f"rate-{rate}" / "scan-1.h5")
         figures["kept_up"] = figures["missed"] == figures["lost"] == 0 and figures["drain_s"] < 0.25
         steps.append(figures)
         print_figures(f"  {rate} frames/s: {'kept up' if figures['kept_up'] else 'fell behind'}", figures["latency_ms"])
@@ -144,7 +144,7 @@ def measure_rate() -> Figures:
     return {"highest_loss_free_hz": round(best, 1), "steps": steps}
 
 
-def drain(file: Path) -> float:
+def drain_time_s(file: Path) -> float:
     """Return the time in s from the detector's last frame to the last stitched patch."""
     with h5py.File(file) as opened:
         stitched_ns, detector_ns = (
@@ -173,7 +173,7 @@ def measure_burst() -> Figures:
         3000,
         {"frame-rate": 500, "n-frames": 3000, "points": 600, "scan": "spiral", "prepare-all": True, "cache-size": 600},
     )
-    return {**figures, "drain_s": drain(OUT / "burst" / "scan-1.h5")}
+    return {**figures, "drain_s": drain_time_s(OUT / "burst" / "scan-1.h5")}
 
 
 def measure_memory(frames: int = 100_000) -> Figures:

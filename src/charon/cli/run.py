@@ -84,9 +84,9 @@ def run(
     if not local:
         from charon.cli.run_cluster import run_on_cluster  # noqa: PLC0415 - imports pydantic and NATS
 
-        given = [name for name in _LOCAL_ONLY if _was_given(ctx, name)]
-        if given:
-            raise UsageError(f"--{given[0].replace('_', '-')} requires --local")
+        local_only = [name for name in _LOCAL_ONLY if _is_set(ctx, name)]
+        if local_only:
+            raise UsageError(f"--{local_only[0].replace('_', '-')} requires --local")
         return run_on_cluster(manifest, ctx.args, wait=not no_wait, timeout_s=timeout, quiet=quiet)
     from charon.cli.run_local import LocalOptions, run_here  # noqa: PLC0415 - imports NATS and rich
 
@@ -96,5 +96,5 @@ def run(
     return run_here(manifest, options)
 
 
-def _was_given(ctx: click.Context, name: str) -> bool:
+def _is_set(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

@@ -44,7 +44,7 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
         return 1
     except KeyboardInterrupt:
         name = f"{pipeline.name} {namespace}"
-        click.echo(f"the pipeline keeps running; check it with: status {name}; end it with: stop {name}", err=True)
+        click.echo(f"the pipeline keeps running; check it with: status {name}; stop it with: stop {name}", err=True)
         raise
     pods = sum(vertex.ready for vertex in view.vertices)
     click.echo(f"{pipeline.name} runs in namespace {namespace}: {len(view.vertices)} vertices, {pods} pods")

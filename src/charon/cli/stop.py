@@ -1,4 +1,4 @@
-"""``charonctl stop``: drain and end a pipeline."""
+"""``charonctl stop``: drain and stop a pipeline."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _POLL_INTERVAL_S = 0.05
 @click.option("--timeout", type=Seconds(), default=300.0, show_default=True, help="Seconds to wait for the drain.")
 @click.option("--no-drain", is_flag=True, help="On a cluster: delete it immediately; frames in its buffers are lost.")
 def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeout: float, no_drain: bool) -> int:
-    """Drain and end a pipeline: its source stops, all accepted frames are processed, then the other vertices stop.
+    """Drain and stop a pipeline: its source stops, all accepted frames are processed, then the other vertices stop.
 
     PIPELINE is optional if there is only one. On a cluster the pipeline is paused, which drains it, and deleted when
     its buffers are empty.

@@ -20,10 +20,10 @@ def arrays(file, *paths):
         return [np.asarray(opened[path]) for path in paths]
 
 
-def assert_same_image(one, other):
+def assert_same_image(actual, expected):
     """Compare two stitched images, which differ by rounding because patches are summed in a different order."""
-    assert one.phase.shape == other.phase.shape
-    assert one.origin_m == pytest.approx(other.origin_m)
-    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-4, atol=1e-5)
-    inside = one.weight > 1e-3 * one.weight.max()
-    np.testing.assert_allclose(one.transmission[inside], other.transmission[inside], atol=1e-4)
+    assert actual.phase.shape == expected.phase.shape
+    assert actual.origin_m == pytest.approx(expected.origin_m)
+    np.testing.assert_allclose(actual.weight, expected.weight, rtol=1e-4, atol=1e-5)
+    inside = actual.weight > 1e-3 * actual.weight.max()
+    np.testing.assert_allclose(actual.transmission[inside], expected.transmission[inside], atol=1e-4)

@@ -40,7 +40,7 @@ def test_status_and_stop_find_the_run(live, manifest):
     assert summary["complete"]
     gone = run.ctl("status")
     assert gone.returncode == 2
-    assert "no pipeline is running here" in gone.stderr
+    assert "no pipeline is running on this machine" in gone.stderr
 
 
 def test_interrupt_drains_accepted_frames(live, manifest):

@@ -113,7 +113,7 @@ def test_p4p_publishes_frames_and_reads_image(live, manifest, environment):
     assert seen["patches"] == 30
 
 
-def _feed_and_read():
+def _publish_and_read():
     """Publish 30 frames with p4p, then read the image until it contains all of them; runs as a separate program."""
     from p4p.client.thread import Context
     from p4p.nt import NTNDArray
@@ -162,4 +162,4 @@ def _feed_and_read():
 
 
 if __name__ == "__main__":
-    _feed_and_read()
+    _publish_and_read()

@@ -47,7 +47,7 @@ def test_interrupted_pipeline_drains(shell, work):
     terminal.prompt()
     assert not still_running(processes)
     assert json.loads((work / "out/summary.json").read_text())["complete"]
-    assert "no pipeline is running here" in terminal.run("status")
+    assert "no pipeline is running on this machine" in terminal.run("status")
     assert terminal.leave()[1] == 0
 
 

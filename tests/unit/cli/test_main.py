@@ -107,7 +107,10 @@ def test_return_value_is_the_exit_status(returned):
 def test_status_without_pipeline_suggests_run(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert run_command(cli, ["status"]) == 2
-    assert capsys.readouterr().err == "error: no pipeline is running here; start one with: charonctl run FILE --local\n"
+    assert (
+        capsys.readouterr().err
+        == "error: no pipeline is running on this machine; start one with: charonctl run FILE --local\n"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["help"], ["metrics", "--list-runs", "--format", "json"]])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from charon.settings.nats import NatsAddress
 
 _log = logging.getLogger(__name__)
-# Key of a ledger page that is written to test the disk; keys of replicas' pages contain a dot, this one does not.
+# Key of the ledger page that tests the disk; unlike the keys of replicas' pages, it contains no dot.
 _DISK_PROBE_KEY = "disk"
 _DISK_POLL_INTERVAL_S = 2.0
 _MIN_FREE_BYTES = 16 << 20
@@ -132,7 +132,7 @@ class Buffers:
         await self._restart()
 
     async def monitor_disk(self) -> None:
-        """Restart the server when a full disk has space again; until a restart, it writes nothing more.
+        """Restart the server when a full disk has space again; without a restart, it never writes again.
 
         No message is lost: those that the server confirmed are on the disk, and the others are published again.
         """
@@ -146,7 +146,7 @@ class Buffers:
                 if not self._server.log_ends_with("no space left on device"):
                     continue
                 if not warned:
-                    self._warn(f"{self._folder}: the disk is full; the buffers reject messages until it has space")
+                    self._warn(f"{self._folder}: the disk is full; the buffers refuse messages until it has space")
                     warned = True
                 if psutil.disk_usage(str(self._folder)).free > _MIN_FREE_BYTES:
                     self._warn(f"{self._folder}: the disk has space again; restarting nats-server")

@@ -73,7 +73,7 @@ async def _until_exited(process: Process, buffers: Buffers, deadline: float | No
     """Wait for a terminated process; kill it after the deadline or if it no longer updates its page."""
     last, since = 0, time.monotonic()
     while not await process.exits_within(_EXIT_POLL_INTERVAL_S):
-        # An unreachable ledger is not evidence against the process.
+        # While the ledger is unavailable, the process counts as alive.
         updated = last + 1
         with suppress(UnavailableError, ValueError):
             page = await LedgerPage(buffers.connection.ledger, process.name).load()

@@ -48,7 +48,7 @@ def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
     log
         File for its output.
     environment
-        Its environment variables; None passes on those of this process.
+        Its environment variables; None inherits those of this process.
     """
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - the program is Charon's own
@@ -99,7 +99,7 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        """Process id, or None if the process does not run."""
+        """Process id, or None if the process is not running."""
         return self._handle.pid if self._handle else None
 
     def start(self) -> None:
@@ -130,13 +130,13 @@ class Process:
         now = time.monotonic()
         self._exits.append(now)
         recent = sum(now - exit_time < within_s for exit_time in self._exits)
-        what = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
+        outcome = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
         if status == EXIT_USAGE or recent >= max_exits:
-            self.failure = f"{self.name} {what}: {self.last_log_line()}"
+            self.failure = f"{self.name} {outcome}: {self.last_log_line()}"
             return None
         delay_s = min(_FIRST_RESTART_DELAY_S * 2 ** (recent - 1), _MAX_RESTART_DELAY_S)
         self._restart_at = now + delay_s
-        return f"{self.name} {what}; restarting in {delay_s:.1f} s"
+        return f"{self.name} {outcome}; restarting in {delay_s:.1f} s"
 
     def terminate(self) -> None:
         """Send SIGTERM: the process drains and exits, and is not restarted."""

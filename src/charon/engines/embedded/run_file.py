@@ -55,7 +55,7 @@ class RunInfo:
 
     @property
     def alive(self) -> bool:
-        """Whether the supervisor that wrote the file still runs."""
+        """Whether the supervisor that wrote the file is still running."""
         try:
             process = psutil.Process(self.pid)
             running = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -90,7 +90,8 @@ class RunFile:
             except BlockingIOError as error:
                 self._file.close()
                 raise UsageError(
-                    f"pipeline {pipeline!r} is already running here; end it with: charonctl stop {pipeline} --local"
+                    f"pipeline {pipeline!r} is already running on this machine;"
+                    f" stop it with: charonctl stop {pipeline} --local"
                 ) from error
             if self._is_current():
                 return
@@ -143,8 +144,8 @@ def find_run(pipeline: str | None) -> RunInfo:
         if len(runs) == 1:
             return runs[0]
         if runs:
-            raise UsageError(f"several pipelines are running here: {names}; name one")
-        raise UsageError("no pipeline is running here; start one with: charonctl run FILE --local")
+            raise UsageError(f"several pipelines are running on this machine: {names}; specify one")
+        raise UsageError("no pipeline is running on this machine; start one with: charonctl run FILE --local")
     for run in runs:
         if run.pipeline == pipeline:
             return run

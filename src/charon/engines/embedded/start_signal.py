@@ -1,4 +1,4 @@
-"""The start page of the ledger: sources start when the vertices behind them are ready."""
+"""The start page of the ledger: sources start when all other vertices are ready."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from charon.errors import UnavailableError
 if TYPE_CHECKING:
     from charon.adapters.nats.ledger_bucket import LedgerBucket
 
-# Keys of replicas' pages contain a dot; this one has none.
+# Unlike the keys of replicas' pages, this one contains no dot.
 _KEY = "begin"
 _POLL_INTERVAL_S = 0.02
 
@@ -28,7 +28,7 @@ async def publish_start(ledger: LedgerBucket, signal: str) -> None:
 
 
 async def wait_for_start(ledger: LedgerBucket, signal: str, stop: asyncio.Event) -> None:
-    """Wait until the start page contains a value, or `stop` is set; an empty value needs no wait."""
+    """Wait until the start page contains a value, or `stop` is set; return immediately for an empty value."""
     while signal and not stop.is_set():
         with suppress(UnavailableError):
             page = await ledger.load(_KEY)

@@ -44,7 +44,7 @@ class SupervisedBuffers(Protocol):
 
 
 class Supervision:
-    """Restarts what exits until it exits too often."""
+    """Restarts processes and the nats-server, until one of them exits too often."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

@@ -85,7 +85,7 @@ def test_files_of_ended_runs_are_ignored(state):
     for name, text in documents.items():
         (state / f"{name}.json").write_text(text)
     assert find_runs() == []
-    with pytest.raises(UsageError, match="no pipeline is running here"):
+    with pytest.raises(UsageError, match="no pipeline is running on this machine"):
         find_run(None)
     # The file of an ended run does not prevent a new one.
     RunFile("dead").close()
@@ -105,9 +105,9 @@ def test_error_names_all_runs(state):
     files = [RunFile(name) for name in ("p", "q")]
     for run_file, name in zip(files, ("p", "q"), strict=True):
         run_file.write(info(name))
-    with pytest.raises(UsageError, match="p, q; name one"):
+    with pytest.raises(UsageError, match="p, q; specify one"):
         find_run(None)
-    with pytest.raises(UsageError, match="no pipeline 'x' is running here; running: p, q"):
+    with pytest.raises(UsageError, match="no pipeline 'x' is running on this machine; running: p, q"):
         find_run("x")
     for run_file in files:
         run_file.close()
