@@ -23,21 +23,27 @@ if TYPE_CHECKING:
 
 @click.group(cls=SuggestingGroup, context_settings=CONTEXT_SETTINGS)
 def vertex() -> None:
-    """One vertex of a pipeline; started by an engine."""
+    """Run one vertex of a pipeline; engines start this program."""
 
 
 @vertex.command()
 @click.option("--channel", "-cn", default="ad:image", show_default=True, help="pvAccess channel of the detector.")
 @click.option("--model", help="Crop and bin frames for this model bundle.")
-@click.option("--raw", is_flag=True, help="Forward frames unchanged, neither cropped nor binned.")
-@click.option("--ring-mib", default=256, show_default=True, help="Memory for frames while the buffer is full, in MiB.")
+@click.option("--raw", is_flag=True, help="Publish frames unchanged, without cropping or binning.")
+@click.option(
+    "--ring-mib",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Memory for frames while the buffer is full, in MiB.",
+)
 @click.option(
     "--positions", type=click.Path(path_type=Path), help="Scan file (.csv or .npz) with a position in m for each frame."
 )
 @click.option("--position-channel", help="pvAccess channel with positions that arrive after their frames.")
-@click.option("--x-attribute", default="x_position", show_default=True, help="Attribute with x in m.")
-@click.option("--y-attribute", default="y_position", show_default=True, help="Attribute with y in m.")
-@click.option("--scan-attribute", default="scan_id", show_default=True, help="Attribute with the scan's name.")
+@click.option("--x-attribute", default="x_position", show_default=True, help="Image attribute with x in m.")
+@click.option("--y-attribute", default="y_position", show_default=True, help="Image attribute with y in m.")
+@click.option("--scan-attribute", default="scan_id", show_default=True, help="Image attribute with the scan's name.")
 def source(
     channel: str,
     model: str | None,
@@ -49,7 +55,7 @@ def source(
     y_attribute: str,
     scan_attribute: str,
 ) -> None:
-    """Read a detector's channel and publish its frames to the buffer."""
+    """Publish the frames of a detector's channel."""
     settings = _start()
     options = SourceSettings(
         channel=channel,
@@ -67,7 +73,13 @@ def source(
 @vertex.command()
 @click.option("--model", default="ptychonn2-sim", show_default=True, help="Model bundle: a name or a folder.")
 @click.option("--backend", default="openvino", show_default=True, help="openvino, onnxruntime or cuda.")
-@click.option("--threads", default=0, show_default=True, help="Number of CPU threads; 0 uses half of the cores.")
+@click.option(
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Number of CPU threads; 0 uses half of the cores.",
+)
 @click.option("--linger-ms", default=2.0, show_default=True, help="Maximum time to wait for a batch to fill, in ms.")
 @click.option("--slow-ms", default=0.0, show_default=True, help="Delay each batch by this time in ms, to test scaling.")
 def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms: float) -> None:
@@ -88,7 +100,9 @@ def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms:
 )
 @click.option("--model", help="Weight patches by the illumination in this model bundle's card.")
 @click.option("--viewer-channel", help="Publish the stitched image on this pvAccess channel.")
-@click.option("--viewer-period", default=1.0, show_default=True, help="Seconds between two published images.")
+@click.option(
+    "--viewer-period", default=1.0, show_default=True, help="Minimum time in seconds between two published images."
+)
 @click.option("--no-fsync", is_flag=True, help="Do not wait for the disk; a power failure can lose the last patches.")
 def image_sink(
     output: Path | None, model: str | None, viewer_channel: str | None, viewer_period: float, no_fsync: bool
