@@ -12,7 +12,7 @@ from charon.adapters.kubernetes.kubeconfig import find_kubectl
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 
 def pass_through(arguments: Sequence[str]) -> int:
@@ -26,12 +26,14 @@ def pass_through(arguments: Sequence[str]) -> int:
         If kubectl cannot be started.
     """
     kubectl = find_kubectl(arguments)
-    try:
-        process = subprocess.Popen([*kubectl.program, *arguments], env=kubectl.environment())  # noqa: S603 - typed by the user
-    except OSError as error:
-        raise UnavailableError(f"cannot start {kubectl.program[0]}: {error.strerror}") from error
-    with process, _forward_signals(process):
-        status = _wait(process)
+    with _forwarded_signals() as forward_to:
+        try:
+            process = subprocess.Popen([*kubectl.program, *arguments], env=kubectl.environment())  # noqa: S603 - typed by the user
+        except OSError as error:
+            raise UnavailableError(f"cannot start {kubectl.program[0]}: {error.strerror}") from error
+        forward_to(process)
+        with process:
+            status = _wait(process)
     return 128 - status if status < 0 else status
 
 
@@ -45,14 +47,28 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def _forward_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
-    """Leave Ctrl-C to kubectl, which shares the terminal, and forward SIGTERM and SIGHUP to it."""
+def _forwarded_signals() -> Generator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Leave Ctrl-C to kubectl, which shares the terminal, and forward SIGTERM and SIGHUP to it.
+
+    Yields the function that sets the process. A signal that arrives earlier is forwarded then, so that it never
+    ends this process alone.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda _process: None
         return
+    processes: list[subprocess.Popen[bytes]] = []
+    pending: list[int] = []
 
     def forward(number: int, _frame: object) -> None:
-        process.send_signal(number)
+        if processes:
+            processes[0].send_signal(number)
+        else:
+            pending.append(number)
+
+    def forward_to(process: subprocess.Popen[bytes]) -> None:
+        processes.append(process)
+        while pending:
+            process.send_signal(pending.pop())
 
     # A handler instead of SIG_IGN, which kubectl would inherit.
     previous = {
@@ -61,7 +77,7 @@ def _forward_signals(process: subprocess.Popen[bytes]) -> Generator[None]:
         signal.SIGHUP: signal.signal(signal.SIGHUP, forward),
     }
     try:
-        yield
+        yield forward_to
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
