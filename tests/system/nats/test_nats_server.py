@@ -14,6 +14,7 @@ from charon.adapters.nats import NatsAddress, NatsConnection, NatsServer
 from charon.errors import UnavailableError
 from charon.ledger.pages import SourcePage
 from charon.ledger.process import ProcessStats
+from loopback import free_port
 
 pytestmark = pytest.mark.system
 PAGE = SourcePage(process=ProcessStats(pid=1), channel="ad:image", waiting=40)
@@ -80,9 +81,7 @@ def test_token_is_readable_by_owner_only(server, tmp_path):
 
 def test_unreachable_address_is_named():
     async def main():
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}"):
             await NatsConnection.connect(NatsAddress(port=port), "test", reconnect=False)
 

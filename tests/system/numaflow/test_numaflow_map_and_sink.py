@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import time
 from typing import Any
@@ -17,6 +16,7 @@ from numaflow_client import DROP, MapClient, SinkClient
 from pynumaflow.proto.sinker import sink_pb2
 
 from charon.frames import Frame, FrameId, LatePosition, Patch, Rejection, decode, encode
+from loopback import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 TIME_NS = 1_700_000_000_000_000_000
@@ -182,9 +182,7 @@ def test_inference_finishes_its_batch_at_sigterm(inference):
 
 
 def test_metrics_port_serves_the_vertex_metrics(inference):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     pod = inference(CHARON_METRICS_PORT=port, CHARON_METRICS_HOST="127.0.0.1")
 
     async def run():

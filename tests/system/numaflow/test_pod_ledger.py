@@ -23,6 +23,7 @@ from charon.ledger.id_set import IdSet
 from charon.ledger.pages import SourcePage
 from charon.ledger.process import ProcessStats
 from charon.settings.vertex import ledger_bucket
+from loopback import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 USER = "isbsvc"
@@ -33,9 +34,7 @@ class Server:
 
     def __init__(self, folder):
         self.password = secrets.token_urlsafe(12)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._config = folder / "nats.conf"
         self._config.touch(0o600)
         self._config.write_text(

@@ -15,6 +15,7 @@ from prompt_toolkit.document import Document
 
 from charon.cli.registry import COMMANDS
 from charon.cli.shell.completion import LOOKUP_TIMEOUT_S, ShellCompleter
+from loopback import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -204,9 +205,7 @@ def prometheus(tmp_path):
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("prometheus not found: install the package prometheus")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     (tmp_path / "prometheus.yml").write_text(
         "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
