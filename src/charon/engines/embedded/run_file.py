@@ -150,7 +150,7 @@ def find_run(pipeline: str | None) -> RunInfo:
         if run.pipeline == pipeline:
             return run
     hint = f"running: {names}" if runs else "start one with: charonctl run FILE --local"
-    raise UsageError(f"no pipeline {pipeline!r} is running here; {hint}")
+    raise UsageError(f"no pipeline {pipeline!r} is running on this machine; {hint}")
 
 
 def _read(path: Path) -> dict[str, Any]:
