@@ -1,4 +1,4 @@
-"""Detection of the end of a run: no frame is in flight any more."""
+"""Detection of the end of a run, when no frame is in flight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class CompletionDetector:
     """Detects from successive snapshots that no frame is in flight.
 
     If a buffer in memory was lost with its server, its frames stay in flight forever; the run then counts as
-    complete when nothing waits in a buffer and nothing has changed for a while.
+    complete when nothing waits in a buffer and nothing has changed for `idle_timeout_s`.
 
     Parameters
     ----------

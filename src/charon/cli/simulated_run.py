@@ -32,7 +32,7 @@ _TERMINATE_TIMEOUT_S = 10
 
 @dataclass(slots=True)
 class DetectorProcess:
-    """``charonctl detector`` in a process of its own.
+    """``charonctl detector`` in a separate process.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def run_with_detector(
     expected: int | None = None,
     quiet: bool = False,
 ) -> Session:
-    """Run a pipeline until the detector has exited and no frame is in flight; stop the detector in any case.
+    """Run a pipeline until the detector has exited and no frame is in flight; then stop the detector.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def run_with_detector(
     engine = EmbeddedEngine(pipeline, manifest, options)
     session = Session(engine, finished=finished, expected=expected, quiet=quiet)
     try:
-        # Started before the pipeline, because simulating the first frames lasts as long as loading the network.
+        # Started before the pipeline, because simulating the first frames needs as much time as loading the network.
         detector.start()
         asyncio.run(session.run())
     finally:

@@ -28,7 +28,7 @@ def vertex() -> None:
 
 @vertex.command()
 @click.option("--channel", "-cn", default="ad:image", show_default=True, help="pvAccess channel of the detector.")
-@click.option("--model", help="Crop and bin frames for this model bundle.")
+@click.option("--model", help="Crop and bin frames for this model bundle.  [default: ptychonn2-sim]")
 @click.option("--raw", is_flag=True, help="Publish frames unchanged, without cropping or binning.")
 @click.option(
     "--ring-mib",

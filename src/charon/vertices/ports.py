@@ -50,7 +50,7 @@ class Inlet(Protocol):
         """Return waiting messages, at most `max_messages`.
 
         Waits for the first message, then at most `linger_s` for more. Returns an empty sequence if no message
-        arrives for a while.
+        arrives within the engine's timeout.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A source on Numaflow delivers each frame until it is acknowledged, whatever happens to Numaflow's container."""
+"""A source on Numaflow delivers each frame until it is acknowledged, even if Numaflow's container restarts."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_waiting_read_times_out_without_blocking(pods, detector):
             assert 0.6 < time.monotonic() - started < 3.0
             detector("--wait-for-client", "--frame-rate", "5", "--n-frames", "2", *SMALL)
             started = time.monotonic()
-            assert len(await reader.read(500, 20_000)) == 1, "one frame is returned at once"
+            assert len(await reader.read(500, 20_000)) == 1, "one frame is returned immediately"
             assert time.monotonic() - started < 15.0
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""Connection to a nats-server that reconnects on its own."""
+"""Connection to a nats-server that reconnects automatically."""
 
 from __future__ import annotations
 

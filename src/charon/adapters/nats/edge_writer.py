@@ -63,7 +63,7 @@ class EdgeWriter:
             except RejectedError as error:
                 await self._on_rejected(error, payload)
             except (TimeoutError, NatsError):
-                # The client reconnects on its own, and the message id makes the retry harmless.
+                # The client reconnects automatically, and the message id makes the retry harmless.
                 await asyncio.sleep(_DISCONNECTED_RETRY_DELAY_S)
             else:
                 self.full_since = None

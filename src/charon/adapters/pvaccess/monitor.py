@@ -31,7 +31,7 @@ DEFAULT_QUEUE_SIZE = 500
 _CLIENT_QUEUE_SIZE = 250
 _POLL_INTERVAL_S = 0.2
 # A PvaPy channel searches for its server at increasing intervals: a detector that started after 45 s was found
-# 12 s later. A new channel searches at once.
+# 12 s later. A new channel searches immediately.
 _SEARCH_INTERVAL_S = 2.0
 
 
@@ -111,7 +111,7 @@ class Subscription:
         atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Unsubscribe; updates received before are still delivered."""
+        """Unsubscribe; updates that were already received are still delivered."""
         with self._channel_lock:
             if self._pv_channel is None:
                 return

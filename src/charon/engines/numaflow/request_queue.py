@@ -60,7 +60,7 @@ class PendingRequest:
 class RequestQueue:
     """Inlet of a map or sink vertex.
 
-    Numaflow's batches have its read batch size; the vertex reads batches of its own size from this queue.
+    Numaflow sends batches of its read batch size; the vertex reads batches of its own size from this queue.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class SharedPage:
     """The page of one replica.
 
     Kubernetes may start a pod while the pod that it replaces is still ending, and both are the same replica. Neither
-    overwrites a page of the other that it has not read: such a page is saved under a key of its own.
+    overwrites a page of the other that it has not read: such a page is saved under a separate key.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class SharedPage:
         raise UnavailableError(f"ledger: cannot write page {self._key}: other processes write it at the same time")
 
     async def _prepare(self, ledger: LedgerBucket, own: Page) -> int:
-        """Save pages of other processes under keys of their own; return the revision to replace."""
+        """Save pages of other processes under separate keys; return the revision to replace."""
         if self._unsaved is not None:
             await ledger.save(self._process_key(self._unsaved), self._unsaved.to_json())
             self._unsaved = None

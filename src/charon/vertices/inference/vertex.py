@@ -91,7 +91,7 @@ class InferenceVertex:
                     first = [delivery for delivery in deliveries if delivery.attempt <= 1]
                     if first:
                         items = await _extend(self._process(first, thread), deliveries)
-                        # A batch runs while the one before it is being confirmed, but no more than one.
+                        # A batch may run while the previous one is being confirmed, but no further ahead.
                         if publishing is not None:
                             await _extend(publishing, deliveries)
                         publishing = tasks.create_task(_extend(self._publish(first, items, outlets), first))

@@ -112,7 +112,7 @@ class SourceVertex:
             self.record_missed()
 
     def record_missed(self) -> None:
-        """Record the updates in the ring as missed, because nothing publishes them any more."""
+        """Record the updates in the ring as missed, because nothing will publish them."""
         while updates := self._ring.pop_batch():
             self._preparer.record_missed(updates)
 

@@ -24,7 +24,7 @@ CHANNEL = "ad:image"
 
 
 def run(vertex, updates, *, ledger=None):
-    """Feed updates, stop, and let the vertex drain."""
+    """Feed updates to a vertex, stop it, and wait until it has drained."""
 
     async def main():
         outlet = FakeOutlet()
