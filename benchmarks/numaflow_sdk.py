@@ -1,4 +1,4 @@
-"""Measure Charon's vertices behind pynumaflow's servicers, with a client of the protocol over Unix sockets.
+"""Measure Charon's vertices with pynumaflow's servicers and a client of the protocol over Unix sockets.
 
 The figures do not include Numaflow's data plane and JetStream: the client of the tests replaces them, a Python process
 with lists as buffers, which uses CPU time as well. They show the cost of the gRPC servers.

@@ -1,4 +1,4 @@
-"""Measure the shell: time to the prompt, memory, and completion, also with an unresponsive cluster."""
+"""Measure the shell: time to the prompt, memory, and completion, including an unresponsive cluster."""
 
 from __future__ import annotations
 

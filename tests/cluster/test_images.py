@@ -136,12 +136,12 @@ def test_all_images_are_public():
     assert any(file == "numaflow-aps.yaml" for file, _ in names)
     stages = {"base", "installed", "packages", "project"}
     own = re.compile(r"charon(:[\w.-]+)?")
-    foreign = [
+    private = [
         (file, name)
         for file, name in names
         if not (own.fullmatch(name) or name in stages or name.startswith(tuple(f"{owner}/" for owner in PUBLIC)))
     ]
-    assert foreign == []
+    assert private == []
 
 
 # Programs

@@ -106,7 +106,7 @@ def test_second_run_changes_nothing(first, hosts: Path, node: Node) -> None:
     assert node.run("systemctl show k3s -p ActiveEnterTimestampMonotonic").stdout == started
 
 
-def test_new_version_keeps_foreign_kubeconfig(first, hosts: Path, node: Node, tmp_path: Path) -> None:
+def test_new_version_keeps_other_kubeconfig(first, hosts: Path, node: Node, tmp_path: Path) -> None:
     version = "v1.33.6+k3s1"
     fakes.k3s(tmp_path / "k3s", version)
     own = node.root / "home/trusted/.kube/config"

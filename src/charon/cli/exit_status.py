@@ -67,7 +67,7 @@ def _report(error: Exception) -> int | None:
 
 
 def _is_stdout_error(error: Exception) -> bool:
-    """Return whether the disk behind stdout failed: errors of named files carry their file name."""
+    """Return whether the disk of stdout failed; errors of other files contain a file name."""
     return type(error) is OSError and error.errno in _DISK_ERRORS and error.filename is None
 
 

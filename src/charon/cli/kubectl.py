@@ -27,7 +27,7 @@ def kubectl(arguments: tuple[str, ...]) -> int:
 
 
 def _with_shipped_files(arguments: Sequence[str]) -> Iterator[str]:
-    """Replace each file that is missing here by the manifest of that name that ships with Charon."""
+    """Replace each missing file with the manifest of that name that ships with Charon."""
     previous = ""
     for argument in arguments:
         option, separator, value = argument.partition("=")

@@ -9,7 +9,7 @@ import click
 from charon.cli.parameters import Seconds, ShippedName
 from charon.errors import UsageError
 
-# Further arguments are options of kubectl apply.
+# All other arguments are options of kubectl apply.
 _ACCEPT_KUBECTL_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
 _LOCAL_ONLY = ("output", "storage", "buffer_mib", "nats_port", "metrics_port", "resume", "frames")
 
@@ -78,7 +78,7 @@ def run(
 ) -> int:
     """Run the pipeline of a manifest.
 
-    On a cluster: apply the manifest and wait until every vertex runs, or report why a vertex does not. Further
+    On a cluster: apply the manifest and wait until every vertex runs, or report why a vertex does not. Other
     arguments, such as -n NAMESPACE, are passed to `kubectl apply`. With --local: run until Ctrl-C, then drain.
     """
     if not local:

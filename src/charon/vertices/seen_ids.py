@@ -19,7 +19,7 @@ class SeenIds:
     """A set of frame ids: channel, detector time and ``uniqueId``.
 
     Detectors number frames consecutively, so the times are stored in pages by ``uniqueId``. A
-    restarted detector reuses numbers at later times, which are stored in a further page for the same numbers.
+    restarted detector reuses numbers at later times, which are stored in another page for the same numbers.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIXEL_M = 29e-9
-# Patches centred at this column of the reconstruction or further are held out; training ends 64 px before it.
+# Patches centred at or beyond this column of the reconstruction are held out; training ends 64 px before it.
 FIRST_HELD_OUT_COLUMN = 260
 
 

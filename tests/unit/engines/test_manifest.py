@@ -217,7 +217,7 @@ def test_min_scale_zero_runs_one_replica(read):
     assert pipeline.spec.vertices[1].replicas == 1
 
 
-def test_foreign_command_is_rejected(read):
+def test_unsupported_command_is_rejected(read):
     def change(document):
         vertex(document, 1)["udf"]["container"]["command"] = ["/bin/rm"]
 

@@ -30,7 +30,7 @@ EMBEDDED = EmbeddedSettings(
 )
 
 
-def test_numaflow_names_and_defaults():
+def test_numaflow_variables_set_names_and_defaults():
     settings = read_vertex_settings(NUMAFLOW)
     assert isinstance(settings, NumaflowSettings)
     assert (settings.page, settings.bucket, settings.run) == ("cat.2", "charon_beam_aps", "aps")

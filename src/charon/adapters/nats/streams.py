@@ -134,7 +134,7 @@ class EdgeStreams:
         except ServerError as error:
             if error.err_code not in INSUFFICIENT_RESOURCES:
                 raise
-            # The server adds up the sizes of all existing streams, also when one of them shrinks.
+            # The server adds up the sizes of all existing streams, even when one of them shrinks.
             _log.warning("edge %s: the buffer keeps its former size limit (%s)", config.name, error.description)
 
     async def names(self) -> list[str]:

@@ -79,7 +79,7 @@ class Subscription:
         Called on the same thread with True after the channel has connected and False after it has disconnected.
         A change is detected once no update has arrived for 0.2 s.
     queue_size
-        Maximum number of updates that wait for `on_update`; further ones are lost.
+        Maximum number of updates that wait for `on_update`; more are lost.
     """
 
     def __init__(

@@ -135,7 +135,7 @@ class Candidates:
 
     def _kubectl_words(self, arguments: list[str], prefix: str, deadline_s: float) -> list[Candidate]:
         kubectl = self._kubectl_completer()
-        # All words after a stem are queried together and filtered by the caller: further letters need no query.
+        # All words after a stem are queried together and filtered by the caller: more letters need no new query.
         stem = prefix[: max(map(prefix.rfind, "/=,")) + 1]
         if not stem and prefix.startswith("-"):
             stem = "--" if prefix.startswith("--") else "-"

@@ -34,7 +34,7 @@ class Update(Protocol):
         ...
 
     def identify(self) -> FrameId:
-        """Return the frame's id, also if its image is bad; raise BadFrameError if the update is not a frame."""
+        """Return the frame's id, even if its image is bad; raise BadFrameError if the update is not a frame."""
         ...
 
     def frame(self) -> Frame:

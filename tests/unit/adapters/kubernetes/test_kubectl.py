@@ -46,7 +46,7 @@ def configured(program, tmp_path, monkeypatch):
     return program
 
 
-def test_kubeconfig_search_order(program, tmp_path, monkeypatch):
+def test_kubeconfig_is_searched_in_order(program, tmp_path, monkeypatch):
     kubectl = program("exit 0")
     with pytest.raises(UsageError, match=r"no cluster: no kubeconfig at ~/.kube/config or .*k3s.yaml"):
         find_kubectl(["get"])

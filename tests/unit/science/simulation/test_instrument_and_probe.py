@@ -22,7 +22,7 @@ def test_default_object_pixel_is_10_nm() -> None:
     assert Instrument().patch_extent_m == pytest.approx(1.28e-6)
 
 
-def test_wavelength_of_10_kev() -> None:
+def test_wavelength_at_10_kev_is_124_pm() -> None:
     assert wavelength_from_energy(10_000) == pytest.approx(1.23984e-10, rel=1e-5)
 
 
