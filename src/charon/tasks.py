@@ -18,7 +18,7 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
     """Run tasks in an ``asyncio.TaskGroup`` and raise its first failure instead of an exception group.
 
     Callers can then catch the failure by its type, and the last line of a traceback names it. Further failures are
-    logged with their tracebacks.
+    logged with their tracebacks, unless they repeat the first one.
     """
     failures: list[BaseException] = []
     try:
@@ -30,7 +30,9 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
         return
     first, *others = failures
     for other in others:
-        _log.error("another task failed: %s", other, exc_info=other)
+        # Tasks often fail for the same reason, such as the requests for the parts of an invalid query.
+        if (type(other), str(other)) != (type(first), str(first)):
+            _log.error("another task failed: %s", other, exc_info=other)
     context = first.__context__
     try:
         raise first

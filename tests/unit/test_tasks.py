@@ -46,6 +46,12 @@ def test_further_failures_are_logged(caplog):
     assert record.exc_info is not None
 
 
+def test_repeated_failure_is_not_logged(caplog):
+    with caplog.at_level(logging.ERROR), pytest.raises(ValueError, match="syntax"):
+        _run(ValueError("syntax"), ValueError("syntax"))
+    assert not caplog.records
+
+
 def test_failure_of_the_block_is_raised_once(caplog):
     error = ValueError("body")
     with pytest.raises(ValueError, match="body") as caught:
