@@ -104,7 +104,7 @@ def test_buffer_keeps_limit_without_resources(server, caplog):
             assert (await connection.streams.state(EDGE)).limit_bytes == 2**24
 
     asyncio.run(main())
-    assert f"{EDGE}: the buffer keeps its former size limit" in caplog.text
+    assert f"{EDGE}: the buffer keeps its previous size limit" in caplog.text
 
 
 def test_changed_storage_of_buffer_is_an_error(server):

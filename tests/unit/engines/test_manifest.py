@@ -229,7 +229,7 @@ def test_container_without_args_is_rejected(read):
     def change(document):
         vertex(document, 1)["udf"]["container"].pop("args", None)
 
-    with pytest.raises(UsageError, match="'cat': its container has no args; name a command of charon-vertex"):
+    with pytest.raises(UsageError, match="'cat': its container has no args; set them to a charon-vertex command"):
         vertex_command(read(change).spec.vertices[1])
 
 

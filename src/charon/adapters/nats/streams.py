@@ -135,7 +135,7 @@ class EdgeStreams:
             if error.err_code not in INSUFFICIENT_RESOURCES:
                 raise
             # The server adds up the sizes of all existing streams, even when one of them shrinks.
-            _log.warning("edge %s: the buffer keeps its former size limit (%s)", config.name, error.description)
+            _log.warning("edge %s: the buffer keeps its previous size limit (%s)", config.name, error.description)
 
     async def names(self) -> list[str]:
         """Return the names of all edges.

@@ -73,10 +73,10 @@ class ShellCompleter(Completer):
         word = Word(len(text)) if scanned.ended else words.pop()
         if not scanned.ended:
             word.start += skipped
-        before = [each.value for each in words]
-        if before and re.fullmatch(r"(?:.*/)?charonctl", before[0]):
-            del before[0]
-        return word, self._candidates.find(before, word.value, deadline_s)
+        preceding = [item.value for item in words]
+        if preceding and re.fullmatch(r"(?:.*/)?charonctl", preceding[0]):
+            del preceding[0]
+        return word, self._candidates.find(preceding, word.value, deadline_s)
 
 
 def _matching(candidates: list[Candidate], prefix: str) -> Iterator[Candidate]:

@@ -44,6 +44,6 @@ def _arguments(vertex: str, container: Container) -> list[str]:
         command = command[1:]
     if not command:
         raise UsageError(
-            f"vertex {vertex!r}: its container has no args; name a command of {PROGRAM}, such as inference"
+            f"vertex {vertex!r}: its container has no args; set them to a {PROGRAM} command, such as inference"
         )
     return command
