@@ -94,8 +94,9 @@ class ScanFiles:
 
     @property
     def paths(self) -> list[str]:
-        """Paths of the files."""
-        return [str(open_file.file.path) for open_file in self._files.values()]
+        """Paths of the files; may be read from any thread."""
+        # A copy, because the sink's thread may abandon the files at any time.
+        return [str(open_file.file.path) for open_file in list(self._files.values())]
 
     def add_patch(self, patch: Patch, position_m: Position | None, stitched_ns: int) -> RowId:
         """Add a patch to its file and return its row; `stitched_ns` is 0 if the patch is not in the image."""
