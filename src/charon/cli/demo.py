@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.parameters import Shape, ShippedPath
+from charon.cli.parameters import FiniteRange, Shape, ShippedPath
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _PREPARE_TIME_S = 5
 @click.option(
     "--frame-rate",
     "-fps",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=100.0,
     show_default=True,
     help="Frames per second.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -14,8 +15,19 @@ _MAX_SECONDS = 1e7
 _SHAPE = re.compile(r"0*([1-9][0-9]*)x0*([1-9][0-9]*)")
 
 
-class Seconds(click.FloatRange):
-    """Duration in s; finite, unlike the values that `click.FloatRange` accepts.
+class FiniteRange(click.FloatRange):
+    """Range of numbers without NaN and infinity, which `click.FloatRange` accepts."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as in click
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+class Seconds(FiniteRange):
+    """Duration in s.
 
     Parameters
     ----------
@@ -28,9 +40,9 @@ class Seconds(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as in click
         """Return the duration."""
-        seconds: float = super().convert(value, param, ctx)
-        if not seconds <= _MAX_SECONDS:
-            self.fail(f"{value!r} is not in the range 0 to {_MAX_SECONDS:.0f} s", param, ctx)
+        seconds = super().convert(value, param, ctx)
+        if seconds > _MAX_SECONDS:
+            self.fail(f"{value!r} is not in the range {self.min:g} to {_MAX_SECONDS:.0f} s", param, ctx)
         return seconds
 
 

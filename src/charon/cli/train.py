@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from charon.cli.parameters import FiniteRange
 from charon.errors import UsageError
 
 
@@ -20,23 +21,21 @@ from charon.errors import UsageError
 )
 @click.option("--name", default="trained", show_default=True, help="Name of the bundle.")
 @click.option("--version", default="1", show_default=True, help="Version of the bundle.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Duration of the training; overrides --steps.")
+@click.option("--minutes", type=FiniteRange(0, min_open=True), help="Duration of the training; overrides --steps.")
 @click.option("--steps", default=6000, show_default=True, type=click.IntRange(1), help="Number of batches to train on.")
 @click.option("--pairs", default=20_000, show_default=True, type=click.IntRange(1), help="Number of simulated pairs.")
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(1), help="Pairs per step.")
 @click.option(
-    "--rate", default=3e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Maximum learning rate."
+    "--rate", default=3e-3, show_default=True, type=FiniteRange(0, min_open=True), help="Maximum learning rate."
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed for objects, noise and initial weights.")
 @click.option("--threads", default=0, show_default=True, help="Number of threads; 0 for one per core.")
-@click.option(
-    "--flux", default="1e6", show_default=True, type=click.FloatRange(0, min_open=True), help="Photons per frame."
-)
+@click.option("--flux", default="1e6", show_default=True, type=FiniteRange(0, min_open=True), help="Photons per frame.")
 @click.option("--probe", "probe_file", type=click.Path(exists=True, path_type=Path), help="Measured probe (.npz).")
 @click.option(
     "--probe-pixel",
     "probe_pixel_m",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Side of the measured probe's pixels in m; required with --probe.",
 )
 @click.option("--free-offset", is_flag=True, help="Reconstruct phase up to a constant per patch, for measured samples.")

@@ -13,6 +13,7 @@ import click
 
 from charon.cli.assembly import make_image_sink, make_inference, make_log_sink, make_source
 from charon.cli.exit_status import run_command
+from charon.cli.parameters import FiniteRange
 from charon.cli.registry import CONTEXT_SETTINGS, SuggestingGroup
 from charon.settings.roles import ImageSinkSettings, InferenceSettings, SourceSettings
 from charon.settings.vertex import EmbeddedSettings, NumaflowSettings, read_vertex_settings
@@ -80,8 +81,20 @@ def source(
     show_default=True,
     help="Number of CPU threads; 0 uses half of the cores.",
 )
-@click.option("--linger-ms", default=2.0, show_default=True, help="Maximum time to wait for a batch to fill, in ms.")
-@click.option("--slow-ms", default=0.0, show_default=True, help="Delay each batch by this time in ms, to test scaling.")
+@click.option(
+    "--linger-ms",
+    type=FiniteRange(0),
+    default=2.0,
+    show_default=True,
+    help="Maximum time to wait for a batch to fill, in ms.",
+)
+@click.option(
+    "--slow-ms",
+    type=FiniteRange(0),
+    default=0.0,
+    show_default=True,
+    help="Delay each batch by this time in ms, to test scaling.",
+)
 def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms: float) -> None:
     """Reconstruct a patch from each frame."""
     settings = _start()
@@ -101,7 +114,11 @@ def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms:
 @click.option("--model", help="Weight patches by the illumination in this model bundle's card.")
 @click.option("--viewer-channel", help="Publish the stitched image on this pvAccess channel.")
 @click.option(
-    "--viewer-period", default=1.0, show_default=True, help="Minimum time in seconds between two published images."
+    "--viewer-period",
+    type=FiniteRange(0),
+    default=1.0,
+    show_default=True,
+    help="Minimum time in seconds between two published images.",
 )
 @click.option("--no-fsync", is_flag=True, help="Do not wait for the disk; a power failure can lose the last patches.")
 def image_sink(

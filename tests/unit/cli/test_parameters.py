@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 import pytest
 
-from charon.cli.parameters import Numbers, Seconds, Shape
+from charon.cli.parameters import FiniteRange, Numbers, Seconds, Shape
 
 
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
+        (FiniteRange(0), "0", 0.0),
         (Seconds(), "1.5", 1.5),
         (Numbers(), "7", {7}),
         (Numbers(), "7,10-12", {7, 10, 11, 12}),
@@ -25,8 +26,10 @@ def test_valid_value_is_converted(kind, text, value):
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
-        (Seconds(), "nan", "not in the range"),
-        (Seconds(), "inf", "not in the range"),
+        (FiniteRange(0), "nan", "not a finite number"),
+        (FiniteRange(0), "inf", "not a finite number"),
+        (Seconds(), "nan", "not a finite number"),
+        (Seconds(), "1e9", "not in the range 0 to 10000000 s"),
         (Seconds(1), "0.5", "not in the range"),
         (Numbers(), "3-x", "not a list of numbers"),
         (Shape("ROWSxCOLUMNS"), "48", "not ROWSxCOLUMNS"),

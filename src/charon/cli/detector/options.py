@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.parameters import Numbers, Shape
+from charon.cli.parameters import FiniteRange, Numbers, Shape
 from charon.cli.registry import CONTEXT_SETTINGS
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ _PUBLISHING = _options(
     click.option(
         "-fps",
         "--frame-rate",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=100.0,
         show_default=True,
         help="Frames per second.",
     ),
     click.option("-nf", "--n-frames", type=click.IntRange(1), help="Number of frames; the scan repeats if necessary."),
-    click.option("-rt", "--runtime", type=click.FloatRange(0, min_open=True), help="Time limit in seconds."),
+    click.option("-rt", "--runtime", type=FiniteRange(0, min_open=True), help="Time limit in seconds."),
     click.option(
         "--repeat",
         "--loop",
@@ -58,7 +58,7 @@ _PUBLISHING = _options(
     ),
     click.option(
         "--prepare-time",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=3.0,
         show_default=True,
         help="Maximum time in seconds to prepare frames before the first is published.",
@@ -67,7 +67,7 @@ _PUBLISHING = _options(
     click.option(
         "-std",
         "--start-delay",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=0.0,
         show_default=True,
         help="Delay before the first frame, in seconds.",
@@ -75,7 +75,7 @@ _PUBLISHING = _options(
     click.option(
         "-shd",
         "--shutdown-delay",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=1.0,
         show_default=True,
         help="Delay after the last frame, in seconds.",
@@ -119,7 +119,7 @@ _SIMULATION = _options(
     ),
     click.option(
         "--step",
-        type=click.FloatRange(0, min_open=True),
+        type=FiniteRange(0, min_open=True),
         default=0.1e-6,
         show_default=True,
         help="Distance between scan points in m.",
@@ -131,7 +131,7 @@ _SIMULATION = _options(
     ),
     click.option("--points", type=click.IntRange(1), help="Number of scan points, instead of --shape."),
     click.option(
-        "--flux", type=click.FloatRange(0, min_open=True), default=1e6, show_default=True, help="Photons per frame."
+        "--flux", type=FiniteRange(0, min_open=True), default=1e6, show_default=True, help="Photons per frame."
     ),
     click.option(
         "--dead-pixels",
@@ -177,7 +177,7 @@ _FAULTS = _options(
     ),
     click.option(
         "--restart-pause",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=1.0,
         show_default=True,
         help="Duration of a restart in seconds.",
@@ -185,7 +185,7 @@ _FAULTS = _options(
     click.option("--position-channel", help="Publish positions on this channel instead of as attributes."),
     click.option(
         "--position-delay",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=0.05,
         show_default=True,
         help="Delay of positions on their own channel, in seconds.",
