@@ -241,7 +241,7 @@ def test_builtin_function_is_rejected(read):
         vertex_command(read(change).spec.vertices[1])
 
 
-def test_own_command_runs_with_its_arguments(read):
+def test_charon_vertex_command_keeps_its_arguments(read):
     def change(document):
         vertex(document, 1)["udf"]["container"] = {"command": ["/usr/bin/charon-vertex", "inference"], "args": ["-x"]}
 

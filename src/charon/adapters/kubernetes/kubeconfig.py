@@ -106,7 +106,7 @@ def _find_kubeconfig() -> str:
                 raise UsageError(f"no cluster: {path} is not readable; copy it to ~/.kube/config as an administrator")
             return str(path)
     raise UsageError(
-        f"no cluster: no kubeconfig at ~/.kube/config or {K3S_KUBECONFIG}; set KUBECONFIG to the path of another"
+        f"no cluster: no kubeconfig at ~/.kube/config or {K3S_KUBECONFIG}; set KUBECONFIG to the path of one"
     )
 
 

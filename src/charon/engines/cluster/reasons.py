@@ -176,7 +176,7 @@ def _crash(
     restarts = int(container.get("restartCount", 0))
     killed = end.get("reason") == "OOMKilled"
     cause = "ran out of memory" if killed else f"exited with status {end.get('exitCode', '?')}"
-    count = f", restarted {restarts} times" if restarts else ""
+    count = f", restarted {restarts} time{'s' * (restarts != 1)}" if restarts else ""
     restarted = not container.get("state", {}).get("terminated")
     lines = queries.log(str(pod["metadata"]["name"]), name, restarted)
     return Reason(ReasonKind.CRASH, f"container {name} {cause}{count}", tuple(lines[-_MAX_LOG_LINES:]))
