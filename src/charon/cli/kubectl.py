@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from charon.adapters.kubernetes import pass_through
-from charon.cli.parameters import resolve_shipped
+from charon.cli.parameters import resolve_shipped_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,12 +29,15 @@ def kubectl(arguments: tuple[str, ...]) -> int:
 def _with_shipped_files(arguments: Sequence[str]) -> Iterator[str]:
     """Replace each missing file with the manifest of that name that ships with Charon."""
     previous = ""
-    for argument in arguments:
+    # What follows `--` is a command for a container.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for argument in arguments[:end]:
         option, separator, value = argument.partition("=")
         if previous in _FILE_OPTIONS:
-            yield str(resolve_shipped(argument))
+            yield resolve_shipped_name(argument)
         elif separator and option in _FILE_OPTIONS:
-            yield f"{option}={resolve_shipped(value)}"
+            yield f"{option}={resolve_shipped_name(value)}"
         else:
             yield argument
         previous = argument
+    yield from arguments[end:]

@@ -114,6 +114,12 @@ def resolve_shipped(path: str | Path) -> Path:
     return resolved
 
 
+def resolve_shipped_name(name: str) -> str:
+    """Return the name unchanged, for example of a URL, unless it is replaced by the path of a shipped file."""
+    resolved = resolve_shipped(name)
+    return name if resolved == Path(name) else str(resolved)
+
+
 class ShippedPath(click.Path):
     """Path of a file; a missing ``workflows/...`` or ``ansible/...`` resolves to the file that ships with Charon."""
 
@@ -130,5 +136,4 @@ class ShippedName(click.types.StringParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - as in click
         """Return the name."""
-        name = str(super().convert(value, param, ctx))
-        return name if "://" in name else str(resolve_shipped(name))
+        return resolve_shipped_name(str(super().convert(value, param, ctx)))

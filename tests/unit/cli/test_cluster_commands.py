@@ -274,3 +274,30 @@ def test_reclaim_affects_only_its_storage_class(capsys, kubectl):
     kubectl("echo '{\"items\": []}'")
     assert run_command(cli, ["reclaim"]) == 2
     assert "numaflow-storage-class.yaml" in read_output(capsys)[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["apply", "-f", "https://example.org/a/b.yaml"],
+        ["apply", "--filename=https://example.org/a.yaml"],
+        ["apply", "-f", "-"],
+        ["apply", "-f", "./x/"],
+        ["exec", "pod", "--", "sh", "-f", "workflows/aps/jetstream.yaml"],
+    ],
+)
+def test_kubectl_receives_other_files_unchanged(kubectl, tmp_path, monkeypatch, arguments):
+    calls = kubectl()
+    monkeypatch.chdir(tmp_path)
+    assert run_command(cli, ["kubectl", *arguments]) == 0
+    assert calls() == [" ".join(arguments)]
+
+
+def test_kubectl_receives_path_of_shipped_file(kubectl, tmp_path, monkeypatch, capfd):
+    calls = kubectl()
+    monkeypatch.chdir(tmp_path)
+    assert run_command(cli, ["kubectl", "apply", "-f", "workflows/aps/jetstream.yaml"]) == 0
+    (call,) = calls()
+    assert call.startswith("apply -f /")
+    assert call.endswith("/workflows/aps/jetstream.yaml")
+    assert "ships with Charon" in capfd.readouterr().err
