@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -26,7 +27,8 @@ def shipped(path: str | Path) -> Path | None:
     if relative.is_absolute() or relative.parts[:1] not in {(folder,) for folder in FOLDERS} or ".." in relative.parts:
         return None
     candidates = (_PACKAGE / "resources" / relative, _CHECKOUT / relative)
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+    # Unlike Path.exists, os.path.exists does not raise, for example if a name is too long.
+    return next((candidate for candidate in candidates if os.path.exists(candidate)), None)  # noqa: PTH110
 
 
 def resolve(path: str | Path) -> Path:
@@ -35,6 +37,11 @@ def resolve(path: str | Path) -> Path:
     A file in the current folder takes precedence, so a user can copy and edit a shipped manifest.
     """
     local = Path(path)
-    if local.exists():
+    candidate = shipped(local)
+    if candidate is None:
         return local
-    return shipped(local) or local
+    try:
+        return local if local.exists() else candidate
+    except OSError:
+        # The caller reports the error when it opens the file.
+        return local

@@ -40,3 +40,8 @@ def test_wheel_includes_every_folder():
     project = Path(__file__).parents[2] / "pyproject.toml"
     wheel = tomllib.loads(project.read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {folder: f"charon/resources/{folder}" for folder in FOLDERS}
+
+
+@pytest.mark.parametrize("path", ["a" * 300, f"workflows/{'a' * 300}", "workflows/\0"])
+def test_path_that_cannot_be_checked_is_unchanged(path):
+    assert resolve(path) == Path(path)
