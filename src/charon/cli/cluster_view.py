@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from charon.cli.view import account_line, count_done, latency_line
+from charon.engines.cluster.reasons import ReasonKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,9 @@ def _pods(vertex: VertexView) -> list[str]:
     lines: list[str] = []
     for pod in vertex.pods:
         state = "running" if pod.reason is None else pod.reason.text
-        restarts = f" (restarts: {pod.restarts})" if pod.restarts else ""
+        # The reason of a crash contains the number of restarts.
+        crashed = pod.reason is not None and pod.reason.kind is ReasonKind.CRASH
+        restarts = f" (restarts: {pod.restarts})" if pod.restarts and not crashed else ""
         lines.append(f"  {pod.name}: {state}{restarts}")
         lines += [f"      {line}" for line in (pod.reason.detail if pod.reason else ())]
     return lines

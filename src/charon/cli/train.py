@@ -29,7 +29,9 @@ from charon.errors import UsageError
     "--rate", default=3e-3, show_default=True, type=FiniteRange(0, min_open=True), help="Maximum learning rate."
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed for objects, noise and initial weights.")
-@click.option("--threads", default=0, show_default=True, help="Number of threads; 0 for one per core.")
+@click.option(
+    "--threads", type=click.IntRange(0), default=0, show_default=True, help="Number of threads; 0 for one per core."
+)
 @click.option("--flux", default="1e6", show_default=True, type=FiniteRange(0, min_open=True), help="Photons per frame.")
 @click.option("--probe", "probe_file", type=click.Path(exists=True, path_type=Path), help="Measured probe (.npz).")
 @click.option(

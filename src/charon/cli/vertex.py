@@ -15,6 +15,7 @@ from charon.cli.assembly import make_image_sink, make_inference, make_log_sink, 
 from charon.cli.exit_status import run_command
 from charon.cli.parameters import FiniteRange
 from charon.cli.registry import CONTEXT_SETTINGS, SuggestingGroup
+from charon.errors import UsageError
 from charon.settings.roles import ImageSinkSettings, InferenceSettings, SourceSettings
 from charon.settings.vertex import EmbeddedSettings, NumaflowSettings, read_vertex_settings
 
@@ -58,6 +59,8 @@ def source(
 ) -> None:
     """Publish the frames of a detector's channel."""
     settings = _start()
+    if raw and model is not None:
+        raise UsageError("--raw publishes frames unchanged: remove --model, or --raw to crop and bin for it")
     options = SourceSettings(
         channel=channel,
         model=None if raw else (model or "ptychonn2-sim"),

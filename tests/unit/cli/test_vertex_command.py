@@ -47,3 +47,13 @@ def test_second_replica_of_image_sink_is_rejected(tmp_path):
     assert done.returncode == 2
     assert "error: vertex 'image': an image sink" in done.stderr
     assert "scale.min to 1" in done.stderr
+
+
+def test_raw_excludes_a_model():
+    settings = EmbeddedSettings(vertex="in", replica=0, nats=NatsAddress())
+    command = ["-m", "charon.cli.vertex", "source", "--raw", "--model", "ptychonn2-sim"]
+    done = run(command, settings.to_environment())
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: --raw publishes frames unchanged: remove --model, or --raw to crop and bin for it"
+    ]
