@@ -13,7 +13,7 @@ from charon.ledger.id_set import IdSet
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from charon.adapters.detector.prefetch import Prefetcher
+    from charon.adapters.simulator.prefetch import Prefetcher
     from charon.frames import Position
 
 FIRST_ID = 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from charon.adapters import detector
+    from charon.adapters import simulator
     from charon.cli.detector.settings import Settings
     from charon.science import simulation
 
@@ -43,8 +43,8 @@ def write_truth(path: Path, experiment: simulation.Experiment | None) -> None:
 
 def write_report(
     settings: Settings,
-    series: detector.Series,
-    acquisitions: Sequence[detector.Acquisition],
+    series: simulator.Series,
+    acquisitions: Sequence[simulator.Acquisition],
     late_positions: int,
 ) -> None:
     """Write the ``uniqueId`` and time range of the published frames for each acquisition between two restarts.
@@ -98,5 +98,5 @@ def _writing(path: Path) -> Generator[None]:
         raise UnavailableError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _positions_in_frames(series: detector.Series, published: int) -> int:
+def _positions_in_frames(series: simulator.Series, published: int) -> int:
     return published if series.positions_m is not None else 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from charon.adapters import detector, pvaccess
+from charon.adapters import pvaccess, simulator
 from charon.cli.detector.report import write_report, write_truth
 from charon.cli.detector.series import make_series
 
@@ -105,14 +105,14 @@ def run(settings: Settings) -> None:
         return pvaccess.build_ntndarray(series.image(index), 0, 0, attributes, settings.codec)
 
     capacity = plan.total if settings.prepare_all else settings.cache_size
-    frames = detector.Prefetcher(make, count=series.count, total=plan.total, capacity=max(capacity, 1))
+    frames = simulator.Prefetcher(make, count=series.count, total=plan.total, capacity=max(capacity, 1))
     with _stop_on_signals(stop), frames, _Output(settings, stop) as output:
         _log(f"{series.name}: {series.count} frames at {plan.rate_hz:g} Hz on {settings.channel_name}")
         stop.wait(settings.start_delay)
         if settings.wait_for_client:
             output.wait_for_client()
         _prepare(settings, frames, stop)
-        positions = detector.LatePositionPublisher(output.post_position, settings.position_delay)
+        positions = simulator.LatePositionPublisher(output.post_position, settings.position_delay)
         started_s = time.monotonic()
 
         def on_frame(number: int, time_ns: int) -> None:
@@ -122,7 +122,7 @@ def run(settings: Settings) -> None:
             if settings.report_period > 0 and number % settings.report_period == 0:
                 _log(f"{number} frames published, {number / (time.monotonic() - started_s):.1f} frames/s")
 
-        acquisitions = detector.acquire(frames, output, plan, stop, on_frame)
+        acquisitions = simulator.acquire(frames, output, plan, stop, on_frame)
         positions.close()
         stop.wait(settings.shutdown_delay)
     _log(f"{sum(len(a.ids) for a in acquisitions)} frames published")
@@ -130,7 +130,7 @@ def run(settings: Settings) -> None:
         write_report(settings, series, acquisitions, positions.count)
 
 
-def _prepare(settings: Settings, frames: detector.Prefetcher, stop: threading.Event) -> None:
+def _prepare(settings: Settings, frames: simulator.Prefetcher, stop: threading.Event) -> None:
     """Wait until enough frames are prepared to start publishing."""
     if settings.prepare_all:
         frames.wait_for_all(stop)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charon.adapters import detector, recordings
+from charon.adapters import recordings, simulator
 from charon.errors import UsageError
 from charon.science import simulation
 
@@ -19,7 +19,7 @@ _SAMPLE_PIXELS = 768
 _MARGIN_PIXELS = 4
 
 
-def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experiment | None]:
+def make_series(settings: Settings) -> tuple[simulator.Series, simulation.Experiment | None]:
     """Return the frames, and the experiment if they are simulated.
 
     Raises
@@ -33,7 +33,7 @@ def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experim
     dtype = np.dtype(settings.datatype)
     shape = (settings.n_y_pixels, settings.n_x_pixels)
     if settings.sample == "noise":
-        return detector.noise_series(shape, dtype, positions, seed=settings.seed), None
+        return simulator.noise_series(shape, dtype, positions, seed=settings.seed), None
     try:
         instrument = _instrument(shape)
         experiment = simulation.Experiment(
@@ -48,7 +48,7 @@ def make_series(settings: Settings) -> tuple[detector.Series, simulation.Experim
         )
     except ValueError as error:
         raise UsageError(f"cannot simulate this experiment: {error}") from error
-    return detector.simulated_series(experiment), experiment
+    return simulator.simulated_series(experiment), experiment
 
 
 def _instrument(shape: tuple[int, int]) -> simulation.Instrument:
@@ -88,7 +88,7 @@ def _sample(
     return simulation.demo_sample((side, side), pixel_m=pixel_m, seed=settings.seed)
 
 
-def _recorded(settings: Settings) -> detector.Series:
+def _recorded(settings: Settings) -> simulator.Series:
     files = [settings.input_file] if settings.input_file else []
     if settings.input_directory is not None:
         files += sorted(p for p in settings.input_directory.iterdir() if recordings.is_recording(p))
@@ -107,7 +107,7 @@ def _recorded(settings: Settings) -> detector.Series:
     ]
     frames = recordings.join(opened)
     positions_m = [r.positions_m for r in opened if r.positions_m is not None]
-    return detector.Series(
+    return simulator.Series(
         opened[0].name if len(opened) == 1 else f"{len(opened)} recordings",
         len(frames),
         lambda index: frames[index][0].frame(frames[index][1]),

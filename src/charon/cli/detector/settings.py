@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from charon.adapters import detector, pvaccess
+from charon.adapters import pvaccess, simulator
 from charon.cli.parameters import parse_numbers
 from charon.errors import UsageError
 
@@ -65,13 +65,13 @@ class Settings:
     report: Path | None = None
     truth: Path | None = None
 
-    def plan(self, count: int) -> detector.Plan:
+    def plan(self, count: int) -> simulator.Plan:
         """Return the plan for a series of `count` frames."""
         default_passes = 1 if self.runtime is None else 0
         passes = default_passes if self.repeat is None else self.repeat
         total = self.n_frames or (passes * count or _UNLIMITED)
         runtime_s = math.inf if self.runtime is None else self.runtime
-        return detector.Plan(
+        return simulator.Plan(
             rate_hz=self.frame_rate,
             total=min(total, math.ceil(runtime_s * self.frame_rate)) if self.runtime else total,
             runtime_s=runtime_s,

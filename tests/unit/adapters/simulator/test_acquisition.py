@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from charon.adapters.detector import LatePositionPublisher, Output, Plan, Prefetcher, acquire, noise_series
+from charon.adapters.simulator import LatePositionPublisher, Output, Plan, Prefetcher, acquire, noise_series
 
 
 class Recorder(Output):
