@@ -182,13 +182,14 @@ class Session:
 
     def _table(self, snapshot: Snapshot, rates: dict[str, float]) -> RenderableType:
         title = f"{self.engine.run}  {clock()}" + ("  draining" if self._drain else "")
-        return live_view(title, snapshot, rates, self.order, self._expected)
+        return live_view(title, self.engine.pipeline.name, snapshot, rates, self.order, self._expected)
 
     def _print_lines(self, snapshot: Snapshot, rates: dict[str, float]) -> None:
         if self._quiet or time.monotonic() < self._next_print:
             return
         self._next_print = time.monotonic() + _PRINT_INTERVAL_S
-        for line in plain_lines(f"{self.engine.run} {clock()}", snapshot, rates, self.order):
+        title, pipeline = f"{self.engine.run} {clock()}", self.engine.pipeline.name
+        for line in plain_lines(title, pipeline, snapshot, rates, self.order):
             click.echo(line, err=True)
 
     async def _poll(self, show: Callable[[Snapshot, dict[str, float]], None]) -> None:

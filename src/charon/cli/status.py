@@ -101,9 +101,9 @@ def _show(info: RunInfo, before: Snapshot, now: Snapshot) -> None:
     if sys.stdout.isatty():
         from rich.console import Console  # noqa: PLC0415 - slow to import
 
-        Console().print(live_view(title, now, current, order))
+        Console().print(live_view(title, info.pipeline, now, current, order))
     else:
-        for line in plain_lines(title, now, current, order):
+        for line in plain_lines(title, info.pipeline, now, current, order):
             click.echo(line)
 
 

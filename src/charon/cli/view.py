@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from charon.engines.manifest import edge_name
 from charon.ledger.pages import waiting_in_rings
 from charon.ledger.states import VertexState
 
@@ -57,13 +58,18 @@ def count_done(pages: Sequence[Page]) -> int:
 
 
 def live_view(
-    title: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str], expected: int | None = None
+    title: str,
+    pipeline: str,
+    snapshot: Snapshot,
+    rates: Mapping[str, float],
+    order: Sequence[str],
+    expected: int | None = None,
 ) -> RenderableType:
-    """Return the live table of a run."""
+    """Return the live table of a run of a pipeline."""
     parts: list[RenderableType] = [Text(title, style="bold")]
     if expected:
         parts.append(_progress(snapshot.account, expected))
-    parts.append(_vertices(snapshot, rates, order))
+    parts.append(_vertices(pipeline, snapshot, rates, order))
     parts.append(Text.from_markup(account_line(snapshot.account)))
     parts.append(Text(latency_line(snapshot.latency())))
     parts += [Text(f"! {line}", style="yellow") for line in _warnings(snapshot)[-3:]]
@@ -79,7 +85,7 @@ def _progress(account: Account, expected: int) -> RenderableType:
     return line
 
 
-def _vertices(snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]) -> Table:
+def _vertices(pipeline: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("vertex")
     for heading in ("state", "frames/s", "frames", "waiting", "memory"):
@@ -95,7 +101,7 @@ def _vertices(snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[st
             _labels(states, ", "),
             f"{rates.get(name, 0.0):.0f}",
             f"{count_done(pages):,}",
-            f"{_backlog(snapshot, name):,}",
+            f"{_backlog(pipeline, snapshot, name, order):,}",
             f"{memory:.0f} MiB",
         )
     return table
@@ -127,14 +133,16 @@ def latency_line(latency: LatencySummary | None) -> str:
     return line + (f"; {excluded} frames with disagreeing clocks excluded" if excluded else "")
 
 
-def plain_lines(title: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]) -> list[str]:
-    """Return a run's state as lines of text."""
+def plain_lines(
+    title: str, pipeline: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]
+) -> list[str]:
+    """Return the state of a run of a pipeline as lines of text."""
     grouped = snapshot.by_vertex()
     lines = [title]
     for name in order:
         pages = grouped.get(name, [])
         states = _labels(snapshot.states_of(name), ",")
-        counts = f"{count_done(pages)} frames, {_backlog(snapshot, name)} waiting"
+        counts = f"{count_done(pages)} frames, {_backlog(pipeline, snapshot, name, order)} waiting"
         lines.append(f"{name}: {states}, {rates.get(name, 0.0):.0f} frames/s, {counts}")
     lines.append(account_line(snapshot.account))
     lines.append(latency_line(snapshot.latency()))
@@ -142,9 +150,10 @@ def plain_lines(title: str, snapshot: Snapshot, rates: Mapping[str, float], orde
     return lines
 
 
-def _backlog(snapshot: Snapshot, vertex: str) -> int:
+def _backlog(pipeline: str, snapshot: Snapshot, vertex: str, vertices: Sequence[str]) -> int:
     """Return the number of messages that wait for a vertex, in its edges and in the ring of a source."""
-    buffered = sum(state.waiting for edge, state in snapshot.edges.items() if edge.endswith(f"-{vertex}"))
+    incoming = {edge_name(pipeline, other, vertex) for other in vertices}
+    buffered = sum(state.waiting for edge, state in snapshot.edges.items() if edge in incoming)
     return buffered + waiting_in_rings(snapshot.by_vertex().get(vertex, []))
 
 

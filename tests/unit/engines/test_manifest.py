@@ -81,6 +81,7 @@ INVALID = {
         lambda d: d["spec"]["edges"].append({"from": "dog", "to": "cat"}),
         "dog -> cat.*'dog'",
     ),
+    "duplicate edge": (lambda d: d["spec"]["edges"].append({"from": "cat", "to": "out"}), "duplicate edge cat -> out"),
     "duplicate name": (lambda d: d["spec"]["vertices"].append(vertex(d, 2)), "duplicate vertex name 'out'"),
     "map and sink in one vertex": (
         lambda d: vertex(d, 2).update(udf=CONTAINER),
@@ -112,6 +113,19 @@ def test_invalid_manifest_is_one_line_with_path(read, change, message):
         read(change)
     assert "\n" not in str(error.value)
     assert "pipeline.yaml" in str(error.value)
+
+
+def test_ambiguous_edge_name_is_rejected(read):
+    def change(document):
+        document["spec"]["vertices"] += [{"name": "in-cat", "udf": CONTAINER}, {"name": "cat-out", "sink": {"log": {}}}]
+        document["spec"]["edges"] += [
+            {"from": "in", "to": "in-cat"},
+            {"from": "in-cat", "to": "out"},
+            {"from": "in", "to": "cat-out"},
+        ]
+
+    with pytest.raises(UsageError, match=r"edge in-cat -> out: .* same name as that of in -> cat-out; rename one"):
+        read(change)
 
 
 def test_cycle_is_rejected(read):

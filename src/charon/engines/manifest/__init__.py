@@ -10,7 +10,7 @@ https://numaflow.numaproj.io/APIs/
 """
 
 from charon.engines.manifest.parts import Container, EnvVar, Limits, Scale
-from charon.engines.manifest.pipeline import Edge, Pipeline, Spec, Vertex
+from charon.engines.manifest.pipeline import Edge, Pipeline, Spec, Vertex, edge_name
 from charon.engines.manifest.reader import parse_pipeline, read_pipeline
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Scale",
     "Spec",
     "Vertex",
+    "edge_name",
     "parse_pipeline",
     "read_pipeline",
 ]

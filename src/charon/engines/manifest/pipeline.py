@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -9,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from charon.engines.manifest.parts import Container, Limits, Part, Scale, Sink, Source, Udf
 
 _NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
+def edge_name(pipeline: str, from_: str, to: str) -> str:
+    """Return the name of the buffer of an edge between two vertices."""
+    return f"{pipeline}-{from_}-{to}"
 
 
 class Vertex(Part):
@@ -107,10 +113,24 @@ class Spec(Part):
             for end in (edge.from_, edge.to):
                 if end not in names:
                     raise ValueError(f"edge {edge.from_} -> {edge.to}: unknown vertex {end!r}; correct its name")
+        self._check_edge_names(names)
         for vertex in self.vertices:
             self._check_ends(vertex)
         self.in_order()
         return self
+
+    def _check_edge_names(self, vertices: list[str]) -> None:
+        """Check that the name of each edge's buffer identifies its two vertices, whose names can contain hyphens."""
+        pairs = [(edge.from_, edge.to) for edge in self.edges]
+        for from_, to in pairs:
+            if pairs.count((from_, to)) > 1:
+                raise ValueError(f"duplicate edge {from_} -> {to}; remove one")
+            for other in itertools.product(vertices, repeat=2):
+                if other != (from_, to) and "-".join(other) == f"{from_}-{to}":
+                    raise ValueError(
+                        f"edge {from_} -> {to}: its buffer has the same name as that of {other[0]} -> {other[1]};"
+                        " rename one of the vertices"
+                    )
 
     def _check_ends(self, vertex: Vertex) -> None:
         incoming = any(edge.to == vertex.name for edge in self.edges)
@@ -180,7 +200,7 @@ class Pipeline(Part):
 
     def edge_name(self, edge: Edge) -> str:
         """Return the name of an edge's buffer."""
-        return f"{self.name}-{edge.from_}-{edge.to}"
+        return edge_name(self.name, edge.from_, edge.to)
 
     def limits_of(self, vertex: Vertex) -> Limits:
         """Return the pipeline's limits, with those that the vertex overrides."""
