@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,10 @@ from charon.errors import UnavailableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_RANGE = re.compile(
+    r"(?P<value>\S+) is not in the range (?:(?P<min>[^<\s]+)(?P<open><=?))?x(?:(?P<op>[<>]=?)(?P<bound>\S+))?"
+)
+_BOUNDS = {">=": "at least", ">": "greater than", "<=": "at most", "<": "less than"}
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
@@ -52,7 +57,7 @@ def _report(error: Exception) -> int | None:
         error.show()
         return error.exit_code
     if isinstance(error, click.ClickException):
-        message, status = error.format_message(), error.exit_code
+        message, status = _format(error), error.exit_code
     elif isinstance(error, UsageError):
         message, status = str(error), 2
     elif isinstance(error, UnavailableError):
@@ -64,6 +69,32 @@ def _report(error: Exception) -> int | None:
         return None
     click.echo(f"error: {message}", err=True)
     return status
+
+
+def _format(error: click.ClickException) -> str:
+    """Return the message of one of click's errors in the form of the project's own messages."""
+    message = error.format_message().removesuffix(".")
+    message = _RANGE.sub(_describe_range, message[:1].lower() + message[1:])
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return message
+    hint = f"see: {error.ctx.command_path} --help"
+    if isinstance(error, click.NoSuchOption):
+        hint = f"did you mean {error.possibilities[0]}?" if error.possibilities else hint
+        return f"unknown option {error.option_name!r}; {hint}"
+    if isinstance(error, click.MissingParameter):
+        message = message.partition(".")[0]  # the choices follow on further lines
+    elif isinstance(error, click.BadParameter):
+        return message
+    return f"{message}; {hint}"
+
+
+def _describe_range(match: re.Match[str]) -> str:
+    bounds: list[str] = []
+    if match["min"]:
+        bounds.append(f"{'at least' if match['open'] == '<=' else 'greater than'} {match['min']}")
+    if match["op"]:
+        bounds.append(f"{_BOUNDS[match['op']]} {match['bound']}")
+    return f"{match['value']}: must be {' and '.join(bounds)}"
 
 
 def _is_stdout_error(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from charon import __version__
 from charon.cli.exit_status import run_command
 from charon.cli.registry import CONTEXT_SETTINGS, LazyGroup, unknown_command
 from charon.cli.shell import start
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def help_command(ctx: click.Context, names: tuple[str, ...]) -> None:
                 break
             subcommand = command.get_command(parent, name)
             if subcommand is None:
-                raise click.UsageError(unknown_command(name, command.list_commands(parent)))
+                raise UsageError(unknown_command(name, command.list_commands(parent)))
             command, parent = subcommand, stack.enter_context(click.Context(subcommand, info_name=name, parent=parent))
         click.echo(command.get_help(parent))
 

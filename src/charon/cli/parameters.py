@@ -42,7 +42,7 @@ class Seconds(FiniteRange):
         """Return the duration."""
         seconds = super().convert(value, param, ctx)
         if seconds > _MAX_SECONDS:
-            self.fail(f"{value!r} is not in the range {self.min:g} to {_MAX_SECONDS:.0f} s", param, ctx)
+            self.fail(f"{value}: must be at least {self.min:g} and at most {_MAX_SECONDS:.0f} s", param, ctx)
         return seconds
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,12 +41,12 @@ class SuggestingGroup(click.Group):
 
         Raises
         ------
-        click.UsageError
+        UsageError
             If the command is unknown; the message suggests the nearest name.
         """
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(unknown_command(name, known, help_command=self.help_command(ctx)))
+            raise UsageError(unknown_command(name, known, help_command=self.help_command(ctx)))
         return super().resolve_command(ctx, args)
 
     def help_command(self, ctx: click.Context) -> str:

@@ -91,7 +91,7 @@ def run(
     from charon.cli.run_local import LocalOptions, run_here  # noqa: PLC0415 - imports NATS and rich
 
     if ctx.args:
-        raise click.UsageError(f"--local does not accept arguments of kubectl: {' '.join(ctx.args)}")
+        raise UsageError(f"--local does not accept arguments of kubectl: {' '.join(ctx.args)}")
     options = LocalOptions(output, storage, buffer_mib, nats_port, resume, frames, quiet, metrics_port)
     return run_here(manifest, options)
 

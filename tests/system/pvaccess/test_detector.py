@@ -180,7 +180,7 @@ def test_sigterm_ends_detector_with_a_report(detector, follow, tmp_path):
         (("-nx", 100, "-ny", 50), "detector_shape must be square"),
         (("--bad", "odd@3"), "--bad odd@3: expected FAULT@NUMBERS"),
         (("--drop", "3-x"), "not a list of numbers"),
-        (("--step", 0), "Invalid value for '--step'"),
+        (("--step", 0), "invalid value for '--step': 0.0: must be greater than 0"),
         (("-if", "missing.npz"), "missing.npz"),
         (("--sample", "noise", "--truth", "truth.npz"), "--truth requires a simulated sample"),
     ],

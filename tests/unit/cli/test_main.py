@@ -95,6 +95,27 @@ def test_unknown_command_gets_a_hint(capsys, arguments, message):
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run"], "missing argument 'FILE-OR-URL'; see: charonctl run --help"),
+        (["status", "--jsn"], "unknown option '--jsn'; did you mean --json?"),
+        (["status", "--foo"], "unknown option '--foo'; see: charonctl status --help"),
+        (["status", "a", "b", "c"], "got unexpected extra argument (c); see: charonctl status --help"),
+        (["detector", "--seed"], "option '--seed' requires an argument"),
+        (["detector", "--dead-pixels", "-1"], "invalid value for '--dead-pixels': -1: must be at least 0"),
+        (["detector", "--step", "0"], "invalid value for '--step': 0.0: must be greater than 0"),
+        (
+            ["run", "x.yaml", "--nats-port", "70000"],
+            "invalid value for '--nats-port': 70000: must be at least 0 and at most 65535",
+        ),
+    ],
+)
+def test_click_error_has_the_projects_form(capsys, arguments, message):
+    assert run_command(cli, arguments, name="charonctl") == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
 @pytest.mark.parametrize("returned", [None, 0, 1, 3])
 def test_return_value_is_the_exit_status(returned):
     @click.command()
