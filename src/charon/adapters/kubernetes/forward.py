@@ -6,7 +6,7 @@ import re
 import select
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 from charon.errors import UnavailableError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 _START_TIMEOUT_S = 15.0
+_EXIT_TIMEOUT_S = 3.0
 
 
 class PortForward:
@@ -36,7 +37,7 @@ class PortForward:
             *(target, f":{port}", f"--namespace={namespace}"),
         )
         self._target = target
-        self._process: subprocess.Popen[str] | None = None
+        self._running = ExitStack()
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -47,27 +48,15 @@ class PortForward:
         UnavailableError
             If the target does not exist, or forwarding does not start in time.
         """
-        process = self._process = self._kubectl.start(*self._arguments)
-        try:
+        with ExitStack() as stack:
+            process = stack.enter_context(self._kubectl.start(*self._arguments))
+            stack.callback(_terminate, process)
             self.port = self._read_port(process)
-        except BaseException:
-            self.__exit__()
-            raise
+            self._running = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(3)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        self._running.close()
 
     def _read_port(self, process: subprocess.Popen[str]) -> int:
         if process.stdout is None:
@@ -80,6 +69,12 @@ class PortForward:
                     return int(match[1])
         process.kill()
         raise UnavailableError(f"cannot connect to {self._target}: {_last_error(process)}")
+
+
+def _terminate(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_EXIT_TIMEOUT_S)
 
 
 def _last_error(process: subprocess.Popen[str]) -> str:

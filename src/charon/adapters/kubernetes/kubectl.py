@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from charon.adapters.kubernetes.deferred_signals import deferred_signals
 from charon.adapters.kubernetes.kubeconfig import find_kubectl
 from charon.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 _TIMEOUT_S = 30.0
 _REQUEST_TIMEOUT = "10s"
@@ -95,38 +97,44 @@ class Kubectl:
         limit = (f"--request-timeout={_REQUEST_TIMEOUT}",) if timeout_s <= _TIMEOUT_S else ()
         command = [*self._command.program, *arguments, *self._options, *limit]
         try:
-            done = subprocess.run(  # noqa: S603 - kubectl, with arguments that are checked or typed by the user
-                command,
-                env=self._command.environment(),
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-            )
+            with self._popen(command, stdin=stdin is not None, new_session=False) as process:
+                output, errors = process.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise UnavailableError(f"`kubectl {arguments[0]}` timed out after {timeout_s:.0f} s") from error
-        except OSError as error:
-            raise UnavailableError(f"cannot start {self._command.program[0]}: {error.strerror}") from error
-        if done.returncode:
-            raise _classify(arguments[0], done.stderr or done.stdout)
-        return done.stdout
+        if process.returncode:
+            raise _classify(arguments[0], errors or output)
+        return output
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start kubectl and return its process, with pipes for its output; the caller terminates it."""
-        return subprocess.Popen(  # noqa: S603 - as above
-            [*self._command.program, *arguments, *self._options],
-            env=self._command.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            # Shields kubectl from Ctrl-C; the caller terminates it.
-            start_new_session=True,
-        )
+    @contextmanager
+    def start(self, *arguments: str) -> Generator[subprocess.Popen[str]]:
+        """Run kubectl with pipes for its output; it is killed on exit if it is still running."""
+        with self._popen(
+            [*self._command.program, *arguments, *self._options], stdin=False, new_session=True
+        ) as process:
+            yield process
+
+    @contextmanager
+    def _popen(self, command: Sequence[str], *, stdin: bool, new_session: bool) -> Generator[subprocess.Popen[str]]:
+        with ExitStack() as stack:
+            # A signal that ends this process while kubectl starts would leave kubectl running.
+            with deferred_signals():
+                try:
+                    process = subprocess.Popen(  # noqa: S603 - kubectl, with arguments that are checked or typed by the user
+                        command,
+                        env=self._command.environment(),
+                        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                        errors="replace",
+                        # A session of its own shields kubectl from Ctrl-C.
+                        start_new_session=new_session,
+                    )
+                except OSError as error:
+                    raise UnavailableError(f"cannot start {self._command.program[0]}: {error.strerror}") from error
+                stack.enter_context(process)
+                stack.callback(process.kill)
+            yield process
 
 
 def _connection_options(options: Sequence[str]) -> list[str]:
