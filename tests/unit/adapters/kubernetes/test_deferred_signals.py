@@ -21,9 +21,14 @@ def exiting_handler():
 
 def test_signal_is_handled_after_the_block(exiting_handler):
     steps = []
-    with pytest.raises(SystemExit) as exit_info, deferred_signals():
-        os.kill(os.getpid(), signal.SIGTERM)
-        steps.append("still running")
+
+    def interrupted():
+        with deferred_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append("still running")
+
+    with pytest.raises(SystemExit) as exit_info:
+        interrupted()
     assert steps == ["still running"]
     assert exit_info.value.code == 128 + signal.SIGTERM
 
