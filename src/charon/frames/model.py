@@ -25,7 +25,7 @@ class FrameId:
     Parameters
     ----------
     channel
-        The pvAccess channel of the frame.
+        Name of the frame's channel.
     unique_id
         The detector's ``uniqueId``; a restarted detector reuses the numbers.
     time_ns
@@ -168,7 +168,7 @@ class LatePosition:
     Parameters
     ----------
     channel
-        The pvAccess channel of the frame.
+        Name of the frame's channel.
     time_ns
         Detector time of the frame.
     position_m

@@ -20,7 +20,7 @@ class LedgerEntry:
     Parameters
     ----------
     channel
-        The pvAccess channel of the frames.
+        Name of the frames' channel.
     epoch_ns
         Name of the epoch: the detector time of its first frame as its reader received it.
     scan

@@ -49,7 +49,7 @@ class Epoch:
     Parameters
     ----------
     channel
-        The pvAccess channel.
+        Name of the channel.
     names
         The names under which readers wrote it.
     source

@@ -28,7 +28,7 @@ class SourcePage:
     process
         Counters of its process.
     channel
-        The pvAccess channel that it reads.
+        Name of the channel that it reads.
     restarts
         Number of restarts of the detector.
     waiting

@@ -12,7 +12,7 @@ from charon.frames import Rejection, WireError, encode
 from charon.ledger.book import LedgerBook
 from charon.ledger.epochs import EpochTracker
 from charon.ledger.states import FrameState
-from charon.vertices.source.ring import MissedRun
+from charon.vertices.source.ring import MissedRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +97,7 @@ class FramePreparer:
             # The previous process ended before the buffer confirmed this frame; publish it if it arrives again.
             self._unconfirmed = last
 
-    def prepare(self, updates: Sequence[Update | MissedRun]) -> list[PreparedMessage]:
+    def prepare(self, updates: Sequence[Update | MissedRange]) -> list[PreparedMessage]:
         """Return the messages of a batch of updates; missed, repeated and ignored updates have none."""
         started = time.perf_counter()
         messages = [self._prepare_one(update) for update in updates]
@@ -106,18 +106,18 @@ class FramePreparer:
         self.prepare_s = elapsed_s / len(updates)
         return [message for message in messages if message is not None]
 
-    def record_missed(self, updates: Sequence[Update | MissedRun]) -> None:
+    def record_missed(self, updates: Sequence[Update | MissedRange]) -> None:
         """Record updates that will no longer be prepared as missed."""
         for update in updates:
             try:
-                run = update if isinstance(update, MissedRun) else MissedRun(update.identify(), update.identify())
+                span = update if isinstance(update, MissedRange) else MissedRange(update.identify(), update.identify())
             except BadFrameError:
                 continue
-            self._record_run(run)
+            self._record_range(span)
 
-    def _prepare_one(self, update: Update | MissedRun) -> PreparedMessage | None:
-        if isinstance(update, MissedRun):
-            return self._record_run(update)
+    def _prepare_one(self, update: Update | MissedRange) -> PreparedMessage | None:
+        if isinstance(update, MissedRange):
+            return self._record_range(update)
         try:
             channel_id = update.identify()
         except BadFrameError as error:
@@ -154,10 +154,10 @@ class FramePreparer:
             return
         self._stats.warn(f"channel {self._channel}: ignored an update that is not a frame: {error.detail}")
 
-    def _record_run(self, run: MissedRun) -> None:
-        frame_id, repeated = self.epochs.assign(run.first)
-        self.epochs.assign(run.last)
-        numbers = run.first.unique_id + repeated, run.last.unique_id
+    def _record_range(self, missed: MissedRange) -> None:
+        frame_id, repeated = self.epochs.assign(missed.first)
+        self.epochs.assign(missed.last)
+        numbers = missed.first.unique_id + repeated, missed.last.unique_id
         if numbers[0] <= numbers[1]:
             self.book.add_range(frame_id.channel, frame_id.epoch_ns, scan_name(frame_id), FrameState.MISSED, numbers)
 

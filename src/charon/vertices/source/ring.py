@@ -1,4 +1,4 @@
-"""The bounded ring between the pvAccess thread and the event loop."""
+"""The bounded ring between the thread of the channel monitor and the event loop."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Update(Protocol):
 
 
 @dataclass(slots=True)
-class MissedRun:
+class MissedRange:
     """Consecutive frames that were dropped because the ring was full, recorded in order with the others."""
 
     first: FrameId
@@ -74,11 +74,11 @@ class UpdateRing:
         self._channel = channel
         self._max_bytes = max_bytes
         self._stats = stats
-        self._updates: deque[Update | MissedRun] = deque()
+        self._updates: deque[Update | MissedRange] = deque()
         self._max_updates = _INITIAL_UPDATES
         self._positions: deque[LatePosition] = deque()
-        # A run must not be popped while it is being extended.
-        self._run_lock = threading.Lock()
+        # A range must not be popped while it is being extended.
+        self._range_lock = threading.Lock()
         self._overflowing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrived = asyncio.Event()
@@ -91,7 +91,7 @@ class UpdateRing:
         """Number of waiting updates and positions."""
         return len(self._updates) + len(self._positions)
 
-    # Called on the pvAccess thread.
+    # Called on the thread of the channel monitor.
 
     def put(self, update: Update) -> None:
         """Append an update, or record it as missed if the ring is full."""
@@ -112,10 +112,10 @@ class UpdateRing:
             frame_id = update.identify()
         except BadFrameError:
             return
-        with self._run_lock:
+        with self._range_lock:
             last = self._updates[-1] if self._updates else None
-            if not (isinstance(last, MissedRun) and last.extend(frame_id)):
-                self._updates.append(MissedRun(frame_id, frame_id))
+            if not (isinstance(last, MissedRange) and last.extend(frame_id)):
+                self._updates.append(MissedRange(frame_id, frame_id))
         if not self._overflowing:
             self._overflowing = True
             _log.warning("channel %s: ring full; frames are missed until the buffer accepts more", self._channel)
@@ -134,9 +134,9 @@ class UpdateRing:
         """Set the capacity to the number of frames of this size that fit into the memory."""
         self._max_updates = max(_MIN_UPDATES, self._max_bytes // max(1, frame_bytes))
 
-    def pop_batch(self) -> list[Update | MissedRun]:
+    def pop_batch(self) -> list[Update | MissedRange]:
         """Remove and return the next updates, at most a few."""
-        with self._run_lock:
+        with self._range_lock:
             batch = [self._updates.popleft() for _ in range(min(_MAX_BATCH, len(self._updates)))]
         if not self._updates:
             self._overflowing = False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from charon.science.preprocess import Geometry
     from charon.vertices.ports import Ledger, Outlet
     from charon.vertices.source.prepare import PreparedMessage
-    from charon.vertices.source.ring import MissedRun, Update
+    from charon.vertices.source.ring import MissedRange, Update
 
 _log = logging.getLogger(__name__)
 # Preparing a batch may block the event loop for this time; switching threads costs about as much.
@@ -39,7 +39,7 @@ class SourceVertex:
     Parameters
     ----------
     channel
-        Name of the pvAccess channel.
+        Name of the channel.
     geometry
         Crop and binning of its frames; None publishes them unchanged.
     ring_bytes
@@ -78,7 +78,7 @@ class SourceVertex:
         """Number of messages in the ring, in preparation or in flight."""
         return self._ring.backlog + self._unconfirmed
 
-    # Called on the pvAccess thread, which must not be blocked.
+    # Called on the thread of the channel monitor, which must not be blocked.
 
     def on_update(self, update: Update) -> None:
         """Buffer an update, or record it as missed if the ring is full."""
@@ -136,7 +136,7 @@ class SourceVertex:
                 tasks.create_task(self._in_slot(send, slots))
 
     async def _prepare(
-        self, updates: Sequence[Update | MissedRun], thread: ThreadPoolExecutor
+        self, updates: Sequence[Update | MissedRange], thread: ThreadPoolExecutor
     ) -> list[PreparedMessage]:
         """Prepare updates, on the event loop if that is faster than switching threads."""
         if not updates:

@@ -10,7 +10,7 @@ import time
 from vertex_fakes import FakeUpdate
 
 from charon.frames import LatePosition
-from charon.vertices.source.ring import MissedRun, UpdateRing
+from charon.vertices.source.ring import MissedRange, UpdateRing
 from charon.vertices.stats import Stats
 
 CHANNEL = "ad:image"
@@ -23,24 +23,24 @@ def _drain(ring):
     return updates
 
 
-def test_full_ring_keeps_missed_runs_in_order():
+def test_full_ring_keeps_missed_ranges_in_order():
     ring = UpdateRing(CHANNEL, 64 * 8, Stats())
     ring.resize(8)
     for n in [*range(1, 65), 65, 66, 70]:
         ring.put(FakeUpdate(n))
     *updates, first, second = _drain(ring)
     assert [update.id.unique_id for update in updates] == list(range(1, 65))
-    assert isinstance(first, MissedRun)
+    assert isinstance(first, MissedRange)
     assert (first.first.unique_id, first.last.unique_id) == (65, 66)
     assert (second.first.unique_id, second.last.unique_id) == (70, 70)
 
 
-def test_missed_run_ends_at_an_earlier_time():
-    run = MissedRun(FakeUpdate(1).id, FakeUpdate(1).id)
-    assert run.extend(FakeUpdate(2).id)
-    assert not run.extend(FakeUpdate(4).id)
-    assert not run.extend(FakeUpdate(3, time_ns=1).id)
-    assert run.last.unique_id == 2
+def test_missed_range_ends_at_an_earlier_time():
+    missed = MissedRange(FakeUpdate(1).id, FakeUpdate(1).id)
+    assert missed.extend(FakeUpdate(2).id)
+    assert not missed.extend(FakeUpdate(4).id)
+    assert not missed.extend(FakeUpdate(3, time_ns=1).id)
+    assert missed.last.unique_id == 2
 
 
 def test_overflow_is_logged_once_until_empty(caplog):
