@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch: pip install
 from charon.adapters.models import architecture as architectures  # noqa: E402 - after the check for torch
 from charon.adapters.models.graph import build_model  # noqa: E402
 from charon.adapters.models.normalisation import SqrtStandardise  # noqa: E402
-from charon.adapters.models.resize import magnify  # noqa: E402
+from charon.adapters.models.resize import magnification_matrix  # noqa: E402
 from charon.adapters.training import TrainOptions, train  # noqa: E402
 from charon.adapters.training.dataset import TrainingData, load_or_simulate  # noqa: E402
 from charon.adapters.training.fit import Loss  # noqa: E402
@@ -47,7 +47,7 @@ def test_exported_graph_equals_trained_network(architecture: Architecture) -> No
     rng = np.random.default_rng(0)
     mean, deviation = rng.normal(size=(side, side)), rng.uniform(0.5, 1.5, (side, side))
     counts = rng.poisson(4.0, (8, side, side)).astype(np.float32)
-    resize = (magnify(side, 1.2, 0.5), magnify(side, 1.2, -0.5))
+    resize = (magnification_matrix(side, 1.2, 0.5), magnification_matrix(side, 1.2, -0.5))
     normalisation = SqrtStandardise(mean.astype(np.float32), deviation.astype(np.float32), resize)
     empty = torch.zeros(0)
     data = TrainingData(empty, empty, empty, pixels_binned=1, flux=1.0, resize=resize)

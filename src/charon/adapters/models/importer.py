@@ -13,7 +13,7 @@ from charon.adapters.inference.card import InputCard, ModelCard, OutputCard, Pat
 from charon.adapters.models.architecture import ptychonn2
 from charon.adapters.models.graph import build_model
 from charon.adapters.models.normalisation import Normalisation, RawCounts, Standardise
-from charon.adapters.models.resize import antialiased_resize
+from charon.adapters.models.resize import resize_matrix
 from charon.adapters.models.state_dict import StateDictError, read_state_dict
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _preprocessing(options: ImportOptions) -> tuple[Normalisation, tuple[int, in
             "form ptychonn2-norm needs reference frames for mean and standard deviation; add --reference FILE.npz"
         )
     crop = _central_crop(options.detector_shape, _NORM_CROP_SIZE)
-    resize = antialiased_resize(_NORM_CROP_SIZE, _PATCH_SHAPE[0])
+    resize = resize_matrix(_NORM_CROP_SIZE, _PATCH_SHAPE[0])
     mean, deviation = _statistics(options.reference, crop, resize)
     description = (
         "anti-aliased resize 384 to 128, below 3 set to 0, minus mean, over standard deviation of the reference"

@@ -1,4 +1,4 @@
-"""Resize images by matrix products, which can be part of an ONNX graph."""
+"""Matrices that resize and magnify images; an ONNX graph can contain such matrix products."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 
-def antialiased_resize(size_in: int, size_out: int) -> npt.NDArray[np.float32]:
+def resize_matrix(size_in: int, size_out: int) -> npt.NDArray[np.float32]:
     """Return the matrix that resizes one axis like scikit-image's `resize` with anti-aliasing.
 
     The operation is a Gaussian filter of standard deviation (factor - 1) / 2, mirrored at the ends and truncated
@@ -41,7 +41,7 @@ def antialiased_resize(size_in: int, size_out: int) -> npt.NDArray[np.float32]:
     return (sample @ smooth).astype(np.float32)
 
 
-def magnify(size: int, scale: float, centre: float) -> npt.NDArray[np.float32]:
+def magnification_matrix(size: int, scale: float, shift_pixels: float) -> npt.NDArray[np.float32]:
     """Return the matrix that magnifies one axis about its centre by linear interpolation.
 
     Parameters
@@ -50,14 +50,14 @@ def magnify(size: int, scale: float, centre: float) -> npt.NDArray[np.float32]:
         Pixels before and after.
     scale
         Magnification.
-    centre
-        Shift in pixels of the central pixel, size / 2.
+    shift_pixels
+        Displacement of the image centre in pixels.
 
     Returns
     -------
     ndarray
         (size, size) float32; pixels from outside the input become 0.
     """
-    source = size / 2 + (np.arange(size) - size / 2 - centre) / scale
+    source = size / 2 + (np.arange(size) - size / 2 - shift_pixels) / scale
     distance = np.abs(source[:, None] - np.arange(size)[None, :])
     return np.maximum(0.0, 1.0 - distance).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Evaluate a bundle on a Siemens star measured at the Velociprobe and on its iterative reconstruction."""
+"""Evaluate a bundle on a Siemens star measured at the Velociprobe, against its iterative reconstruction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from charon.adapters.inference.bundle import Bundle
 
-# Training uses only smaller columns.
+# Training uses only columns below this one.
 HELD_OUT_COLUMN = 260
 _MIN_RELATIVE_WEIGHT = 0.5
 

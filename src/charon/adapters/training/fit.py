@@ -46,8 +46,8 @@ class FitResult:
     duration_s
         Duration of the training loop.
     shape_error_rad, offset_error_rad
-        Mean absolute errors on the validation pairs, weighted by the illumination: of the phase after
-        subtraction of each patch's mean error, and of that mean.
+        Mean absolute errors on the validation pairs, weighted by the illumination: the error of the phase after
+        subtraction of each patch's mean error, and that mean error.
     """
 
     steps: int
@@ -59,15 +59,15 @@ class FitResult:
 class Loss:
     """Absolute error weighted by the illumination, with separate terms for offset and edges.
 
-    A diffraction pattern determines the shape of a phase well, but its offset hardly: the network estimates the
-    offset from the visible background. In a separate term, errors of the offset do not dominate errors of the shape.
-    The term of differences between neighbouring pixels keeps edges sharp and the background flat, which the absolute
-    error alone hardly rewards.
+    A diffraction pattern constrains the shape of the phase, but its offset only weakly: the network estimates the
+    offset from the visible background. A separate term for the offset keeps its errors from dominating those of the
+    shape. The term for differences between neighbouring pixels keeps edges sharp and the background flat, which the
+    absolute error alone barely rewards.
 
     Parameters
     ----------
     illumination
-        (rows, columns) float32, intensity of the probe, of sum 1.
+        (rows, columns) float32, intensity of the probe, normalised to a sum of 1.
     """
 
     def __init__(self, illumination: npt.NDArray[np.float32]) -> None:
@@ -101,7 +101,7 @@ class Loss:
 
 
 class Fit:
-    """Training of one network; resumes from its checkpoint if that exists.
+    """Training of one network; resumes from its checkpoint if there is one.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Fit:
             self._resume()
 
     def run(self, report: Callable[[str], None]) -> FitResult:
-        """Train until the limit of steps or of time is reached.
+        """Train until the step or time limit is reached.
 
         Parameters
         ----------

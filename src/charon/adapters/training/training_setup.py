@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charon.adapters.models import architecture as architectures
-from charon.adapters.models.resize import magnify
+from charon.adapters.models.resize import magnification_matrix
 from charon.adapters.training.options import FORMS, Form, TrainOptions
 from charon.science.preprocess import Geometry, bin_mean
 from charon.science.simulation import Instrument, shadow_scale, simulate_probe
@@ -135,7 +135,7 @@ def _setup_from_probe(options: TrainOptions, path: Path) -> TrainingSetup:
     # The pattern is magnified until the sample's shadow in it coincides with the patch: small convolutions
     # then do not have to learn a magnification.
     scale, row, column = shadow_scale(modes[int(np.argmax(np.sum(np.abs(modes) ** 2, axis=(1, 2))))])
-    resize = (magnify(side, scale, row), magnify(side, scale, column))
+    resize = (magnification_matrix(side, scale, row), magnification_matrix(side, scale, column))
     geometry = Geometry((side, side), (0, 0, side, side))
     return TrainingSetup(instrument, modes.astype(np.complex64), geometry, _single_headed(options.form), resize=resize)
 

@@ -12,7 +12,7 @@ import pytest
 
 from charon.adapters.inference.bundle import BundleError
 from charon.adapters.models import ImportOptions, import_weights
-from charon.adapters.models.resize import antialiased_resize, magnify
+from charon.adapters.models.resize import magnification_matrix, resize_matrix
 from charon.adapters.models.state_dict import StateDictError, read_state_dict
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data"
@@ -104,19 +104,19 @@ def test_archive_without_tensors_is_rejected(tmp_path: Path) -> None:
 def test_resize_equals_scikit_image() -> None:
     transform = pytest.importorskip("skimage.transform")
     image = np.random.default_rng(0).normal(size=(96, 96))
-    matrix = antialiased_resize(96, 32)
+    matrix = resize_matrix(96, 32)
     np.testing.assert_allclose(
         matrix @ image @ matrix.T, transform.resize(image, (32, 32), anti_aliasing=True), atol=1e-6
     )
 
 
 def test_resize_preserves_constant() -> None:
-    np.testing.assert_allclose(antialiased_resize(384, 128).sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(resize_matrix(384, 128).sum(axis=1), 1.0, atol=1e-6)
 
 
 def test_magnify_scales_about_centre() -> None:
     line = np.zeros(64)
     line[32 + 10] = 1.0
-    assert np.argmax(magnify(64, 1.5, 0.0) @ line) == 32 + 15
-    assert np.argmax(magnify(64, 1.0, 4.0) @ line) == 32 + 14
-    np.testing.assert_allclose(magnify(64, 1.0, 0.0), np.eye(64))
+    assert np.argmax(magnification_matrix(64, 1.5, 0.0) @ line) == 32 + 15
+    assert np.argmax(magnification_matrix(64, 1.0, 4.0) @ line) == 32 + 14
+    np.testing.assert_allclose(magnification_matrix(64, 1.0, 0.0), np.eye(64))
