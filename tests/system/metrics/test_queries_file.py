@@ -66,7 +66,7 @@ def test_prometheus_accepts_every_query(scraped):
 
     exported = asyncio.run(run())
     assert [entry.error for entry in exported if entry.error] == []
-    with_samples = {entry.query for entry in exported if entry.samples}
+    with_samples = {entry.query for entry in exported if entry.sample_count}
     assert [query for query in queries if "charon_" in query and query not in with_samples] == [
         # No frame was rejected.
         'sum by (pipeline, vertex, reason) (charon_rejected_total{namespace=~".*",pipeline=~"ptychography"})'

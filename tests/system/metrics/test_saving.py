@@ -167,7 +167,7 @@ def test_split_range_gives_the_same_result(scraped, monkeypatch, query, max_poin
     )["result"]
     assert expected
     assert [json.loads(series.to_json()) for series in result.series] == expected
-    assert sum(series.samples for series in result.series) == sum(len(series["values"]) for series in expected)
+    assert sum(series.sample_count for series in result.series) == sum(len(series["values"]) for series in expected)
 
 
 def test_range_beyond_point_limit_is_complete(scraped, tmp_path):

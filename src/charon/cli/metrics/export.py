@@ -108,8 +108,8 @@ def _report(export: Export, kind: str, destination: str) -> int:
     counts = export.counts()
     _report_empty([exported.query for exported in export.queries if exported.empty])
     for exported in export.queries:
-        if exported.histograms and kind != "json":
-            message = f"skipped {exported.histograms} native histograms of {exported.query}; use --format json"
+        if exported.histogram_count and kind != "json":
+            message = f"skipped {exported.histogram_count} native histograms of {exported.query}; use --format json"
             click.echo(f"warning: {message}", err=True)
     for warning in export.warnings():
         click.echo(f"warning: {warning}", err=True)

@@ -62,7 +62,7 @@ class ExportedQuery:
         Prometheus's message if the query failed.
     warnings
         Prometheus's warnings.
-    series, samples, histograms
+    series_count, sample_count, histogram_count
         Number of series, of samples, and of series with native histograms.
     segment
         Start and end of the result in the export's file, in bytes.
@@ -71,15 +71,15 @@ class ExportedQuery:
     query: str
     error: str = ""
     warnings: list[str] = field(default_factory=list[str])
-    series: int = 0
-    samples: int = 0
-    histograms: int = 0
+    series_count: int = 0
+    sample_count: int = 0
+    histogram_count: int = 0
     segment: tuple[int, int] = (0, 0)
 
     @property
     def empty(self) -> bool:
         """Whether the query succeeded and returned no series."""
-        return not self.error and not self.series
+        return not self.error and not self.series_count
 
 
 class Export:
@@ -152,11 +152,11 @@ class Export:
         """Return the counts of queries, series and samples."""
         return {
             "queries": len(self.queries),
-            "found": sum(bool(exported.series) for exported in self.queries),
+            "found": sum(bool(exported.series_count) for exported in self.queries),
             "empty": sum(exported.empty for exported in self.queries),
             "failed": len(self.failed),
-            "series": sum(exported.series for exported in self.queries),
-            "samples": sum(exported.samples for exported in self.queries),
+            "series": sum(exported.series_count for exported in self.queries),
+            "samples": sum(exported.sample_count for exported in self.queries),
         }
 
     def metadata(self) -> ExportMetadata:
@@ -182,6 +182,6 @@ class Export:
             end += self._file.write(series.to_json() + b"\n")
         exported.segment = (start, end)
         exported.warnings = result.warnings
-        exported.series = len(result.series)
-        exported.samples = sum(series.samples for series in result.series)
-        exported.histograms = sum(bool(series.histograms) for series in result.series)
+        exported.series_count = len(result.series)
+        exported.sample_count = sum(series.sample_count for series in result.series)
+        exported.histogram_count = sum(bool(series.histograms) for series in result.series)

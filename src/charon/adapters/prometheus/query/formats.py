@@ -82,7 +82,7 @@ def save_parquet(export: Export, provenance: Mapping[str, object], output: IO[by
     schema = pa.schema(columns, metadata={"charon": json.dumps({**export.metadata(), **provenance})})
     with pq.ParquetWriter(output, schema, compression="zstd") as writer:
         for exported in export.queries:
-            if exported.samples:
+            if exported.sample_count:
                 writer.write_table(_table(pa, schema, export, exported, labels))
 
 

@@ -22,16 +22,17 @@ class Series:
     labels
         Labels of the series, with the name of the metric under ``__name__``.
     values
-        Samples in Prometheus's own format, ``[1755528477,"1.5"],[...]``: a tenth of the memory of lists.
-    samples
-        Number of these samples.
+        Samples in Prometheus's own format, ``[1755528477,"1.5"],[...]``, which need a tenth of the memory
+        of Python lists.
+    sample_count
+        Number of samples in `values`.
     histograms
         Samples that are native histograms, in the same format.
     """
 
     labels: dict[str, str]
     values: bytes
-    samples: int
+    sample_count: int
     histograms: bytes = b""
 
     def to_json(self) -> bytes:
@@ -62,9 +63,9 @@ def parse_series(entry: dict[str, Any]) -> Series:
     """
     metric, values, histograms = entry["metric"], entry.get("values", []), entry.get("histograms", [])
     if not all(isinstance(label, str) for label in metric.values()):
-        raise ValueError("a label is not text")
+        raise ValueError("a label value is not a string")
     if not all(type(value) is str and 0 <= at < _MAX_TIME_S for at, value in values):
-        raise ValueError("a sample is not a pair of time and text")
+        raise ValueError("a sample is not a pair of a time and a string")
     return Series(metric, to_json(values)[1:-1], len(values), to_json(histograms)[1:-1])
 
 
@@ -89,6 +90,6 @@ def _join(parts: Sequence[Series]) -> Series:
     return Series(
         parts[0].labels,
         b",".join(part.values for part in parts if part.values),
-        sum(part.samples for part in parts),
+        sum(part.sample_count for part in parts),
         b",".join(part.histograms for part in parts if part.histograms),
     )

@@ -55,7 +55,7 @@ class PageMetrics:
             "Latency from the detector's time stamp, or from receipt by the source, to the image.",
         )
         self._clocks = add(
-            "charon_clock_disagreements_total", "counter", "Frames with a negative latency or one above an hour."
+            "charon_clock_disagreements_total", "counter", "Frames whose latency is negative or longer than an hour."
         )
         self._info.add(1, {"version": __version__})
 
