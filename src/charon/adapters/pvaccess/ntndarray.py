@@ -1,7 +1,7 @@
-"""Decodes NTNDArrays, as areaDetector publishes them, to frames.
+"""Decode NTNDArrays, as areaDetector publishes them, into frames.
 
 The first dimension of an image is x, the column: an image of H rows and W columns is published with
-``dimension = [W, H]``, row by row. Time stamps of pvAccess count from 1970.
+``dimension = [W, H]``, row by row. pvAccess time stamps count from 1970.
 
 An array is a read-only view that keeps the received buffer alive, so a frame needs no copy. The surrounding
 structure is safe only if it was read from a ``PvObjectQueue``: later updates overwrite the object that PvaPy
@@ -43,11 +43,11 @@ class AttributeNames:
     Parameters
     ----------
     x, y
-        Position of the patch's centre.
+        Attributes with the position of the patch's centre.
     scan
-        Name or number of the scan.
+        Attribute with the name or number of the scan.
     position_unit_m
-        Unit of the position in m.
+        Length of the unit of the position, in m.
     """
 
     x: str = "x_position"

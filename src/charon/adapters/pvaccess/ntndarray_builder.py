@@ -1,4 +1,4 @@
-"""Builds NTNDArrays from images, as areaDetector publishes them."""
+"""Build NTNDArrays from images, as areaDetector publishes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads named arrays from NumPy and HDF5 files."""
+"""Read named arrays from NumPy and HDF5 files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads scan positions from files with one row per frame, and converts them to x and y in metres."""
+"""Read scan positions from files with one row per frame, and convert them to x and y in metres."""
 
 from __future__ import annotations
 

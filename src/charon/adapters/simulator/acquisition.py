@@ -1,4 +1,4 @@
-"""Publishes frames at absolute deadlines, with ids and time stamps as a detector sets them."""
+"""Publish frames at absolute deadlines, with ids and time stamps as a detector sets them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prepares frames in advance, so that publishing does not wait for their computation."""
+"""Prepare frames in advance, so that publishing does not wait for their computation."""
 
 from __future__ import annotations
 

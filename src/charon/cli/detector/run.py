@@ -1,4 +1,4 @@
-"""Runs the simulated detector: publishes frames as its settings require, then writes the report."""
+"""Run the simulated detector: publish frames as its settings require, then write the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creates the simulated or recorded frames that ``charonctl detector`` publishes."""
+"""Create the simulated or recorded frames that ``charonctl detector`` publishes."""
 
 from __future__ import annotations
 

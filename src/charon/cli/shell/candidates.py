@@ -1,4 +1,4 @@
-"""Finds completion candidates: commands and options, files, names on the cluster and in Prometheus."""
+"""Find completion candidates: commands and options, files, names on the cluster and in Prometheus."""
 
 from __future__ import annotations
 

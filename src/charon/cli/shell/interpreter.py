@@ -1,4 +1,4 @@
-"""Runs one line of the shell: built-in commands in this process, all others through a runner."""
+"""Run one line of the shell: built-in commands in this process, all others through a runner."""
 
 from __future__ import annotations
 

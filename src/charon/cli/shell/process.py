@@ -1,4 +1,4 @@
-"""Runs a command of the shell in a separate process.
+"""Run a command of the shell in a separate process.
 
 The process is charonctl itself, as the system shell would start it, so that a command behaves the same in both. Its
 logging, environment, signal handlers and pvAccess threads do not affect later commands, and a crash does not end the

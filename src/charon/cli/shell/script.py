@@ -1,4 +1,4 @@
-"""Runs the shell's lines from a pipe or a file."""
+"""Run the shell's lines from a pipe or a file."""
 
 from __future__ import annotations
 
