@@ -94,16 +94,24 @@ def parse_numbers(text: str) -> frozenset[int]:
     Raises
     ------
     ValueError
-        If the text is not a list of numbers and ranges.
+        If the text is not a list of numbers and ranges, or a range is reversed.
     """
     numbers: set[int] = set()
-    try:
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            numbers.update(range(int(first), int(last or first) + 1))
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a list of numbers such as 7,10-12") from error
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            span = range(int(first), int(last or first) + 1)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a list of numbers such as 7,10-12") from error
+        if not span:
+            raise ValueError(f"{part!r} is a reversed range; use {last}-{first}")
+        numbers.update(span)
     return frozenset(numbers)
+
+
+def is_set(ctx: click.Context, name: str) -> bool:
+    """Return whether a parameter is given on the command line."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def resolve_shipped(path: str | Path) -> Path:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from charon.cli.parameters import Seconds, ShippedName
+from charon.cli.parameters import Seconds, ShippedName, is_set
 from charon.errors import UsageError
 
 # All other arguments are options of kubectl apply.
 _ACCEPT_KUBECTL_ARGUMENTS = {"ignore_unknown_options": True, "allow_extra_args": True}
+_CLUSTER_ONLY = ("no_wait", "timeout")
 _LOCAL_ONLY = ("output", "storage", "buffer_mib", "nats_port", "metrics_port", "resume", "frames")
 
 
@@ -84,17 +85,16 @@ def run(
     if not local:
         from charon.cli.run_cluster import run_on_cluster  # noqa: PLC0415 - imports pydantic and NATS
 
-        local_only = [name for name in _LOCAL_ONLY if _is_set(ctx, name)]
+        local_only = [name for name in _LOCAL_ONLY if is_set(ctx, name)]
         if local_only:
             raise UsageError(f"--{local_only[0].replace('_', '-')} requires --local")
         return run_on_cluster(manifest, ctx.args, wait=not no_wait, timeout_s=timeout, quiet=quiet)
     from charon.cli.run_local import LocalOptions, run_here  # noqa: PLC0415 - imports NATS and rich
 
+    cluster_only = [name for name in _CLUSTER_ONLY if is_set(ctx, name)]
+    if cluster_only:
+        raise UsageError(f"--{cluster_only[0].replace('_', '-')} requires a cluster; remove it, or --local")
     if ctx.args:
         raise UsageError(f"--local does not accept arguments of kubectl: {' '.join(ctx.args)}")
     options = LocalOptions(output, storage, buffer_mib, nats_port, resume, frames, quiet, metrics_port)
     return run_here(manifest, options)
-
-
-def _is_set(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

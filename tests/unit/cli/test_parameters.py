@@ -32,6 +32,7 @@ def test_valid_value_is_converted(kind, text, value):
         (Seconds(), "1e9", "1e9: must be at least 0 and at most 10000000 s"),
         (Seconds(1), "0.5", "0.5 is not in the range"),
         (Numbers(), "3-x", "not a list of numbers"),
+        (Numbers(), "1,9-7", "'9-7' is a reversed range; use 7-9"),
         (Shape("ROWSxCOLUMNS"), "48", "not ROWSxCOLUMNS"),
         (Shape("ROWSxCOLUMNS"), "0x4", "positive numbers"),
         (Shape("ROWSxCOLUMNS"), "4x-4", "positive numbers"),

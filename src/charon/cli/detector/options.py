@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charon.cli.parameters import FiniteRange, Numbers, Shape
+from charon.cli.parameters import FiniteRange, Numbers, Shape, is_set
 from charon.cli.registry import CONTEXT_SETTINGS
+from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,11 @@ _DATATYPES = [*(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 
 _INPUT_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _INPUT_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 _OUTPUT_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+# --n-x-pixels, --n-y-pixels and --datatype are accepted, as by pvapy-ad-sim-server.
+_SIMULATION_ONLY = ("sample", "scan", "step", "shape", "points", "flux", "dead_pixels", "saturation", "seed")
+_REPLAY_ONLY = ("hdf_dataset", "positions", "fftshift")
 
 
 def _options(*options: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -203,7 +209,8 @@ _REPORTS = _options(
 @_REPLAY
 @_FAULTS
 @_REPORTS
-def detector(**options: Any) -> None:  # noqa: ANN401 - the fields of Settings
+@click.pass_context
+def detector(ctx: click.Context, **options: Any) -> None:  # noqa: ANN401 - the fields of Settings
     """Publish frames of a simulated experiment or a recording over pvAccess.
 
     Frames are NTNDArrays with the scan position (x_position, y_position, in m) and the scan (scan_id) as
@@ -213,4 +220,27 @@ def detector(**options: Any) -> None:  # noqa: ANN401 - the fields of Settings
     from charon.cli.detector.run import run  # noqa: PLC0415 - imports NumPy and PvaPy
     from charon.cli.detector.settings import Settings  # noqa: PLC0415 - imports NumPy and PvaPy
 
+    _check_combinations(ctx)
     run(Settings(**options))
+
+
+def _check_combinations(ctx: click.Context) -> None:
+    """Check that no option is given that has no effect.
+
+    Raises
+    ------
+    UsageError
+        If an option has no effect with the others.
+    """
+    replay = is_set(ctx, "input_file") or is_set(ctx, "input_directory")
+    for name in _SIMULATION_ONLY if replay else _REPLAY_ONLY:
+        if is_set(ctx, name):
+            option = f"--{name.replace('_', '-')}"
+            remedy = "has no effect on a recording; remove it" if replay else "requires --input-file"
+            raise UsageError(f"{option} {remedy}")
+    if is_set(ctx, "shape") and is_set(ctx, "points"):
+        raise UsageError("--shape and --points exclude each other; remove one")
+    if is_set(ctx, "shape") and ctx.params["scan"] not in {"raster", "snake"}:
+        raise UsageError("--shape requires --scan raster or snake; use --points for the number of scan points")
+    if is_set(ctx, "position_delay") and not is_set(ctx, "position_channel"):
+        raise UsageError("--position-delay requires --position-channel")

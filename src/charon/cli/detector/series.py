@@ -61,11 +61,11 @@ def _instrument(shape: tuple[int, int]) -> simulation.Instrument:
 
 def _positions(settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
     if settings.scan in ("raster", "snake"):
-        lines, points = settings.shape or (48, 48)
-        if settings.points is not None and settings.shape is None:
+        if settings.points is not None:
             return simulation.make_scan(settings.scan, settings.points, settings.step)
+        lines, points = settings.shape or (48, 48)
         grid = simulation.raster if settings.scan == "raster" else simulation.snake
-        return grid(lines, points, settings.step)[: settings.points]
+        return grid(lines, points, settings.step)
     if settings.scan == "spiral":
         return simulation.spiral(settings.points or 2304, settings.step)
     positions = recordings.read_positions(
