@@ -83,7 +83,7 @@ def _installed_version(name: str, folders: Sequence[Path]) -> str | None:
 
 
 def _required(requirements: Path) -> dict[str, str]:
-    """Return the required version of each collection; empty if any version is sufficient."""
+    """Return the required version of each collection; empty if any version is accepted."""
     document = read_yaml(requirements)
     listed = cast("dict[str, Any]", document).get("collections", []) if isinstance(document, dict) else None
     if not isinstance(listed, list):

@@ -44,7 +44,7 @@ _SECRET = re.compile(
 def is_recordable(line: str) -> bool:
     """Return whether a line may be saved.
 
-    Lines that start with a blank, look like they contain a secret, or are not a command are not saved: the last could
+    Lines that start with a space, look like they contain a secret, or are not a command are not saved: the last could
     be a password that was typed at the prompt by mistake.
     """
     if line[:1].isspace() or _SECRET.search(line):

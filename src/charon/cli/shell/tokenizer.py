@@ -51,7 +51,7 @@ class Scan:
     words
         The words in order.
     ended
-        Whether a blank follows the last word, or the line has no word.
+        Whether a space follows the last word, or the line has no word.
     unsupported
         The first unquoted operator or expansion, an empty string if there is none.
     """
