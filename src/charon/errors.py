@@ -40,7 +40,11 @@ class BadFrameError(ValueError):
 
 
 class UnavailableError(ConnectionError):
-    """A service does not respond: the caller retries with back-off; the message contains the address."""
+    """Something that Charon needs is unavailable: the message names it and the remedy.
+
+    A service that does not respond is named by its address, and its callers retry with back-off. Commands also raise
+    this error for a missing program or package and for a file that cannot be written, and exit with status 1.
+    """
 
 
 class UsageError(ValueError):

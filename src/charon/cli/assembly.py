@@ -1,4 +1,7 @@
-"""Assemble vertices with their adapters: the only module that imports both."""
+"""Connect vertices with their adapters.
+
+Apart from the image sink, which uses storage directly, no vertex imports an adapter.
+"""
 
 from __future__ import annotations
 

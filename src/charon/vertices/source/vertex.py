@@ -47,8 +47,7 @@ class SourceVertex:
     max_in_flight
         Maximum number of published messages that are not confirmed yet.
     positions
-        Returns the scan position of a frame without one, by its uniqueId counted from the first of the epoch, or
-        None if it is unknown.
+        Returns the scan position of a frame that has none, by frame id; None if it is unknown.
     """
 
     def __init__(
