@@ -305,7 +305,7 @@ def test_status_reads_the_account_from_the_ledger(cluster, namespace, charonctl,
     shown = charonctl("status", "p", namespace).stdout
     assert f"p  namespace {namespace}  Running" in shown
     assert "in: 1 of 1 replicas ready, 100 frames\n" in shown
-    assert "out: 1 of 1 replicas ready, 90 frames, 8 waiting\n" in shown
+    assert "out: 1 of 1 replicas ready, 90 frames, backlog 8\n" in shown
     assert "published 100" in shown
     for secret in credentials.values():
         assert secret not in as_json.stdout + as_json.stderr + shown

@@ -33,10 +33,10 @@ def cluster_lines(view: ClusterView, snapshot: Snapshot | None, account_error: s
     pages = {} if snapshot is None else snapshot.by_vertex()
     edges: Mapping[str, EdgeState] = {} if snapshot is None else snapshot.edges
     for vertex in (*view.vertices, view.daemon):
-        done = f", {count_done(pages[vertex.name])} frames" if vertex.name in pages else ""
+        done = f", {count_done(pages[vertex.name]):,} frames" if vertex.name in pages else ""
         backlogs = [edges[name].waiting for name in vertex.buffers if name in edges]
-        waiting = f", {sum(backlogs)} waiting" if backlogs else ""
-        lines.append(f"{vertex.name}: {vertex.ready} of {vertex.desired} replicas ready{done}{waiting}")
+        backlog = f", backlog {sum(backlogs):,}" if backlogs else ""
+        lines.append(f"{vertex.name}: {vertex.ready} of {vertex.desired} replicas ready{done}{backlog}")
         lines += _pods(vertex)
     for pod in view.buffers:
         lines.append(f"! buffers: {pod.name}: {pod.reason.text if pod.reason else 'failed'}")

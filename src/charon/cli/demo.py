@@ -113,6 +113,6 @@ def report_results(session: Session, output: Path, detector: DetectorProcess) ->
         return 1
     account = session.final.account if session.final else None
     if account is None or not account.adds_up or account.lost or account.published != report["published"]:
-        click.echo(f"error: the account does not match the {report['published']} frames of the detector", err=True)
+        click.echo(f"error: the account does not match the {report['published']:,} frames of the detector", err=True)
         return 1
     return 0

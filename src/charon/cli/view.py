@@ -88,7 +88,7 @@ def _progress(account: Account, expected: int) -> RenderableType:
 def _vertices(pipeline: str, snapshot: Snapshot, rates: Mapping[str, float], order: Sequence[str]) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("vertex")
-    for heading in ("state", "frames/s", "frames", "waiting", "memory"):
+    for heading in ("state", "frames/s", "frames", "backlog", "memory"):
         table.add_column(heading, justify="left" if heading == "state" else "right")
     grouped = snapshot.by_vertex()
     for name in order:
@@ -110,7 +110,7 @@ def _vertices(pipeline: str, snapshot: Snapshot, rates: Mapping[str, float], ord
 def account_line(account: Account) -> str:
     """Return the account of frames as one line of text."""
     rejected = sum(account.rejected.values())
-    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(account.rejected.items()))
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(account.rejected.items()))
     parts = [
         f"published {account.published:,}",
         f"missed {account.missed:,}",
@@ -130,7 +130,7 @@ def latency_line(latency: LatencySummary | None) -> str:
         return "latency: not measured yet"
     line = f"latency from detector to image: p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms"
     excluded = latency.clock_disagrees
-    return line + (f"; {excluded} frames with disagreeing clocks excluded" if excluded else "")
+    return line + (f"; {excluded:,} frames with disagreeing clocks excluded" if excluded else "")
 
 
 def plain_lines(
@@ -142,7 +142,7 @@ def plain_lines(
     for name in order:
         pages = grouped.get(name, [])
         states = _labels(snapshot.states_of(name), ",")
-        counts = f"{count_done(pages)} frames, {_backlog(pipeline, snapshot, name, order)} waiting"
+        counts = f"{count_done(pages):,} frames, backlog {_backlog(pipeline, snapshot, name, order):,}"
         lines.append(f"{name}: {states}, {rates.get(name, 0.0):.0f} frames/s, {counts}")
     lines.append(account_line(snapshot.account))
     lines.append(latency_line(snapshot.latency()))

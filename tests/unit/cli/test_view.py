@@ -14,4 +14,4 @@ def test_backlog_counts_own_edges_only():
     edges = {"p-in-image": EdgeState(2, 0, 0, 0), "p-in-big-image": EdgeState(5, 0, 0, 0)}
     state = replace(snapshot(1, accepted=0, reconstructed=0), edges=edges)
     lines = plain_lines("run", "p", state, {}, ["in", "image", "big-image"])
-    assert [line.split(", ")[-1] for line in lines[1:4]] == ["0 waiting", "2 waiting", "5 waiting"]
+    assert [line.split(", ")[-1] for line in lines[1:4]] == ["backlog 0", "backlog 2", "backlog 5"]

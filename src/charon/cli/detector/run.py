@@ -120,12 +120,12 @@ def run(settings: Settings) -> None:
             if settings.position_channel and position is not None:
                 positions.add(position, time_ns)
             if settings.report_period > 0 and number % settings.report_period == 0:
-                _log(f"{number} frames published, {number / (time.monotonic() - started_s):.1f} frames/s")
+                _log(f"{number:,} frames published, {number / (time.monotonic() - started_s):.1f} frames/s")
 
         acquisitions = simulator.acquire(frames, output, plan, stop, on_frame)
         positions.close()
         stop.wait(settings.shutdown_delay)
-    _log(f"{sum(len(a.ids) for a in acquisitions)} frames published")
+    _log(f"{sum(len(a.ids) for a in acquisitions):,} frames published")
     if settings.report is not None:
         write_report(settings, series, acquisitions, positions.count)
 
@@ -136,7 +136,7 @@ def _prepare(settings: Settings, frames: simulator.Prefetcher, stop: threading.E
         frames.wait_for_all(stop)
     elif not frames.wait_until_safe(settings.frame_rate, stop, settings.prepare_time):
         _log("warning: frames may be late: preparing them is slower than the frame rate (see --prepare-all)")
-    _log(f"{frames.ready} frames prepared, at {frames.rate_hz:.0f} frames/s")
+    _log(f"{frames.ready:,} frames prepared, at {frames.rate_hz:.0f} frames/s")
 
 
 @contextmanager
