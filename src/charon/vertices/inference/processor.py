@@ -113,7 +113,7 @@ class FrameProcessor:
             message = decode(payload)
         except WireError as error:
             # The message has no readable name, so it can only be logged and counted.
-            _log.error("dropped an undecodable message: %s", error)
+            _log.error("skipped an undecodable message: %s", error)
             self.stats.count("undecodable")
             return Item()
         if isinstance(message, LatePosition):

@@ -152,7 +152,7 @@ class ImageSink:
             try:
                 message = decode_for_sink(payload)
             except WireError as error:
-                _log.error("dropped an invalid message: %s", error)
+                _log.error("skipped an invalid message: %s", error)
                 batch.unreadable += 1
                 continue
             message_id = message.name if isinstance(message, LatePosition) else message.id.name

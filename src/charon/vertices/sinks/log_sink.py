@@ -51,7 +51,7 @@ class LogSink:
             try:
                 counts[self._accept(decode_for_sink(payload))] += 1
             except WireError as error:
-                _log.error("dropped an invalid message: %s", error)
+                _log.error("skipped an invalid message: %s", error)
                 counts["unreadable"] += 1
         self._unreadable += counts["unreadable"]
         return BatchCounts(**counts)

@@ -30,7 +30,7 @@ class BatchCounts:
     duplicates
         Repeats of earlier messages.
     unreadable
-        Invalid messages, which are logged and dropped.
+        Invalid messages, which are logged and skipped.
     """
 
     reconstructed: int = 0

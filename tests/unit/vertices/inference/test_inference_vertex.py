@@ -198,7 +198,7 @@ def test_redelivered_frame_runs_alone():
     assert {m.id.unique_id: m.phase[0, 0] for m in outlet.patches()} == {0: 0, 1: 1, 2: 2, 3: 3}
 
 
-def test_undecodable_message_is_dropped_and_counted():
+def test_undecodable_message_is_skipped_and_counted():
     deliveries = [FakeDelivery(b"\xa1no"), FakeDelivery(encode(frame(1)))]
     vertex, (outlet,), _ = run([deliveries])
     assert [m.id.unique_id for m in outlet.patches()] == [1]
