@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings=CONTEXT_SETTINGS)
 @click.version_option(__version__, prog_name="charonctl")
-@click.option("-v", "--verbose", is_flag=True, help="Verbose output on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Log details to stderr.")
 @click.pass_context
 def cli(ctx: click.Context, verbose: bool) -> int | None:
     """Live X-ray ptychography, from the detector to the image, with every frame accounted for.

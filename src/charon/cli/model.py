@@ -20,7 +20,7 @@ def model() -> None:
 
 @model.command("list")
 def list_bundles() -> None:
-    """List the bundles that are included in Charon."""
+    """List the bundles that Charon includes."""
     from charon.adapters.inference.bundle import load_bundle, shipped_bundles  # noqa: PLC0415 - imports pydantic
 
     for name in shipped_bundles():
@@ -36,7 +36,10 @@ def list_bundles() -> None:
 @model.command()
 @click.argument("bundle")
 def show(bundle: str) -> None:
-    """Print the card of BUNDLE: a folder, or a name that `model list` prints."""
+    """Print a bundle's card.
+
+    BUNDLE is a folder, or a name that `model list` prints.
+    """
     from charon.cli.assembly import load  # noqa: PLC0415 - imports NumPy
 
     click.echo(load(bundle).card.to_json(), nl=False)
@@ -59,7 +62,7 @@ def show(bundle: str) -> None:
     show_default=True,
     help="Shape of the frames.",
 )
-@click.option("--pixel", "pixel_m", default=10e-9, show_default=True, help="Side of a reconstructed pixel in m.")
+@click.option("--pixel", "pixel_m", default=10e-9, show_default=True, help="Pixel size of the patches in m.")
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

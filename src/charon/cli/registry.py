@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "demo": ("charon.cli.demo:demo", "simulate a scan and reconstruct it live on this machine"),
-    "detector": ("charon.cli.detector:detector", "publish simulated or recorded frames over pvAccess"),
-    "kubectl": ("charon.cli.kubectl:kubectl", "run kubectl against the detected cluster"),
-    "metrics": ("charon.cli.metrics:metrics", "export a run's metrics from Prometheus"),
-    "model": ("charon.cli.model:model", "list, show and import model bundles"),
-    "provision": ("charon.cli.provision:provision", "set up a node with an Ansible playbook"),
-    "reclaim": ("charon.cli.reclaim:reclaim", "make released volumes available again"),
-    "run": ("charon.cli.run:run", "run a pipeline"),
-    "status": ("charon.cli.status:status", "show a pipeline's state and its account of frames"),
-    "stop": ("charon.cli.stop:stop", "drain and stop a pipeline"),
-    "train": ("charon.cli.train:train", "train a network for an instrument"),
+    "demo": ("charon.cli.demo:demo", "Simulate a scan and reconstruct it live on this machine."),
+    "detector": ("charon.cli.detector:detector", "Publish simulated or recorded frames over pvAccess."),
+    "kubectl": ("charon.cli.kubectl:kubectl", "Run kubectl against the detected cluster."),
+    "metrics": ("charon.cli.metrics:metrics", "Export a run's metrics from Prometheus."),
+    "model": ("charon.cli.model:model", "List, show and import model bundles."),
+    "provision": ("charon.cli.provision:provision", "Set up a node with an Ansible playbook."),
+    "reclaim": ("charon.cli.reclaim:reclaim", "Make released volumes available again."),
+    "run": ("charon.cli.run:run", "Run a pipeline."),
+    "status": ("charon.cli.status:status", "Show a pipeline's state and its account of frames."),
+    "stop": ("charon.cli.stop:stop", "Drain and stop a pipeline."),
+    "train": ("charon.cli.train:train", "Train a network for an instrument."),
 }
 """``module:attribute`` and one-line summary of each command."""
 

@@ -29,8 +29,7 @@ _LOCAL_ONLY = ("output", "storage", "buffer_mib", "nats_port", "metrics_port", "
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    show_default="out/PIPELINE/TIME",
-    help="With --local: folder for results.",
+    help="With --local: folder for results.  [default: out/PIPELINE/TIME]",
 )
 @click.option(
     "--storage",

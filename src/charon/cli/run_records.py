@@ -109,7 +109,7 @@ def find(name: str) -> RunRecord:
     Parameters
     ----------
     name
-        ``[NAMESPACE/]NAME[@TIME]``; the run was active at TIME, in a format of `parse_time`.
+        ``[NAMESPACE/]NAME[@TIME]``; the run was active at TIME, in one of the formats of `parse_time`.
 
     Raises
     ------

@@ -27,8 +27,7 @@ _ORDER = {"source": 0, "inference": 1, "sink": 2}
 @click.option(
     "--local/--cluster",
     default=None,
-    show_default="local if a local run has that name",
-    help="Where the pipeline runs.",
+    help="Where the pipeline runs.  [default: local if a local run has that name or no cluster is configured]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(pipeline: str | None, namespace: str | None, local: bool | None, as_json: bool) -> int:

@@ -24,11 +24,12 @@ _POLL_INTERVAL_S = 0.05
 @click.option(
     "--local/--cluster",
     default=None,
-    show_default="local if a local run has that name",
-    help="Where the pipeline runs.",
+    help="Where the pipeline runs.  [default: local if a local run has that name or no cluster is configured]",
 )
 @click.option("--timeout", type=Seconds(), default=300.0, show_default=True, help="Seconds to wait for the drain.")
-@click.option("--no-drain", is_flag=True, help="On a cluster: delete it immediately; frames in its buffers are lost.")
+@click.option(
+    "--no-drain", is_flag=True, help="On a cluster: delete the pipeline immediately; frames in its buffers are lost."
+)
 def stop(pipeline: str | None, namespace: str | None, local: bool | None, timeout: float, no_drain: bool) -> int:
     """Drain and stop a pipeline: its source stops, all accepted frames are processed, then the other vertices stop.
 

@@ -38,7 +38,7 @@ from charon.errors import UsageError
     "--probe-pixel",
     "probe_pixel_m",
     type=FiniteRange(0, min_open=True),
-    help="Side of the measured probe's pixels in m; required with --probe.",
+    help="Pixel size of the measured probe in m; required with --probe.",
 )
 @click.option("--free-offset", is_flag=True, help="Reconstruct phase up to a constant per patch, for measured samples.")
 def train(

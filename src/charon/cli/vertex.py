@@ -111,8 +111,7 @@ def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms:
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    show_default="$CHARON_OUTPUT or /data",
-    help="Folder for results.",
+    help="Folder for results.  [default: $CHARON_OUTPUT, otherwise /data]",
 )
 @click.option("--model", help="Weight patches by the illumination in this model bundle's card.")
 @click.option("--viewer-channel", help="Publish the stitched image on this pvAccess channel.")
@@ -121,7 +120,7 @@ def inference(model: str, backend: str, threads: int, linger_ms: float, slow_ms:
     type=FiniteRange(0),
     default=1.0,
     show_default=True,
-    help="Minimum time in seconds between two published images.",
+    help="Minimum time between two published images, in seconds.",
 )
 @click.option("--no-fsync", is_flag=True, help="Do not wait for the disk; a power failure can lose the last patches.")
 def image_sink(

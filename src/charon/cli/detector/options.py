@@ -67,7 +67,7 @@ _PUBLISHING = _options(
         type=FiniteRange(0),
         default=3.0,
         show_default=True,
-        help="Maximum time in seconds to prepare frames before the first is published.",
+        help="Maximum time to prepare frames before the first is published, in seconds.",
     ),
     click.option("--prepare-all", is_flag=True, help="Prepare all frames before the first is published."),
     click.option(
@@ -154,39 +154,46 @@ _SIMULATION = _options(
 _REPLAY = _options(
     click.option("-if", "--input-file", type=_INPUT_FILE, help="Replay a recording: .npy, .npz, .npz.bz2, HDF5, CXI."),
     click.option(
-        "-id", "--input-directory", type=_INPUT_FOLDER, help="Replay all recordings in a folder, in order of name."
+        "-id", "--input-directory", type=_INPUT_FOLDER, help="Replay all recordings in a folder, sorted by name."
     ),
     click.option("-hds", "--hdf-dataset", help="Name of the array of frames.  [default: a common name, such as data]"),
     click.option("--positions", type=_INPUT_FILE, help="Scan positions of a recording: CSV or a file of arrays."),
     click.option(
-        "--position-scale", type=float, default=1.0, show_default=True, help="Unit of recorded positions in m."
+        "--position-scale",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Length of the unit of recorded positions, in m (1e-6 for micrometres).",
     ),
     click.option(
         "--position-order",
         type=click.Choice(["xy", "yx"]),
-        help="Column order of recorded positions.  [default: determined by the file]",
+        help="Column order of recorded positions.  [default: depends on the file]",
     ),
     click.option("--fftshift", is_flag=True, help="Shift zero frequency from pixel (0, 0) to the centre."),
 )
 _FAULTS = _options(
     click.option(
-        "--drop", type=Numbers(), default=frozenset[int](), help="Numbers of frames to omit, such as 7,10-12."
+        "--drop", type=Numbers(), default=frozenset[int](), help="Frames to omit, by number, such as 7,10-12."
     ),
     click.option(
         "--bad",
         multiple=True,
         metavar="FAULT@NUMBERS",
-        help="Corrupt frames, such as nan@7,10-12; repeatable. Faults: shape, truncated, codec, nan, empty, colour.",
+        help="Frames to corrupt, by number, such as nan@7,10-12; repeatable. "
+        "Faults: shape, truncated, codec, nan, empty, colour.",
     ),
     click.option(
-        "--restart-at", type=click.IntRange(2), help="Restart before the frame with this number, which resets uniqueId."
+        "--restart-at",
+        type=click.IntRange(2),
+        help="Simulate a detector restart before this frame; uniqueId starts again.",
     ),
     click.option(
         "--restart-pause",
         type=FiniteRange(0),
         default=1.0,
         show_default=True,
-        help="Duration of a restart in seconds.",
+        help="Duration of the simulated restart, in seconds.",
     ),
     click.option("--position-channel", help="Publish positions on this channel instead of as attributes."),
     click.option(

@@ -24,12 +24,12 @@ _FORMATS = ["json", "csv", "parquet"]
 @click.option(
     "--start",
     help="Start of the range: RFC 3339 with zone, Unix seconds, or relative (-15m).  "
-    "[default: start of --run, else 15 min before --end]",
+    "[default: start of --run, otherwise 15 min before --end]",
 )
-@click.option("--end", help="End of the range, in a format of --start.  [default: end of --run, else now]")
+@click.option("--end", help="End of the range, in the same formats as --start.  [default: end of --run, otherwise now]")
 @click.option(
     "--step",
-    help="Interval between evaluations: seconds, or a duration (15s).  [default: by length of the range; 5s for 1 h]",
+    help="Interval between evaluations: seconds, or a duration (15s).  [default: depends on the range; 5s for 1 h]",
 )
 @click.option("--query", "queries", multiple=True, metavar="PROMQL", help="PromQL query; repeatable.")
 @click.option("--queries-file", type=ShippedPath(), help="File with one PromQL query per line; # starts a comment.")
@@ -39,13 +39,16 @@ _FORMATS = ["json", "csv", "parquet"]
     metavar="[NAMESPACE/]NAME[@TIME]",
     help="Use the times, namespace and pipeline of a recorded run.",
 )
-@click.option("--namespace", help="Value of $namespace in queries.  [default: that of --run, else any]")
-@click.option("--pipeline", help="Value of $pipeline in queries.  [default: that of --run, else any]")
+@click.option("--namespace", help="Value of $namespace in queries.  [default: from --run, otherwise any]")
+@click.option("--pipeline", help="Value of $pipeline in queries.  [default: from --run, otherwise any]")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Output file; folders are created.  [default: - (stdout)]"
 )
 @click.option(
-    "--format", "kind", type=click.Choice(_FORMATS), help="Output format.  [default: by suffix of --output, else json]"
+    "--format",
+    "kind",
+    type=click.Choice(_FORMATS),
+    help="Output format.  [default: from the suffix of --output, otherwise json]",
 )
 @click.option("--list-metrics", is_flag=True, help="List the metrics that have samples in the range, and exit.")
 @click.option("--list-runs", is_flag=True, help="List the recorded runs, and exit.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from charon.adapters.kubernetes.completion import Completions
 
-_BUILT_IN = {"help": "show help for a command", **dict.fromkeys(EXIT_COMMANDS, "leave the shell")}
+_BUILT_IN = {"help": "Show help for a command.", **dict.fromkeys(EXIT_COMMANDS, "Leave the shell.")}
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*$")
 _URL = re.compile(r"https?://\S+")
 _ROOT = LazyGroup(context_settings=CONTEXT_SETTINGS)
