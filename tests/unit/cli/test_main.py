@@ -56,6 +56,7 @@ def test_help_shows_usage_and_options(capsys, command):
         (["detector", "--scan", "spiral", "--shape", "3x3"], "--shape requires --scan raster or snake"),
         (["detector", "--input-file", __file__, "--flux", "5"], "--flux has no effect on a recording"),
         (["detector", "--input-directory", ".", "--sample", "star"], "--sample has no effect on a recording"),
+        (["detector", "--scan", "zigzag"], "--scan zigzag: not raster, snake or spiral, and no such file"),
         (["detector", "--fftshift"], "--fftshift requires --input-file"),
         (["detector", "--position-delay", "1"], "--position-delay requires --position-channel"),
         (["run", "/nowhere/x.yaml", "--local"], "/nowhere/x.yaml"),

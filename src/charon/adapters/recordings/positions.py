@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ from charon.adapters.recordings.arrays import describe, failure_reason, file_suf
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -66,10 +67,8 @@ def read_positions(path: Path, *, scale_m: float = 1.0, order: Order | None = No
         return _read_text(path, scale_m, order)
     except OSError as error:
         raise UsageError(f"cannot read positions from {path}: {failure_reason(error)}") from error
-    except ValueError as error:
-        raise UsageError(
-            f"cannot read positions from {path}: expected two numbers per line, or a header with x and y ({error})"
-        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cannot read positions from {path}: not a text file") from error
 
 
 def find_positions(
@@ -95,11 +94,31 @@ def _to_metres(array: Any, scale_m: float, order: Order) -> NDArray[np.float64]:
 
 
 def _read_text(path: Path, scale_m: float, order: Order | None) -> NDArray[np.float64]:
-    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    rows = [line.replace(",", " ").split() for line in lines]
-    names = [name.lower() for name in rows[0]] if rows else []
+    lines = enumerate(path.read_text().splitlines(), 1)
+    rows = {n: line.replace(",", " ").split() for n, line in lines if line.strip() and not line.startswith("#")}
+    if not rows:
+        raise UsageError(f"{path}: contains no positions")
+    header = next(iter(rows))
+    names = [name.lower() for name in rows[header]]
     for x, y in _PAIRS:
         if x in names and y in names:
-            table = np.array([[row[names.index(x)], row[names.index(y)]] for row in rows[1:]], np.float64)
-            return table * scale_m
-    return _to_metres(np.array(rows, np.float64), scale_m, order or "yx")
+            del rows[header]
+            return _parse_columns(path, rows, (names.index(x), names.index(y))) * scale_m
+    # Of three columns, the last is z.
+    return _to_metres(_parse_columns(path, rows, (0, 1), max_columns=3), scale_m, order or "yx")
+
+
+def _parse_columns(
+    path: Path, rows: Mapping[int, Sequence[str]], columns: tuple[int, int], max_columns: int = sys.maxsize
+) -> NDArray[np.float64]:
+    """Return two columns of a table, (rows, 2); the keys are the line numbers of the file."""
+    table = np.empty((len(rows), 2))
+    for index, (number, row) in enumerate(rows.items()):
+        try:
+            values = [float(row[column]) for column in columns]
+        except (ValueError, IndexError):
+            values = []
+        if not values or len(row) > max_columns:
+            raise UsageError(f"{path}: line {number}: expected two numbers per line, or a header with x and y")
+        table[index] = values
+    return table

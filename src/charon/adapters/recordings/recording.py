@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from charon.adapters.recordings.arrays import describe, open_arrays
+from charon.adapters.recordings.arrays import describe, file_suffix, open_arrays
 from charon.adapters.recordings.positions import Order, find_positions, read_positions
 from charon.errors import UsageError
 
@@ -107,13 +107,16 @@ def open_recording(
     key = _frame_key(path, arrays, dataset)
     array = arrays[key]
     if len(array.shape) < 2 or np.dtype(array.dtype).kind not in "iuf":
-        raise UsageError(f"{path}: {key} is not a series of frames: {array.dtype} {tuple(array.shape)}")
+        note = "; complex data are not supported" if np.dtype(array.dtype).kind == "c" else ""
+        raise UsageError(f"{path}: {key} is not a series of frames: {array.dtype} {tuple(array.shape)}{note}")
     if positions is not None:
         positions_m = read_positions(positions, scale_m=position_scale_m, order=position_order)
     else:
         others = {name: other for name, other in arrays.items() if name != key}
         positions_m = find_positions(others, scale_m=position_scale_m, order=position_order)
-    recording = Recording(f"{path.name}:{key}", array, None, not fftshift)
+    # The only array of a .npy file has no name of its own.
+    name = path.name if file_suffix(path) == ".npy" else f"{path.name}:{key}"
+    recording = Recording(name, array, None, not fftshift)
     if positions_m is None:
         return recording
     if len(positions_m) < len(recording):
@@ -132,11 +135,15 @@ def _frame_key(path: Path, arrays: Mapping[str, Any], dataset: str | None) -> st
         key = dataset.strip("/")
         if key in arrays:
             return key
-        raise UsageError(f"{path} has no array {dataset}, only {describe(arrays)}")
+        raise UsageError(f"{path}: no array {dataset!r}; arrays: {describe(arrays)}")
     for key in _FRAME_KEYS:
         if key in arrays:
             return key
-    series = [name for name, a in arrays.items() if len(a.shape) >= 3 and min(a.shape[-2:]) > 3 and a.dtype.kind != "c"]
+    stacks = {name: a for name, a in arrays.items() if len(a.shape) >= 3 and min(a.shape[-2:]) > 3}
+    series = {name: a for name, a in stacks.items() if a.dtype.kind != "c"}
     if len(series) == 1:
-        return series[0]
-    raise UsageError(f"{path}: cannot identify the frames; select one of the arrays: {describe(arrays)}")
+        return next(iter(series))
+    if series:
+        raise UsageError(f"{path}: several arrays may contain the frames; select one of them: {describe(series)}")
+    note = "; complex data are not supported" if stacks else ""
+    raise UsageError(f"{path}: no array of shape (frames, rows, columns); found: {describe(arrays)}{note}")

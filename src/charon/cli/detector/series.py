@@ -68,9 +68,10 @@ def _positions(settings: Settings) -> np.ndarray[Any, np.dtype[np.float64]]:
         return grid(lines, points, settings.step)
     if settings.scan == "spiral":
         return simulation.spiral(settings.points or 2304, settings.step)
-    positions = recordings.read_positions(
-        Path(settings.scan), scale_m=settings.position_scale, order=settings.position_order
-    )
+    path = Path(settings.scan)
+    if not path.exists():
+        raise UsageError(f"--scan {path}: not raster, snake or spiral, and no such file")
+    positions = recordings.read_positions(path, scale_m=settings.position_scale, order=settings.position_order)
     return positions[: settings.points]
 
 

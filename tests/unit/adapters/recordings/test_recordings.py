@@ -33,6 +33,7 @@ def test_npy_is_read_lazily(tmp_path, frames):
     assert (len(recording), recording.frame_shape, recording.dtype) == (6, (4, 5), np.dtype("u2"))
     np.testing.assert_array_equal(recording.frame(3), frames[3])
     assert recording.positions_m is None
+    assert recording.name == "scan.npy"
 
 
 @pytest.mark.parametrize("name", ["scan.npz", "scan.npz.bz2"])
@@ -99,11 +100,23 @@ def test_errors_name_the_arrays_of_the_file(tmp_path, frames):
     np.savez(tmp_path / "two.npz", first=frames, second=frames)
     with pytest.raises(UsageError, match=r"first \(6, 4, 5\), second \(6, 4, 5\)"):
         open_recording(tmp_path / "two.npz")
-    with pytest.raises(UsageError, match=r"no array third, only first"):
+    with pytest.raises(UsageError, match=r"two\.npz: no array 'third'; arrays: first"):
         open_recording(tmp_path / "two.npz", dataset="third")
     np.savez(tmp_path / "few.npz", data=frames, scan=np.zeros((3, 2)))
     with pytest.raises(UsageError, match="3 positions for 6 frames"):
         open_recording(tmp_path / "few.npz")
+    np.savez(tmp_path / "flat.npz", two=frames[0])
+    with pytest.raises(UsageError, match=r"no array of shape \(frames, rows, columns\); found: two \(4, 5\)$"):
+        open_recording(tmp_path / "flat.npz")
+
+
+def test_complex_frames_are_not_supported(tmp_path, frames):
+    np.save(tmp_path / "scan.npy", frames.astype(complex))
+    with pytest.raises(UsageError, match="complex data are not supported"):
+        open_recording(tmp_path / "scan.npy")
+    np.savez(tmp_path / "scan.npz", data=frames.astype(complex))
+    with pytest.raises(UsageError, match="complex data are not supported"):
+        open_recording(tmp_path / "scan.npz")
 
 
 @pytest.mark.parametrize("name", ["missing.npy", "broken.npz", "broken.h5", "broken.npz.bz2", "notes.txt"])
@@ -120,10 +133,22 @@ def test_invalid_archive_is_not_reported_as_pickle(tmp_path):
         open_recording(tmp_path / "broken.npz")
 
 
-def test_invalid_positions_name_the_expected_format(tmp_path):
-    (tmp_path / "positions.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UsageError, match="expected two numbers per line, or a header with x and y"):
-        read_positions(tmp_path / "positions.csv")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a,b\n1,2\n", "line 1: expected two numbers per line, or a header with x and y$"),
+        ("# metres\n1,2\n3,a\n", "line 3: expected two numbers"),
+        ("x,y\n1,2\n3\n", "line 3: expected two numbers"),
+        ("1,2\n1,2,3,4\n", "line 2: expected two numbers"),
+        ("# metres\n", "contains no positions"),
+        ("\udcff", "not a text file"),
+    ],
+)
+def test_invalid_positions_name_line_and_format(tmp_path, text, reason):
+    path = tmp_path / "positions.csv"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(UsageError, match=rf"positions\.csv: {reason}"):
+        read_positions(path)
 
 
 def test_recordings_are_joined_in_order(tmp_path, frames):
