@@ -63,7 +63,7 @@ def make_source(options: SourceSettings) -> SourceRole:
     names = AttributeNames(x=options.x_attribute, y=options.y_attribute, scan=options.scan_attribute)
     vertex = SourceVertex(
         options.channel,
-        geometry=None if options.model is None else geometry_of(load(options.model)),
+        geometry=None if options.model is None else geometry_of(open_bundle(options.model)),
         ring_bytes=options.ring_bytes,
         positions=None if options.positions is None else positions_from(options.positions),
     )
@@ -102,7 +102,7 @@ def _position_monitor(channel: str, vertex: SourceVertex) -> PositionMonitor:
 
 def make_inference(options: InferenceSettings, settings: VertexSettings) -> InferenceRole:
     """Return inference with the network of a model bundle."""
-    bundle = load(options.model)
+    bundle = open_bundle(options.model)
     card = bundle.card
     amplitude = next((output.name for output in card.outputs if output.kind == "amplitude"), None)
     info = ModelInfo(
@@ -125,15 +125,15 @@ def make_inference(options: InferenceSettings, settings: VertexSettings) -> Infe
     return InferenceRole(vertex)
 
 
-def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, resources: ExitStack) -> SinkRole:
+def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, exit_stack: ExitStack) -> SinkRole:
     """Return the sink that stitches and stores patches and publishes the image.
 
     Parameters
     ----------
     options, settings
         Settings of the sink and of the vertex's process.
-    resources
-        Closes the viewer channel; the caller exits it when the role has ended.
+    exit_stack
+        Closes the viewer channel; the caller closes the stack when the role has ended.
 
     Raises
     ------
@@ -151,11 +151,11 @@ def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, resour
     provenance = {"manifest": settings.manifest} if settings.manifest else {}
 
     def open_sink() -> Sink:
-        patch = None if options.model is None else load(options.model).card.patch
+        patch = None if options.model is None else open_bundle(options.model).card.patch
         return ImageSink(
             options.output,
             run=settings.run,
-            publish=resources.enter_context(viewer(options.viewer_channel)) if options.viewer_channel else None,
+            publish=exit_stack.enter_context(serve_viewer(options.viewer_channel)) if options.viewer_channel else None,
             intervals=RefreshIntervals(viewer_s=options.viewer_period_s),
             fsync="batch" if options.fsync else "off",
             weight_radius_m=None if patch is None else patch.weight_radius_m,
@@ -173,7 +173,7 @@ def make_log_sink(*, quiet: bool) -> SinkRole:
     return SinkRole(SinkVertex(LogSink, linger_s=0.1))
 
 
-def load(model: str) -> Bundle:
+def open_bundle(model: str) -> Bundle:
     """Load a model bundle.
 
     Raises
@@ -216,7 +216,7 @@ def positions_from(path: Path) -> Callable[[FrameId], Position | None]:
 
 
 @contextmanager
-def viewer(channel: str) -> Generator[Callable[..., None]]:
+def serve_viewer(channel: str) -> Generator[Callable[..., None]]:
     """Serve a pvAccess channel and yield the function that publishes an image on it."""
     from charon.adapters.pvaccess import ImageServer  # noqa: PLC0415 - imports PvaPy
 

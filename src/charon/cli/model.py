@@ -40,9 +40,9 @@ def show(bundle: str) -> None:
 
     BUNDLE is a folder, or a name that `model list` prints.
     """
-    from charon.cli.assembly import load  # noqa: PLC0415 - imports NumPy
+    from charon.cli.assembly import open_bundle  # noqa: PLC0415 - imports NumPy
 
-    click.echo(load(bundle).card.to_json(), nl=False)
+    click.echo(open_bundle(bundle).card.to_json(), nl=False)
 
 
 @model.command("import")

@@ -123,7 +123,7 @@ def resolve_shipped(path: str | Path) -> Path:
 
 
 def resolve_shipped_name(name: str) -> str:
-    """Return the name unchanged, for example of a URL, unless it is replaced by the path of a shipped file."""
+    """Return the path of the shipped file that replaces a missing one, else the name (such as a URL) unchanged."""
     resolved = resolve_shipped(name)
     return name if resolved == Path(name) else str(resolved)
 

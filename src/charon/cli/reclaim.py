@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charon.adapters.kubernetes import Kubectl
-from charon.cli.signals import ended_by_signals
+from charon.cli.signals import exit_on_signals
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--storage-class", default="charon-local", show_default=True, help="Storage class of the volumes.")
 @click.option("--dry-run", is_flag=True, help="List the volumes without changing them.")
-@ended_by_signals()
+@exit_on_signals()
 def reclaim(storage_class: str, dry_run: bool) -> int:
     """Remove the former claim from released volumes, so that a new inter-step buffer can bind them.
 

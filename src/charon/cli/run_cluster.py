@@ -8,13 +8,13 @@ from charon.adapters.addresses import without_credentials
 from charon.adapters.kubernetes import Kubectl
 from charon.cli import run_records
 from charon.cli.fetch import read_manifest
-from charon.cli.signals import ended_by_signals
+from charon.cli.signals import exit_on_signals
 from charon.engines.cluster import ClusterPipeline, NotRunningError, wait_until_running
 from charon.engines.manifest import parse_pipeline
 from charon.errors import UsageError
 
 
-@ended_by_signals()
+@exit_on_signals()
 def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s: float, quiet: bool = False) -> int:
     """Apply a manifest, wait until its pipeline runs, and return the exit status."""
     try:

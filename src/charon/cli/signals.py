@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def ended_by_signals() -> Generator[None]:
+def exit_on_signals() -> Generator[None]:
     """Raise SystemExit on SIGTERM and SIGHUP, so that a command stops the programs that it has started."""
 
     def raise_exit(number: int, _: object) -> None:

@@ -11,7 +11,7 @@ import click
 
 from charon.adapters.kubernetes import Kubectl
 from charon.cli.lookup import is_local, pipeline_on_cluster
-from charon.cli.signals import ended_by_signals
+from charon.cli.signals import exit_on_signals
 from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _status_here(pipeline: str | None, as_json: bool) -> int:
     return 0
 
 
-@ended_by_signals()
+@exit_on_signals()
 def _status_on_cluster(pipeline: str | None, namespace: str | None, as_json: bool) -> int:
     from charon.cli.cluster_view import cluster_lines  # noqa: PLC0415 - imports rich
     from charon.engines.cluster import read_account  # noqa: PLC0415 - imports NATS

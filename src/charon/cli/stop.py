@@ -12,7 +12,7 @@ from charon.adapters.kubernetes import Kubectl
 from charon.cli import run_records
 from charon.cli.lookup import is_local, pipeline_on_cluster
 from charon.cli.parameters import Seconds
-from charon.cli.signals import ended_by_signals
+from charon.cli.signals import exit_on_signals
 from charon.errors import UnavailableError, UsageError
 
 _POLL_INTERVAL_S = 0.05
@@ -61,7 +61,7 @@ def _stop_here(pipeline: str | None, timeout: float, *, namespace: str | None, n
     return 0
 
 
-@ended_by_signals()
+@exit_on_signals()
 def _stop_on_cluster(pipeline: str | None, namespace: str | None, timeout: float, *, no_drain: bool) -> int:
     import asyncio  # noqa: PLC0415 - slow to import
 

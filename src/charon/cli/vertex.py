@@ -135,8 +135,8 @@ def image_sink(
         viewer_period_s=viewer_period,
         fsync=not no_fsync,
     )
-    with ExitStack() as resources:
-        _run(make_image_sink(options, settings, resources), settings)
+    with ExitStack() as exit_stack:
+        _run(make_image_sink(options, settings, exit_stack), settings)
 
 
 @vertex.command("log-sink")

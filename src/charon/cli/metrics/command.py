@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from charon.cli.parameters import ShippedPath
-from charon.cli.signals import ended_by_signals
+from charon.cli.signals import exit_on_signals
 from charon.errors import UsageError
 
 _FORMATS = ["json", "csv", "parquet"]
@@ -89,7 +89,7 @@ def metrics(
         output = None
     kind = kind or _format_of(output)
     options.check_format(kind, output)
-    with ended_by_signals():
+    with exit_on_signals():
         return export_queries(prometheus_url, resolved, query_range, record, output, kind)
 
 

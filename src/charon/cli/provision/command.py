@@ -12,7 +12,7 @@ from charon.adapters.ansible import Playbook, find_tool, install_collections, mi
 from charon.cli.parameters import ShippedPath
 from charon.cli.provision.arguments import connection_arguments, reject_passwords, resolve_target, split_host
 from charon.cli.provision.password import sudo_password
-from charon.cli.signals import ended_by_signals
+from charon.cli.signals import exit_on_signals
 from charon.settings import environment
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.argument("playbook", type=ShippedPath())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[HOST] [ANSIBLE ARGUMENTS]...")
-@ended_by_signals()
+@exit_on_signals()
 def provision(as_json: bool, playbook: Path, arguments: tuple[str, ...]) -> int:
     """Run an Ansible PLAYBOOK on HOST over SSH, or on this machine by default.
 
