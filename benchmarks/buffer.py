@@ -1,4 +1,4 @@
-"""Measure the processor time per message of an edge, for its writer and reader and for the nats-server.
+"""Measure the CPU time per message of an edge, for its writer and reader and for the nats-server.
 
 .venv/bin/python benchmarks/buffer.py [bytes] [messages per second; 0 for no limit]
 """
@@ -64,7 +64,7 @@ async def main(size: int, rate: float) -> None:
         await connection.close()
         server.stop()
     print(
-        f"{size} bytes: {MESSAGES / elapsed:.0f} messages/s; processor time per message: "
+        f"{size} bytes: {MESSAGES / elapsed:.0f} messages/s; CPU time per message: "
         f"writer and reader {own_s / MESSAGES * 1e6:.0f} us, nats-server {server_s / MESSAGES * 1e6:.0f} us"
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Print the message rate and the processor time of both readers."""
+    """Print the message rate and the CPU time of both readers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--bytes", type=int, default=65_536)
@@ -52,7 +52,7 @@ async def _measure(server: NatsServer, options: argparse.Namespace) -> None:
         elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
         print(
             f"{edge}: {received / elapsed_s:.0f} messages/s of {options.bytes} bytes in batches of {options.batch}, "
-            f"{cpu_s / received * 1e6:.0f} us processor time per message"
+            f"{cpu_s / received * 1e6:.0f} us of CPU time per message"
         )
     await connection.close()
 

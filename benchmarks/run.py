@@ -67,7 +67,7 @@ def run_pipeline(name: str, frames: int, detector: Mapping[str, Any], manifest: 
 
 
 def cpu_ms_per_frame(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the processor time of each process in ms per frame, including its start."""
+    """Return the CPU time of each process in ms per frame, including its start."""
     frames = max(1, summary["published"])
     parts = {key: page["cpu_s"] for key, page in summary["replicas"].items()}
     parts["nats-server"] = summary["server_cpu_s"]

@@ -66,7 +66,7 @@ def _run(folder: Path, options: argparse.Namespace, rate: float, fsync: Fsync) -
     return (
         f"{options.size}x{options.size} in batches of {options.batch}, {speed}, fsync {fsync}: "
         f"{options.patches / busy:.0f} patches/s on the sink's thread, "
-        f"{busy_cpu / options.patches * 1e3:.2f} ms CPU per patch, "
+        f"{busy_cpu / options.patches * 1e3:.2f} ms of CPU time per patch, "
         f"latency p50 {latency.p50:.1f} p99 {latency.p99:.1f} max {latency.max:.1f} ms, "
         f"memory in MiB after each tenth: {' '.join(f'{m / 2**20:.0f}' for m in memory)}, "
         f"rebuilt in {rebuild_s:.2f} s"

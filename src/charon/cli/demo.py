@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "workflows/aps/numaflow-aps-live.yaml"
 _RESULTS = ("run", "log", "summary.json", "truth.npz", "stitched.png", "stitched.h5", "comparison.png")
-# Simulation competes with inference for the processor; frames prepared in advance keep it ahead of the detector.
+# Simulation competes with inference for CPU time; frames prepared in advance keep it ahead of the detector.
 _PREPARE_TIME_S = 5
 
 

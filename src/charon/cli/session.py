@@ -62,15 +62,15 @@ class Engine(Protocol):
         ...
 
     async def drain(self) -> bool:
-        """End all vertices in order; return whether all accepted frames were processed."""
+        """Shut down all vertices in order; return whether all accepted frames were processed."""
         ...
 
     async def stop(self) -> None:
-        """Kill every process that is still running."""
+        """Stop the run without draining it: kill the processes that are still running."""
         ...
 
     def server_cpu_s(self) -> float:
-        """Return the processor time of the nats-server in s."""
+        """Return the CPU time of the nats-server in s."""
         ...
 
 

@@ -31,7 +31,7 @@ class ProcessStats:
     batches
         Number of batches by their size.
     busy_s, cpu_s
-        Time spent processing frames, and processor time of the process.
+        Time spent processing frames, and CPU time of the process.
     warnings
         The latest warnings, oldest first.
     """

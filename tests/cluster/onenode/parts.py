@@ -53,7 +53,7 @@ def missing_packages() -> list[str]:
 def programs() -> Path:
     """Return the folder with the programs of Kubernetes; missing ones are built first.
 
-    A first build takes about 12 minutes of processor time and 2 GB of memory.
+    A first build takes about 12 minutes of CPU time and 2 GB of memory.
 
     Raises
     ------

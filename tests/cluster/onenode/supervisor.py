@@ -154,7 +154,7 @@ class Supervisor:
             group = controller / self._layout.name
             group.mkdir(exist_ok=True)
             for setting in ("cpuset.cpus", "cpuset.mems"):
-                # A new cpuset has no processors and no memory, and accepts no process until they are set.
+                # A new cpuset has no CPUs and no memory nodes, and accepts no process until they are set.
                 if (group / setting).exists():
                     (group / setting).write_text((controller / setting).read_text())
 

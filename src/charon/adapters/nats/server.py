@@ -144,10 +144,10 @@ class NatsServer:
 
 
 def _server_environment() -> dict[str, str]:
-    """Return an environment that limits the processor time of the server's garbage collector.
+    """Return an environment that limits the CPU time of the server's garbage collector.
 
     Payloads live as long as they are buffered, so frequent collections free little. Measured at 300 messages/s of
-    64 KiB on two busy cores: 788 us of processor time per message by default, 500 us with GOGC=400, 348 us with
+    64 KiB on two busy cores: 788 us of CPU time per message by default, 500 us with GOGC=400, 348 us with
     one Go thread in addition.
     """
     threads = max(1, (os.cpu_count() or 1) // 4)

@@ -86,7 +86,7 @@ class Buffers:
         return self._connection
 
     def cpu_s(self) -> float:
-        """Return the processor time of the nats-server in s."""
+        """Return the CPU time of the nats-server in s."""
         with suppress(psutil.Error):
             times = psutil.Process(self._server.pid).cpu_times() if self._server.pid else None
             return times.user + times.system if times else 0.0

@@ -72,7 +72,7 @@ class EmbeddedEngine:
         return self._buffers.restarts
 
     def server_cpu_s(self) -> float:
-        """Return the processor time of the nats-server in s."""
+        """Return the CPU time of the nats-server in s."""
         return self._buffers.cpu_s()
 
     async def start(self, timeout_s: float = 60.0) -> None:
@@ -122,7 +122,7 @@ class EmbeddedEngine:
         return await drain(self.pipeline, self.processes, self._buffers, self._supervision, timeout_s)
 
     async def stop(self) -> None:
-        """Kill every process that is still running and delete the run file."""
+        """Stop the run without draining it: kill the processes that are still running and delete the run file."""
         await self._exporter.aclose()
         await self._supervision.stop()
         for process in self._all_processes():
