@@ -91,7 +91,7 @@ def bin_mean(image: NDArray[Any], binning: int) -> NDArray[np.floating]:
     image
         (rows, columns) integers or floats; both lengths are divisible by `binning`.
     binning
-        Side of a block in pixels.
+        Side length of a block in pixels.
 
     Returns
     -------

@@ -112,7 +112,7 @@ def compare_to_sample(
     origin_m
         x and y in m of the centre of pixel (0, 0) of the canvas.
     pixel_m
-        Side of a pixel of the canvas in m.
+        Pixel size of the canvas in m.
     sample
         Ground truth.
     """
@@ -133,7 +133,7 @@ def sample_phase(
     origin_m
         x and y in m of the centre of pixel (0, 0) of the canvas.
     pixel_m
-        Side of a pixel of the canvas in m.
+        Pixel size of the canvas in m.
     shape
         Rows and columns of the canvas.
     """

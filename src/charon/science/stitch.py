@@ -38,7 +38,7 @@ class StitchedImage:
     origin_m
         Position (x, y) in m of the centre of pixel [0, 0].
     pixel_m
-        Side of a pixel in m.
+        Pixel size in m.
     """
 
     phase: NDArray[np.float32]
@@ -64,7 +64,7 @@ class Canvas:
     Parameters
     ----------
     pixel_m
-        Side of a canvas pixel in m; patches with another pixel size are resampled.
+        Pixel size of the canvas in m; patches with another pixel size are resampled.
     weight_radius_m
         Standard deviation in m of the Gaussian part of the weight; None for the squared sine alone.
     weight_profile
@@ -121,7 +121,7 @@ class Canvas:
         amplitude
             Amplitude, with the shape of `phase`; None for 1.
         pixel_m
-            Side of a patch pixel in m; None for that of the canvas.
+            Pixel size of the patch in m; None for the pixel size of the canvas.
         name
             Frame id, for error messages.
 

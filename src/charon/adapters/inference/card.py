@@ -19,7 +19,7 @@ class InputCard(_Part):
     """Input of the network: mean-binned counts of a part of the frame.
 
     Crop and binning precede the network. All other pre-processing of the counts (threshold, square root, mean,
-    standard deviation) is part of its graph.
+    standard deviation) is part of the network's graph.
     """
 
     name: str = Field(default="counts", description="Name of the graph's input.")
@@ -27,7 +27,7 @@ class InputCard(_Part):
     crop: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt] = Field(
         description="First row, first column, height and width of the part of the frame that is used."
     )
-    binning: PositiveInt = Field(description="Side, in detector pixels, of the squares that are averaged.")
+    binning: PositiveInt = Field(description="Side length of the averaged squares, in detector pixels.")
     shape: Shape = Field(description="Rows and columns after binning.")
     dtype: Literal["float32"] = Field(default="float32", description="Element type of the graph's input.")
     normalisation: str = Field(description="Description of the pre-processing in the graph.")
@@ -57,7 +57,7 @@ class PatchCard(_Part):
     """Patch of the object that the network reconstructs from one frame."""
 
     shape: Shape = Field(description="Rows and columns.")
-    pixel_m: PositiveFloat = Field(description="Side of an object pixel in m.")
+    pixel_m: PositiveFloat = Field(description="Pixel size of the object in m.")
     offset: Literal["absolute", "free"] = Field(
         description="Phase constant of the patches: one for all (absolute), or a different one for each (free)."
     )
@@ -67,8 +67,8 @@ class PatchCard(_Part):
     # The defocused probe of a zone plate is a ring: a bell-shaped weight would favour its dark centre.
     weight_profile: tuple[NonNegativeFloat, ...] | None = Field(
         default=None,
-        description="Weight of a pixel in stitching at distances of 0, 1, 2... pixels from the patch's centre; linear "
-        "in between, 0 beyond.",
+        description="Weight of a pixel in stitching at distances of 0, 1, 2... pixels from the patch's centre; "
+        "interpolated linearly in between, 0 beyond.",
     )
 
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from charon.adapters.inference.card import PatchCard
     from charon.science.simulation import Experiment
 
-_BATCH = 32
+_BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """A stitched phase.
+    """Phase stitched from the patches of a scan.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Reconstruction:
     origin_m
         x and y in m of the centre of pixel (0, 0).
     pixel_m
-        Side of a pixel.
+        Pixel size in m.
     """
 
     phase: npt.NDArray[np.float64]
@@ -46,8 +46,8 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct every frame of an experiment and stitch the patches with the weights of the card.
 
-    Patches are added at the nearest pixel. Use steps of whole pixels: without interpolation the figures are
-    those of the network alone.
+    Patches are added at the nearest pixel, without interpolation. Use scan steps of whole pixels, so that the
+    figures measure the network alone.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def reconstruct(
     shape = tuple(corners.max(axis=0) - first + (rows, columns))
     total, weight = np.zeros(shape), np.zeros(shape)
     weights = patch_weights(card.patch)
-    for start in range(0, len(experiment), _BATCH):
-        indices = range(start, min(start + _BATCH, len(experiment)))
+    for start in range(0, len(experiment), _BATCH_SIZE):
+        indices = range(start, min(start + _BATCH_SIZE, len(experiment)))
         counts = np.stack([geometry.apply(experiment.frame(index)).astype(np.float32) for index in indices])
         for index, phase in zip(indices, network.infer(counts)["phase"], strict=True):
             row, column = corners[index] - first
@@ -88,7 +88,7 @@ def evaluate(bundle: Bundle, experiment: Experiment, *, backend: str = "openvino
 
 
 def patch_weights(patch: PatchCard) -> npt.NDArray[np.float64]:
-    """Return the weight of each pixel in stitching, (rows, columns); 1 if the card has no weight profile."""
+    """Return the stitching weight of each pixel, (rows, columns); 1 if the card has no weight profile."""
     if patch.weight_profile is None:
         return np.ones(patch.shape)
     return np.interp(

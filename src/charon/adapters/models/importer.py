@@ -39,7 +39,7 @@ class ImportOptions:
     detector_shape
         Rows and columns of the frames. For ``ptychonn2``, the central 512 x 512 pixels are used.
     pixel_m
-        Side of a reconstructed pixel.
+        Pixel size of the patches in m.
     reference
         For ``ptychonn2-norm``: an .npz file with the frames ``reciprocal`` (N, rows, columns) from which mean
         and standard deviation are computed.

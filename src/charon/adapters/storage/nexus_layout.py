@@ -43,7 +43,7 @@ class ScanHeader:
     amplitude
         Whether the patches have an amplitude.
     pixel_m
-        Side of a pixel in m.
+        Pixel size in m.
     start_ns
         Detector time of the first frame, ns since 1970.
     provenance

@@ -62,7 +62,7 @@ def write_png(path: Path, phase: NDArray[np.floating], pixel_m: float, title: st
     phase
         Phase in rad, (row, column); NaN where unknown.
     pixel_m
-        Side of a pixel in m.
+        Pixel size in m.
     title, note
         Text above the image, at the left and at the right.
 
@@ -96,7 +96,7 @@ def write_comparison_png(
     stitched, truth
         Phase in rad, (row, column), of the same shape; NaN where unknown.
     pixel_m
-        Side of a pixel in m.
+        Pixel size in m.
     titles
         Text above the two images.
     note

@@ -46,7 +46,7 @@ class TrainOptions:
         frequency in the centre. Training is then for detectors of that shape, without binning. None for the
         simulated instrument.
     probe_pixel_m
-        Side of the probe's pixels, required with `probe_file`.
+        Pixel size of the probe in m; required with `probe_file`.
     flux
         Photons per frame; training varies it between 0.3 and 5 times this value.
     free_offset

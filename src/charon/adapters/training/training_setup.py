@@ -54,7 +54,7 @@ class TrainingSetup:
 
     @property
     def pixel_m(self) -> float:
-        """Side of a pixel of the network's output."""
+        """Pixel size of the network's output in m."""
         return self.instrument.object_pixel_m * self.label_binning
 
     @property

@@ -68,5 +68,5 @@ class Instrument:
 
     @property
     def patch_extent_m(self) -> float:
-        """Side of a patch in m."""
+        """Side length of a patch in m."""
         return self.patch_shape[0] * self.object_pixel_m

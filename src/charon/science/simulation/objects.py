@@ -37,7 +37,7 @@ def from_thickness(
     thickness
         (rows, columns) float32 between 0 (empty) and 1 (full thickness).
     pixel_m
-        Side of a pixel.
+        Pixel size in m.
     name
         Name of the sample.
     phase_rad
@@ -60,7 +60,7 @@ def siemens_star(
     shape
         Rows and columns.
     pixel_m
-        Side of a pixel.
+        Pixel size in m.
     spoke_count
         Number of spokes.
     """
@@ -81,7 +81,7 @@ def tungsten_test_pattern(
     shape
         Rows and columns.
     pixel_m
-        Side of a pixel.
+        Pixel size in m.
     seed
         Random seed for the motif of each field.
     """
@@ -103,7 +103,7 @@ def demo_sample(shape: tuple[int, int] = (768, 768), *, pixel_m: float = DEFAULT
     shape
         Rows and columns.
     pixel_m
-        Side of a pixel.
+        Pixel size in m.
     seed
         Random seed for the chips around the chart.
     """

@@ -107,7 +107,7 @@ def energy_diameter(probe: npt.NDArray[np.complexfloating], pixel_m: float, frac
     probe
         (rows, columns) complex, or (modes, rows, columns) of incoherent modes.
     pixel_m
-        Side of a pixel.
+        Pixel size in m.
     fraction
         Fraction of the energy, between 0 and 1.
     """

@@ -17,7 +17,7 @@ class Sample:
     transmission
         (rows, columns) complex64 with amplitude and phase (rad); empty areas are 1.
     pixel_m
-        Side of a pixel in m.
+        Pixel size in m.
     name
         Name of the sample.
     """

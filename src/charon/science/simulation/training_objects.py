@@ -34,7 +34,7 @@ def random_shapes(shape: tuple[int, int], seed: int, *, pixel_m: float = 10e-9) 
     seed
         Random seed.
     pixel_m
-        Side of a pixel.
+        Pixel size in m.
 
     Returns
     -------
