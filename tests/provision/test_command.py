@@ -160,7 +160,7 @@ def test_missing_ansible_is_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "error: ansible-playbook is missing; install it with pip install ansible-core or your package manager\n"
+        "error: ansible-playbook is not installed; install ansible-core with pip or your package manager\n"
     )
 
 

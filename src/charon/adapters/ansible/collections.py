@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def missing_collections(requirements: Path, environment: Mapping[str, str]) -> list[str]:
-    """Return the collections of a requirements file that are not installed, or older than required.
+    """Return the collections of a requirements file that are missing or older than required.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def missing_collections(requirements: Path, environment: Mapping[str, str]) -> l
     return [
         name
         for name, minimum in required.items()
-        if installed[name] is None or _numbers(installed[name] or "") < _numbers(minimum)
+        if installed[name] is None or _version_numbers(installed[name] or "") < _version_numbers(minimum)
     ]
 
 
@@ -61,7 +61,7 @@ def _folders(environment: Mapping[str, str]) -> list[Path]:
     configured = environment.get("ANSIBLE_COLLECTIONS_PATH") or environment.get("ANSIBLE_COLLECTIONS_PATHS")
     default = f"{Path.home() / '.ansible/collections'}{os.pathsep}/usr/share/ansible/collections"
     folders = [Path(folder).expanduser() for folder in (configured or default).split(os.pathsep)]
-    # The package ansible has its collections in site-packages, which Ansible searches last.
+    # The package ansible installs its collections in site-packages, which Ansible searches last.
     program = find_tool("ansible-playbook")
     prefixes = {program.parent.parent, program.resolve().parent.parent}
     folders += [folder for prefix in sorted(prefixes) for folder in prefix.glob("lib/python3*/*-packages")]
@@ -83,7 +83,7 @@ def _installed_version(name: str, folders: Sequence[Path]) -> str | None:
 
 
 def _required(requirements: Path) -> dict[str, str]:
-    """Return the required version of each collection; empty if any version is accepted."""
+    """Return the minimum version of each required collection; empty if any version is accepted."""
     document = read_yaml(requirements)
     listed = cast("dict[str, Any]", document).get("collections", []) if isinstance(document, dict) else None
     if not isinstance(listed, list):
@@ -98,5 +98,5 @@ def _required(requirements: Path) -> dict[str, str]:
     return required
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])

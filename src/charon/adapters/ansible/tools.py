@@ -25,7 +25,7 @@ def find_tool(name: str) -> Path:
         return sibling
     path = shutil.which(name)
     if path is None:
-        raise UnavailableError(f"{name} is missing; install it with pip install ansible-core or your package manager")
+        raise UnavailableError(f"{name} is not installed; install ansible-core with pip or your package manager")
     return Path(path)
 
 
