@@ -69,7 +69,7 @@ class Kubectl:
         Raises
         ------
         NotFoundOnClusterError, UnavailableError, UsageError
-            As `text`.
+            See `text`.
         """
         output = self.text(*arguments, "--output", "json")
         try:

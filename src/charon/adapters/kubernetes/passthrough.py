@@ -50,8 +50,8 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 def _forwarded_signals() -> Generator[Callable[[subprocess.Popen[bytes]], None]]:
     """Leave Ctrl-C to kubectl, which shares the terminal, and forward SIGTERM and SIGHUP to it.
 
-    Yields the function that sets the process. A signal that arrives earlier is forwarded then, so that it never
-    ends this process alone.
+    Yields the function that sets the process. A signal that arrives before that is forwarded once the
+    process is set, so that it never ends this process alone.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda _process: None

@@ -1,11 +1,11 @@
-"""File name completion, manifests and playbooks first."""
+"""Complete file names, with manifests and playbooks first."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_YAML = (".yaml", ".yml")
+_YAML_SUFFIXES = (".yaml", ".yml")
 _MAX_ENTRIES = 10_000
 
 
@@ -32,4 +32,4 @@ def matching_paths(prefix: str, *, folders_only: bool = False) -> list[str]:
 def _rank(name: str, is_folder: bool) -> int:
     if is_folder:
         return 1
-    return 0 if name.lower().endswith(_YAML) else 2
+    return 0 if name.lower().endswith(_YAML_SUFFIXES) else 2

@@ -35,9 +35,9 @@ class SinkVertex:
     open_sink
         Opens the sink, which may read what an earlier process stored.
     max_batch
-        Largest number of messages in a batch.
+        Maximum number of messages in a batch.
     linger_s
-        Time to wait for a batch to grow; larger batches share the cost of a call.
+        Time to wait for a batch to grow; a larger batch spreads the cost of a call over more messages.
     stats
         Counters of the process.
     """

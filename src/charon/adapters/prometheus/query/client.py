@@ -1,4 +1,4 @@
-"""Client of a Prometheus server's HTTP API."""
+"""Client for a Prometheus server's HTTP API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class QueryError(Exception):
 
 
 class PrometheusClient:
-    """Client of a Prometheus server.
+    """Client for a Prometheus server.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class PrometheusClient:
             auth=(base.username, base.password) if base.userinfo else None,
             timeout=_QUERY_TIMEOUT,
             follow_redirects=True,
-            # A proxy does not reach loopback, where compression also costs more than it saves.
+            # A proxy cannot reach loopback, and compression costs more there than it saves.
             trust_env=not loopback,
             headers={"Accept-Encoding": "identity"} if loopback else None,
         )
@@ -74,7 +74,7 @@ class PrometheusClient:
         Raises
         ------
         UnavailableError
-            If there is no response, or one that is not from Prometheus.
+            If the server does not respond, or is not a Prometheus server.
         """
         try:
             return _one_line((await self._get("api/v1/status/buildinfo", {}, _STATUS_TIMEOUT))["version"])
@@ -99,7 +99,7 @@ class PrometheusClient:
         return [_one_line(name) for name in cast("list[object]", names)]
 
     async def metadata(self) -> dict[str, tuple[str, str]]:
-        """Return (type, help) of each metric for which a target exposes them.
+        """Return the type and the help text of each metric that has them.
 
         Raises
         ------
@@ -159,18 +159,18 @@ class PrometheusClient:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise QueryError(f"Prometheus returned an invalid matrix: {error!r}") from error
 
-    async def _require(self, path: str, fields: dict[str, str], limits: httpx.Timeout = _QUERY_TIMEOUT) -> Any:  # noqa: ANN401 - JSON
+    async def _require(self, path: str, fields: dict[str, str], timeouts: httpx.Timeout = _QUERY_TIMEOUT) -> Any:  # noqa: ANN401 - JSON
         """Return the data of a response; an error response means that the server is unavailable."""
         try:
-            return await self._get(path, fields, limits)
+            return await self._get(path, fields, timeouts)
         except QueryError as error:
             raise UnavailableError(f"Prometheus at {self.url} returned an error: {error}") from error
 
-    async def _get(self, path: str, fields: dict[str, str], limits: httpx.Timeout) -> Any:  # noqa: ANN401 - JSON
-        return (await self._request("GET", path, fields, limits)).get("data")
+    async def _get(self, path: str, fields: dict[str, str], timeouts: httpx.Timeout) -> Any:  # noqa: ANN401 - JSON
+        return (await self._request("GET", path, fields, timeouts)).get("data")
 
     async def _request(
-        self, method: str, path: str, fields: dict[str, str], limits: httpx.Timeout = _QUERY_TIMEOUT
+        self, method: str, path: str, fields: dict[str, str], timeouts: httpx.Timeout = _QUERY_TIMEOUT
     ) -> dict[str, Any]:
         """Return a successful response's document.
 
@@ -179,13 +179,13 @@ class PrometheusClient:
         QueryError
             If Prometheus returned an error.
         UnavailableError
-            If there is no response, or one that is not from Prometheus.
+            If the server does not respond, or is not a Prometheus server.
         """
         try:
             if method == "POST":
-                response = await self._client.post(path, data=fields, timeout=limits)
+                response = await self._client.post(path, data=fields, timeout=timeouts)
             else:
-                response = await self._client.get(path, params=fields, timeout=limits)
+                response = await self._client.get(path, params=fields, timeout=timeouts)
         except httpx.TimeoutException as error:
             raise UnavailableError(f"Prometheus at {self.url} timed out") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -240,5 +240,5 @@ def _reason(error: Exception) -> str:
 
 
 def _one_line(text: object) -> str:
-    """Return a server's text without line ends and terminal control characters."""
+    """Return a server's text on one line, without terminal control characters."""
     return "".join(char if char.isprintable() else " " for char in " ".join(str(text).split()))

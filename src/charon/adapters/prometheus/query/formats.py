@@ -1,4 +1,4 @@
-"""Save an export: as JSON like that of Prometheus's API, or as CSV or Parquet with one row per sample."""
+"""Save an export as JSON in the format of Prometheus's API, or as CSV or Parquet with one row per sample."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def save_csv(export: Export, provenance: Mapping[str, object], output: IO[bytes]
 
 
 def save_parquet(export: Export, provenance: Mapping[str, object], output: IO[bytes]) -> None:
-    """Write the same table as for CSV, with times and values as numbers and the metadata under ``charon``."""
+    """Write the same table as `save_csv`, with numeric times and values, and the metadata under the key ``charon``."""
     pa, pq = _import_pyarrow()
     labels, headings = _columns(export)
     text = pa.dictionary(pa.int32(), pa.string())
@@ -98,7 +98,7 @@ def require_pyarrow() -> None:
 
 
 def _columns(export: Export) -> tuple[list[str], list[str]]:
-    """Return the labels and the headings of their columns, which differ from the fixed columns' headings."""
+    """Return the labels and their column headings, none of which is the heading of a fixed column."""
     labels = sorted(export.labels - {_NAME_LABEL})
     used = {*_FIXED_COLUMNS, *labels}
     headings: list[str] = []
@@ -139,7 +139,7 @@ def _table(pa: Any, schema: Any, export: Export, exported: ExportedQuery, labels
 
 
 def _repeated(pa: Any, texts: list[str | None], sizes: list[int]) -> Any:  # noqa: ANN401 - pyarrow has no types
-    """Return a dictionary array with each text once per sample of its series."""
+    """Return a dictionary array that repeats each text for every sample of its series."""
     codes = {text: k for k, text in enumerate(dict.fromkeys(text for text in texts if text is not None))}
     indices = pa.array(
         [None if text is None else codes[text] for text, size in zip(texts, sizes, strict=True) for _ in range(size)],

@@ -69,9 +69,9 @@ def substitute_variables(queries: Iterable[str], values: Mapping[str, str]) -> l
 
 
 def resolve_at_modifiers(query: str, full_range: QueryRange) -> str:
-    """Return the query with ``@ start()`` and ``@ end()`` as the times of the full range.
+    """Return the query with ``@ start()`` and ``@ end()`` replaced by the times of the full range.
 
-    In a part of a split range, Prometheus would evaluate them to the start and end of that part.
+    For a part of a split range, Prometheus would use the start and end of that part.
     """
 
     def resolve(match: re.Match[str]) -> str:
