@@ -261,7 +261,7 @@ def test_terminal_shows_completions(shell, cluster, work):
     (work / "mine.yaml").write_text("")
     terminal = shell({"KUBECONFIG": str(server.kubeconfig)})
     for line, *words in (
-        ("r", "reclaim", "run", "make released volumes"),
+        ("r", "reclaim", "run", "Make released volumes"),
         ("run m", "ine.yaml"),
         ("run --lo", "cal"),
         ("kubectl port-f", "orward"),

@@ -25,7 +25,7 @@ def test_help_exit_and_quit_work(shell):
     output = first.run("help")
     assert "Usage: charonctl [OPTIONS] [COMMAND]" in output
     assert "Ctrl-C" in output
-    assert "publish simulated or recorded frames" in output
+    assert "Publish simulated or recorded frames" in output
     assert "Usage: charonctl status" in first.run("help status")
     assert first.leave("exit\r")[1] == 0
     assert shell().leave("exit 7\r")[1] == 7
