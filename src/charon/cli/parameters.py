@@ -118,7 +118,7 @@ def resolve_shipped(path: str | Path) -> Path:
     """Return the path, or the shipped file of that name if the path is missing, and report this on stderr."""
     resolved = resolve(path)
     if resolved != Path(path):
-        click.echo(f"{path}: not in the current folder; using the file that ships with Charon", err=True)
+        click.echo(f"{path}: not found; using the copy shipped with Charon", err=True)
     return resolved
 
 
@@ -126,6 +126,12 @@ def resolve_shipped_name(name: str) -> str:
     """Return the path of the shipped file that replaces a missing one, else the name (such as a URL) unchanged."""
     resolved = resolve_shipped(name)
     return name if resolved == Path(name) else str(resolved)
+
+
+def _is_default(param: click.Parameter | None, ctx: click.Context | None) -> bool:
+    if param is None or ctx is None:
+        return False
+    return ctx.get_parameter_source(param.name) is click.core.ParameterSource.DEFAULT
 
 
 class ShippedPath(click.Path):
@@ -136,7 +142,8 @@ class ShippedPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - as in click
         """Return the path."""
-        return cast("Path", super().convert(resolve_shipped(value), param, ctx))
+        resolved = resolve(value) if _is_default(param, ctx) else resolve_shipped(value)
+        return cast("Path", super().convert(resolved, param, ctx))
 
 
 class ShippedName(click.types.StringParamType):

@@ -20,7 +20,8 @@ def run_on_cluster(manifest: str, arguments: list[str], *, wait: bool, timeout_s
     try:
         kubectl = Kubectl(arguments)
     except UsageError as error:
-        raise UsageError(f"{error}; to run on this machine add --local") from error
+        reason, _, remedy = str(error).partition("; ")
+        raise UsageError(f"{reason}; to run on this machine, add --local{remedy and f'; else {remedy}'}") from error
     text = read_manifest(manifest)
     pipeline = parse_pipeline(text, without_credentials(manifest))
     namespace = pipeline.namespace or kubectl.namespace()

@@ -162,7 +162,7 @@ class Session:
 
     def _stop(self) -> None:
         if not self._stopping.is_set():
-            click.echo("draining; press Ctrl-C again to stop immediately", err=True)
+            click.echo("draining; press Ctrl-C to stop immediately", err=True)
         self._stopping.set()
 
     def _interrupt(self) -> None:

@@ -86,7 +86,7 @@ def test_run_without_cluster_suggests_local(capsys):
     _, err = read_output(capsys)
     assert len(err.splitlines()) == 1
     assert "no cluster" in err
-    assert "add --local" in err
+    assert "; to run on this machine, add --local; else set KUBECONFIG" in err
 
 
 @pytest.mark.parametrize(
@@ -300,4 +300,4 @@ def test_kubectl_receives_path_of_shipped_file(kubectl, tmp_path, monkeypatch, c
     (call,) = calls()
     assert call.startswith("apply -f /")
     assert call.endswith("/workflows/aps/jetstream.yaml")
-    assert "ships with Charon" in capfd.readouterr().err
+    assert "using the copy shipped with Charon" in capfd.readouterr().err

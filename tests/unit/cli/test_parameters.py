@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from charon.cli.parameters import FiniteRange, Numbers, Seconds, Shape
+from charon.cli.exit_status import run_command
+from charon.cli.parameters import FiniteRange, Numbers, Seconds, Shape, ShippedPath
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,18 @@ def test_valid_value_is_converted(kind, text, value):
 def test_invalid_value_is_reported(kind, text, message):
     with pytest.raises(click.BadParameter, match=message):
         kind.convert(text, None, None)
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_shipped_file_is_reported_if_typed(typed, tmp_path, monkeypatch, capsys):
+    @click.command()
+    @click.option("--manifest", type=ShippedPath(), default="workflows/aps/numaflow-aps-live.yaml")
+    def show(manifest):
+        click.echo(manifest)
+
+    monkeypatch.chdir(tmp_path)
+    assert run_command(show, ["--manifest", "workflows/aps/numaflow-aps.yaml"] if typed else []) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("/")
+    reported = "workflows/aps/numaflow-aps.yaml: not found; using the copy shipped with Charon\n"
+    assert captured.err == (reported if typed else "")

@@ -115,6 +115,12 @@ def test_list_runs_prints_start_and_end(clock, capsys):
     assert [entry["name"] for entry in json.loads(capsys.readouterr().out)] == ["p", "q"]
 
 
+def test_list_runs_reports_that_there_are_none(capsys):
+    assert run_command(cli, ["metrics", "--list-runs"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "no recorded runs\n")
+
+
 def test_list_runs_distinguishes_running_from_killed(clock, capsys, monkeypatch):
     run_records.record_start("p", engine="embedded")
     clock(10)

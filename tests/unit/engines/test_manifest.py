@@ -251,7 +251,7 @@ def test_builtin_function_is_rejected(read):
     def change(document):
         vertex(document, 1)["udf"] = {"builtin": {"name": "cat"}}
 
-    with pytest.raises(UsageError, match=r"'cat'.*builtin"):
+    with pytest.raises(UsageError, match=r"'cat'.*built-in"):
         vertex_command(read(change).spec.vertices[1])
 
 

@@ -107,7 +107,8 @@ def run(settings: Settings) -> None:
     capacity = plan.total if settings.prepare_all else settings.cache_size
     frames = simulator.Prefetcher(make, count=series.count, total=plan.total, capacity=max(capacity, 1))
     with _stop_on_signals(stop), frames, _Output(settings, stop) as output:
-        _log(f"{series.name}: {series.count} frames at {plan.rate_hz:g} Hz on {settings.channel_name}")
+        name = series.name if experiment is None else settings.sample
+        _log(f"{name}: {series.count} frames at {plan.rate_hz:g} frames/s on {settings.channel_name}")
         stop.wait(settings.start_delay)
         if settings.wait_for_client:
             output.wait_for_client()

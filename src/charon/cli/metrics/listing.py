@@ -39,6 +39,8 @@ def list_runs(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([record.to_json() for record in runs]))
         return
+    if not runs:
+        click.echo("no recorded runs", err=True)
     for record in runs:
         namespace = f"{record.namespace}/" if record.namespace else ""
         ended = record.to_json()["end"] or ("unknown" if has_unknown_end(record) else "not yet")

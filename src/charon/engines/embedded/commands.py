@@ -30,7 +30,7 @@ def vertex_command(vertex: Vertex) -> list[str]:
         return [*program, "log-sink"]
     if vertex.sink is not None and vertex.sink.blackhole is not None:
         return [*program, "log-sink", "--quiet"]
-    raise UsageError(f"vertex {vertex.name!r}: the embedded engine has no builtin functions; use a container")
+    raise UsageError(f"vertex {vertex.name!r}: the embedded engine has no built-in functions; use a container")
 
 
 def _arguments(vertex: str, container: Container) -> list[str]:

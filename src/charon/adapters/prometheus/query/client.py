@@ -189,7 +189,10 @@ class PrometheusClient:
         except httpx.TimeoutException as error:
             raise UnavailableError(f"Prometheus at {self.url} timed out") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UnavailableError(f"cannot connect to Prometheus at {self.url}: {_reason(error)}") from error
+            raise UnavailableError(
+                f"cannot connect to Prometheus at {self.url}: {_reason(error)};"
+                " check the URL, or start the port-forward"
+            ) from error
         document = _decode(response.content)
         if document.get("status") not in {"success", "error"}:
             kind = response.headers.get("content-type", "no content type").partition(";")[0]
