@@ -9,6 +9,7 @@ import logging
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from charon.adapters.inference import open_backend
@@ -167,10 +168,8 @@ def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, exit_s
 
 
 def make_log_sink(*, quiet: bool) -> SinkRole:
-    """Return the sink that logs a line for each patch."""
-    if quiet:
-        logging.getLogger("charon.vertices.sinks.log_sink").setLevel(logging.WARNING)
-    return SinkRole(SinkVertex(LogSink, linger_s=0.1))
+    """Return the sink that logs a line for each patch; if quiet, only at level DEBUG."""
+    return SinkRole(SinkVertex(partial(LogSink, quiet=quiet), linger_s=0.1))
 
 
 def open_bundle(model: str) -> Bundle:

@@ -140,7 +140,7 @@ def image_sink(
 
 
 @vertex.command("log-sink")
-@click.option("--quiet", is_flag=True, help="Count patches without logging a line for each.")
+@click.option("--quiet", is_flag=True, help="Count patches; log a line for each at level DEBUG only.")
 def log_sink(quiet: bool) -> None:
     """Log a line for each patch."""
     settings = _start()
