@@ -45,12 +45,14 @@ _PREPARE_TIME_S = 5
 @click.option("--seed", default=0, show_default=True, help="Random seed for noise and sample.")
 def demo(output: Path, manifest: Path, frame_rate: float, shape: tuple[int, int], sample: str, seed: int) -> int:
     """Simulate a scan of 512x512 frames, reconstruct it live, and compare the result with the ground truth."""
+    from charon.cli.preflight import check_vertices  # noqa: PLC0415 - imports NumPy
     from charon.cli.simulated_run import DetectorProcess, run_with_detector, stay_on_loopback  # noqa: PLC0415 - imports NATS and rich
     from charon.engines.embedded import EngineError, Options  # noqa: PLC0415 - imports NATS
     from charon.engines.manifest import read_pipeline  # noqa: PLC0415 - imports pydantic
 
     lines, points = shape
     pipeline = read_pipeline(manifest)
+    check_vertices(pipeline, str(manifest))
     prepare_output(output)
     stay_on_loopback()
     options: dict[str, str | float | bool] = {

@@ -57,7 +57,7 @@ def _report(error: Exception) -> int | None:
         error.show()
         return error.exit_code
     if isinstance(error, click.ClickException):
-        message, status = _format(error), error.exit_code
+        message, status = format_click_error(error), error.exit_code
     elif isinstance(error, UsageError):
         message, status = str(error), 2
     elif isinstance(error, UnavailableError):
@@ -71,7 +71,7 @@ def _report(error: Exception) -> int | None:
     return status
 
 
-def _format(error: click.ClickException) -> str:
+def format_click_error(error: click.ClickException) -> str:
     """Return the message of one of click's errors in the form of the project's own messages."""
     message = error.format_message().removesuffix(".")
     message = _RANGE.sub(_describe_range, message[:1].lower() + message[1:])

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.adapters.addresses import without_credentials
 from charon.cli import run_records
 from charon.cli.completion import CompletionDetector
 from charon.cli.fetch import local_file
+from charon.cli.preflight import check_vertices
 from charon.cli.session import Session
 from charon.cli.summary import print_summary, run_summary, write_json
 from charon.engines.embedded import EmbeddedEngine, EngineError, Options
@@ -46,6 +48,7 @@ def run_here(manifest: str, options: LocalOptions) -> int:
         if options.resume and options.output is None:
             raise UsageError("--resume requires --output, the folder of the run to resume")
         folder = options.output or Path("out") / pipeline.name / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        check_vertices(pipeline, without_credentials(manifest))
         prepare_output(folder, resume=options.resume)
         session = _session(pipeline, path, folder, options)
         status = _run(session, manifest, folder)

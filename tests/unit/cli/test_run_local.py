@@ -25,6 +25,25 @@ def test_resume_requires_output(capsys, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("inference, --model, my-net", "bundle 'my-net' not found"),
+        ("inference, --modl, x", "unknown option '--modl'; did you mean --model?"),
+        ("infer", "command 'infer'"),
+    ],
+)
+def test_invalid_vertex_creates_no_output(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    text = LIVE.read_text()
+    Path("my.yaml").write_text(text.replace("inference, --model, ptychonn2-sim", arguments))
+    assert run_command(cli, ["run", "my.yaml", "--local", "--output", "o1"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: my.yaml: vertex 'cat': ")
+    assert message in error
+    assert not Path("o1").exists()
+
+
 def test_resume_in_empty_folder_warns(capsys, tmp_path):
     prepare_output(tmp_path / "misspelt", resume=True)
     assert "misspelt contains no run to resume" in capsys.readouterr().err
