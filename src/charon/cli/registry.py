@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
+    "baseline": ("charon.cli.baseline:baseline", "Reconstruct frames with PvaPy's programs, for comparison."),
     "demo": ("charon.cli.demo:demo", "Simulate a scan and reconstruct it live on this machine."),
     "detector": ("charon.cli.detector:detector", "Publish simulated or recorded frames over pvAccess."),
     "kubectl": ("charon.cli.kubectl:kubectl", "Run kubectl against the detected cluster."),
