@@ -1,0 +1,97 @@
+"""The baseline with PvaPy's programs: exact figures, and no process left behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from charon.ledger.id_set import IdSet
+from loopback import LOOPBACK, isolated_environment
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
+SCAN = ("--frame-rate", "50", "--n-frames", "200")
+
+
+def ids_of(epoch, outcome):
+    return IdSet.from_ranges(epoch[outcome])
+
+
+def test_every_frame_is_counted_by_id(start_baseline):
+    run = start_baseline()
+    report = run.detect(*SCAN, "--bad", "nan@50", "--drop", "70-72")
+    run.wait(lambda: "pvapy_frame_processed_total" in run.metrics() and '"} 196' in run.metrics())
+    page = run.metrics()
+    assert 'pvapy_frame_missed_total{channel="ad:image"} 3' in page
+    assert 'pvapy_frame_rejected_total{channel="ad:image",reason="not-finite"} 1' in page
+    assert 'pvapy_frame_latency_seconds_count{channel="ad:image"} 196' in page
+    summary = run.end()
+    assert run.process.returncode == 0
+    assert run.has_no_process()
+    assert summary["published"] == summary["processed"] + summary["missed"] + summary["rejected"]["not-finite"] == 200
+    assert summary["received"] == report["published"] == 197
+    (epoch,) = summary["epochs"]
+    assert ids_of(epoch, "rejected") == IdSet([50])
+    assert ids_of(epoch, "missed") == IdSet([70, 71, 72])
+    assert ids_of(epoch, "processed") == IdSet(range(1, 201)).minus(IdSet([50, 70, 71, 72]))
+    assert summary["latency_ms"]["count"] == 196
+
+
+def test_consumers_share_the_frames(start_baseline):
+    run = start_baseline("--consumers", "2", "--threads", "1", "--frames", "200")
+    run.detect(*SCAN)
+    run.process.wait(60)
+    summary = run.end()
+    assert (summary["processed"], summary["missed"]) == (200, 0)
+    assert min(summary["processed_by_consumer"]) >= 50
+    assert run.has_no_process()
+
+
+def test_killed_consumer_is_restarted(start_baseline):
+    run = start_baseline()
+    consumer = next(child for child in run.children if "pvapy.cli.hpcConsumer" in child.cmdline())
+    detector = subprocess.Popen(
+        [sys.executable, "-m", "charon.cli.main", "detector", "--sample", "noise", "--frame-rate", "50", "-nf", "400"],
+        env=run.environment,
+    )
+    try:
+        run.wait(lambda: "pvapy_frame_processed_total" in run.metrics())
+        consumer.kill()
+        detector.wait(60)
+    finally:
+        detector.kill()
+        detector.wait()
+    summary = run.end()
+    assert summary["restarts"] == {"consumer.1": 1}
+    (epoch,) = summary["epochs"]
+    assert ids_of(epoch, "processed").ranges()[-1][1] == 400
+    assert summary["processed"] + summary["missed"] == summary["published"]
+
+
+def test_no_process_survives_kill_of_supervisor(start_baseline):
+    run = start_baseline()
+    run.process.send_signal(signal.SIGKILL)
+    run.process.wait(10)
+    assert run.has_no_process()
+
+
+def test_port_in_use_is_one_line(tmp_path):
+    with socket.socket() as blocker:
+        blocker.bind((LOOPBACK, 0))
+        blocker.listen()
+        port = blocker.getsockname()[1]
+        command = [sys.executable, "-m", "charon.cli.main", "baseline", "--local", "--metrics-port", str(port)]
+        result = subprocess.run(
+            [*command, "--output", str(tmp_path / "out")],
+            env=isolated_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: cannot serve metrics on port {port} of 127.0.0.1: ")
+    assert "--metrics-port" in result.stderr
