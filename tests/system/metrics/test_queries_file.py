@@ -19,7 +19,7 @@ from charon.adapters.prometheus.query import (
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "workflows/aps/metrics.txt"
 PAGE = ROOT / "docs/reference/metrics.md"
-OURS = ("forwarder_", "vertex_", "isb_", "pipeline_", "controller_", "nats_", "DCGM_", "charon_")
+OURS = ("forwarder_", "vertex_", "isb_", "pipeline_", "controller_", "nats_", "DCGM_", "charon_", "pvapy_")
 
 
 def documented():

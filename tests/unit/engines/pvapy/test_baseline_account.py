@@ -84,9 +84,9 @@ def test_account_of_several_consumers_is_exact(epochs, turns, random):
 
 def test_account_lists_ids_as_ranges():
     records, _ = consume([["processed", "missed", "missed", Reason.SHAPE, "processed"]])
-    (epoch,) = account_of(records).to_json()["epochs"]
-    assert epoch["processed"] == [[1, 2], [6, 7]]
-    assert (epoch["missed"], epoch["rejected"]) == ([[3, 4]], [[5, 5]])
+    (epoch,) = account_of(records).epochs
+    assert epoch.processed.ranges() == [[1, 2], [6, 7]]
+    assert (epoch.missed.ranges(), epoch.rejected.ranges()) == ([[3, 4]], [[5, 5]])
 
 
 def test_frame_of_killed_consumer_is_processed_once():

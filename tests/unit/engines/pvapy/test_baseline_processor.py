@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from charon.adapters.inference import Backend
 from charon.adapters.pvaccess import RawUpdate, build_ntndarray, corrupt, decode_frame
 from charon.engines.pvapy import processor_file
 from charon.engines.pvapy.commands import BaselineOptions, consumer_command, mirror_command
+from charon.engines.pvapy.figures import metrics_text
 from charon.engines.pvapy.frame_log import PROCESSED, REPEATED, FrameLogReader, rejected
 from charon.engines.pvapy.processor import PtychographyProcessor
 from charon.errors import Reason, UsageError
@@ -157,3 +160,12 @@ def test_settings_ignore_values_of_pvapy():
 def test_invalid_setting_is_named():
     with pytest.raises(UsageError, match="--processor-args: max_batch"):
         read_consumer_settings({"max_batch": 0})
+
+
+def test_metrics_page_is_documented(processor):
+    processor.stop()
+    page = Path(__file__).parents[4] / "docs/reference/metrics.md"
+    documented = set(re.findall(r"`(pvapy_\w+)`", page.read_text()))
+    processor.counts.reject(Reason.SHAPE)
+    exposed = set(re.findall(r"^# TYPE (\w+) ", metrics_text(processor.counts.figures(), {}), re.MULTILINE))
+    assert exposed == documented
