@@ -21,6 +21,7 @@ from charon.engines.embedded import EngineError
 from charon.engines.pvapy.engine import BaselineEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from charon.engines.pvapy.commands import BaselineOptions
@@ -42,11 +43,11 @@ def run_baseline(options: BaselineOptions, folder: Path, *, frames: int | None, 
         status = 1
     if run.final is None:
         return status
-    write_json(folder / "summary.json", _summary(run.engine, run.final))
+    write_json(folder / "summary.json", {**_summary(run.engine, run.final), "drained": run.drained})
     for line in baseline_lines("", run.final)[1:]:
         click.echo(line)
     click.echo(f"summary: {folder / 'summary.json'}")
-    return status
+    return status if run.drained else 1
 
 
 class _Run:
@@ -56,32 +57,61 @@ class _Run:
         self._frames = frames
         self._quiet = quiet
         self._next_print_s = 0.0
+        self.drained = False
+        self._aborted = False
         self._printed_messages = 0
+        self._stopping = asyncio.Event()
+        self._interruptible: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Run until the number of frames is reached, a signal arrives, or the engine fails."""
-        stopping = asyncio.Event()
+        """Run until the number of frames is reached, a signal arrives, or the engine fails.
+
+        Raises
+        ------
+        EngineError, UsageError
+            If the engine does not start or fails.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopping.set)
-        starting = asyncio.create_task(self.engine.start())
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
         try:
-            interrupted = asyncio.create_task(stopping.wait())
-            await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
-            interrupted.cancel()
-            if not starting.done():
+            if not await self._finishes(self.engine.start()):
                 raise EngineError("interrupted during startup")
-            starting.result()
             self._print_start()
             try:
-                await self._show_until(stopping)
-                await self.engine.drain()
+                await self._show()
+                # A second Ctrl-C may arrive before the drain has started.
+                self.drained = not self._aborted and await self._finishes(self.engine.drain())
             finally:
                 self.final = self.engine.snapshot(ended=True)
         finally:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
             await self.engine.stop()
+
+    async def _finishes(self, work: Coroutine[None, None, None]) -> bool:
+        """Wait for work that a signal can cancel; return whether it finished."""
+        self._interruptible = asyncio.create_task(work)
+        await asyncio.wait({self._interruptible})
+        task, self._interruptible = self._interruptible, None
+        if task.cancelled():
+            return False
+        task.result()
+        return True
+
+    def _stop(self) -> None:
+        """Start to drain, or cancel the start."""
+        if self._interruptible is not None and not self._stopping.is_set():
+            self._interruptible.cancel()
+        self._stopping.set()
+
+    def _interrupt(self) -> None:
+        """Start to drain; cancel the start or, at the second call, the drain."""
+        if self._interruptible is not None:
+            self._interruptible.cancel()
+        elif self._stopping.is_set():
+            self._aborted = True
+        else:
+            click.echo("draining; press Ctrl-C again to stop immediately", err=True)
+        self._stopping.set()
 
     def _print_start(self) -> None:
         options = self.engine.options
@@ -89,12 +119,13 @@ class _Run:
         click.echo(f"baseline is running: {options.channel} to {outputs}", err=True)
         click.echo(f"metrics: http://127.0.0.1:{self.engine.metrics_port}/metrics", err=True)
 
-    async def _show_until(self, stopping: asyncio.Event) -> None:
+    async def _show(self) -> None:
+        """Show the state until a signal arrives or the number of frames is reached."""
         with ExitStack() as stack:
             live = None
             if not self._quiet and sys.stderr.isatty():
                 live = stack.enter_context(Live(console=Console(stderr=True), refresh_per_second=4))
-            while not stopping.is_set():
+            while not self._stopping.is_set():
                 snapshot = self.engine.snapshot()
                 if live is not None:
                     live.update(baseline_table(self._title(), snapshot, self.engine.messages))

@@ -29,7 +29,7 @@ def test_every_frame_is_counted_by_id(start_baseline):
     assert 'pvapy_frame_rejected_total{channel="ad:image",reason="not-finite"} 1' in page
     assert 'pvapy_frame_latency_seconds_count{channel="ad:image"} 196' in page
     summary = run.end()
-    assert run.process.returncode == 0
+    assert (run.process.returncode, summary["drained"]) == (0, True)
     assert run.has_no_process()
     assert summary["published"] == summary["processed"] + summary["missed"] + summary["rejected"]["not-finite"] == 200
     assert summary["received"] == report["published"] == 197
@@ -75,6 +75,16 @@ def test_no_process_survives_kill_of_supervisor(start_baseline):
     run = start_baseline()
     run.process.send_signal(signal.SIGKILL)
     run.process.wait(10)
+    assert run.has_no_process()
+
+
+def test_second_interrupt_ends_the_drain(start_baseline):
+    run = start_baseline()
+    run.process.send_signal(signal.SIGINT)
+    run.wait_for_log("draining")
+    summary = run.end(signal.SIGINT)
+    assert run.process.returncode == 1
+    assert (summary["published"], summary["drained"]) == (0, False)
     assert run.has_no_process()
 
 
