@@ -64,10 +64,10 @@ def test_damaged_model_is_one_error_line(live, manifest, tmp_path):
         file.seek(1000)
         file.write(b"\0" * 64)
     run = live(manifest(cat=["inference", "--model", bundle]))
-    assert run.process.wait(60) == 1
+    assert run.process.wait(60) == 2
     errors = [line for line in run.log().splitlines() if line.startswith("error:")]
     assert len(errors) == 1
-    assert "cat.0" in errors[0]
+    assert "vertex 'cat'" in errors[0]
     assert "damaged" in errors[0]
     assert str(bundle) in errors[0]
 
