@@ -186,7 +186,7 @@ def test_no_color_disables_colours(shell, more, coloured):
     terminal.child.expect(READY)
     drawn = terminal.child.before
     terminal.send("st\t")
-    terminal.child.expect(b"drain and stop")
+    terminal.child.expect(b"Drain and stop")
     drawn += terminal.child.before
     assert bool(re.search(rb"\x1b\[[0-9;]*[34]8;", drawn)) is coloured, plain(drawn)
 
