@@ -111,7 +111,7 @@ def test_first_update_of_an_idle_channel_is_empty(collector, monitor):
     assert caught.value.reason is Reason.EMPTY
 
 
-def test_other_types_than_ntndarray_are_rejected_live(collector, monitor):
+def test_other_types_are_rejected_live(collector, monitor):
     pv = SharedPV(nt=NTScalar("d"), initial=3.0)
     with Server(providers=[{"test:scalar": pv}]):
         monitor("test:scalar")

@@ -56,7 +56,8 @@ def follow(collector):
         monitor.stop()
 
 
-def finished(process, tmp_path, timeout_s=60):
+def final_report(process, tmp_path, timeout_s=60):
+    """Wait until the command has succeeded, and return its report."""
     assert process.wait(timeout_s) == 0
     return json.loads((tmp_path / "report.json").read_text())
 
@@ -69,21 +70,21 @@ def ids(updates):
 def test_2000_frames_at_500_hz_have_no_gap(detector, follow, tmp_path):
     seen = follow("test:fast")
     process = detector("test:fast", "--sample", "noise", "-fps", 500, "-nf", 2000, "-shd", 1)
-    report = finished(process, tmp_path)
+    report = final_report(process, tmp_path)
     seen.wait(lambda c: len(c.items) >= 2001, 10)
     assert ids(seen.items) == list(range(1, 2001))
     assert report["published"] == 2000
     assert report["acquisitions"][0]["ids"] == [[1, 2000]]
     stamps = [update.identify().time_ns for update in seen.items[1:]]
     assert (stamps[0], stamps[-1]) == tuple(report["acquisitions"][0][f"{end}_time_ns"] for end in ("first", "last"))
-    # Deadlines are absolute: no frame is published early, and on a busy machine the last one can be late.
+    # Deadlines are absolute: no frame is published early, and the last one can be late on a busy machine.
     assert (stamps[-1] - stamps[0]) / 1e9 > 1998 / 500
 
 
 def test_simulated_scan_matches_its_truth(detector, follow, tmp_path):
     seen = follow("test:scan")
     options = ("--scan", "snake", "--shape", "3x4", "--step", 2e-7, "--seed", 3, "--truth", tmp_path / "truth.npz")
-    report = finished(detector("test:scan", *options, "--codec", "bslz4"), tmp_path)
+    report = final_report(detector("test:scan", *options, "--codec", "bslz4"), tmp_path)
     seen.wait(lambda c: len(c.items) == 13)
     frames = [update.frame() for update in seen.items[1:]]
     with np.load(tmp_path / "truth.npz") as truth:
@@ -101,7 +102,7 @@ def test_measured_siemens_star_is_replayed(detector, follow, tmp_path):
         pytest.skip(f"measured data not found at {path}")
     seen = follow("test:star")
     options = ("-if", path, "--fftshift", "--position-scale", 29e-9, "-fps", 400, "--scan-id", "velociprobe")
-    finished(detector("test:star", *options), tmp_path)
+    final_report(detector("test:star", *options), tmp_path)
     seen.wait(lambda c: len(c.items) == 517)
     recording = open_recording(path, position_scale_m=29e-9, fftshift=True)
     assert recording.positions_m is not None
@@ -118,11 +119,11 @@ def test_measured_siemens_star_is_replayed(detector, follow, tmp_path):
 def test_faults_are_published_as_reported(detector, follow, tmp_path):
     seen = follow("test:faults")
     options = ("--sample", "noise", "-nx", 32, "-ny", 16, "-nf", 40, "--drop", "5,7-8", "--bad", "nan@10-11")
-    report = finished(detector("test:faults", *options, "--bad", "codec@20", "--bad", "empty@30"), tmp_path)
+    report = final_report(detector("test:faults", *options, "--bad", "codec@20", "--bad", "empty@30"), tmp_path)
     seen.wait(lambda c: len(c.items) == 38)
-    (run,) = report["acquisitions"]
-    assert IdSet.from_ranges(run["ids"]) == IdSet(ids(seen.items))
-    assert (run["count"], run["dropped"]) == (37, [[5, 5], [7, 8]])
+    (acquisition,) = report["acquisitions"]
+    assert IdSet.from_ranges(acquisition["ids"]) == IdSet(ids(seen.items))
+    assert (acquisition["count"], acquisition["dropped"]) == (37, [[5, 5], [7, 8]])
     reasons = {}
     for update in seen.items[1:]:
         try:
@@ -130,16 +131,16 @@ def test_faults_are_published_as_reported(detector, follow, tmp_path):
         except BadFrameError as error:
             reasons[str(update.identify().unique_id)] = error.reason.value
     assert reasons == {"10": "not-finite", "11": "not-finite", "20": "codec", "30": "empty"}
-    assert set(reasons) == set(run["bad"])
+    assert set(reasons) == set(acquisition["bad"])
 
 
 def test_restarted_detector_resets_unique_ids(detector, follow, tmp_path):
     seen = follow("test:restart")
     options = ("--sample", "noise", "-nx", 16, "-ny", 16, "-nf", 30, "--restart-at", 21, "--restart-pause", 0.2)
-    report = finished(detector("test:restart", *options), tmp_path)
+    report = final_report(detector("test:restart", *options), tmp_path)
     seen.wait(lambda c: len(ids(c.items)) == 30)
     assert ids(seen.items) == [*range(1, 21), *range(1, 11)]
-    assert [run["ids"] for run in report["acquisitions"]] == [[[1, 20]], [[1, 10]]]
+    assert [acquisition["ids"] for acquisition in report["acquisitions"]] == [[[1, 20]], [[1, 10]]]
     assert seen.states[:3] == [True, False, True]
 
 
@@ -151,7 +152,7 @@ def test_late_positions_have_times_of_frames(detector, follow, tmp_path, collect
         seen = follow("test:late")
         options = ("--sample", "noise", "-nx", 16, "-ny", 16, "--scan", "spiral", "--points", 50)
         process = detector("test:late", *options, "--position-channel", "test:late:positions")
-        report = finished(process, tmp_path)
+        report = final_report(process, tmp_path)
         positions.wait(lambda c: len(c.items) == 51)
     finally:
         monitor.stop()
@@ -169,7 +170,7 @@ def test_sigterm_ends_detector_with_a_report(detector, follow, tmp_path):
     process = detector("test:endless", "--sample", "noise", "-nx", 16, "-ny", 16, "--repeat", 0)
     seen.wait(lambda c: len(c.items) > 20)
     process.send_signal(signal.SIGTERM)
-    report = finished(process, tmp_path, 20)
+    report = final_report(process, tmp_path, 20)
     assert 20 <= report["published"] < 2000
     assert report["acquisitions"][0]["ids"] == [[1, report["published"]]]
 

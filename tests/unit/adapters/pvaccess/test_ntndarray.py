@@ -116,7 +116,7 @@ def test_corrupt_image_is_rejected_by_reason(kind):
     assert caught.value.reason is REASONS[kind]
 
 
-def test_half_image_declared_as_such_is_a_frame():
+def test_consistent_half_image_is_decoded():
     assert set(FAULTS) - set(REASONS) == {"shape"}
     bad = corrupt(build_ntndarray(np.ones((8, 8), "i2"), 9, TIME_NS), "shape")
     assert decode_frame(bad, "c").image.shape == (4, 8)
@@ -128,7 +128,7 @@ def test_empty_first_update_is_rejected():
     assert caught.value.reason is Reason.EMPTY
 
 
-def test_other_types_than_ntndarray_are_rejected():
+def test_update_without_unique_id_is_rejected():
     scalar = pva.PvObject({"value": pva.DOUBLE}, {"value": 1.0})
     for read in (identify, decode_frame):
         with pytest.raises(BadFrameError, match="no uniqueId") as caught:

@@ -35,7 +35,7 @@ def test_full_ring_keeps_missed_ranges_in_order():
     assert (second.first.unique_id, second.last.unique_id) == (70, 70)
 
 
-def test_missed_range_ends_at_an_earlier_time():
+def test_missed_range_ends_at_gap_or_earlier_time():
     missed = MissedRange(FakeUpdate(1).id, FakeUpdate(1).id)
     assert missed.extend(FakeUpdate(2).id)
     assert not missed.extend(FakeUpdate(4).id)

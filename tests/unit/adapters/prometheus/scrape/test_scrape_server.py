@@ -1,4 +1,4 @@
-"""After any invalid request, a valid one is served; no task remains when the server stops."""
+"""Valid requests are served after any invalid one; no task remains when the server stops."""
 
 from __future__ import annotations
 
