@@ -1,0 +1,1 @@
+"""Comparison of the pipeline with the PvaPy baseline: plan, measurement, statistics, results and report."""
