@@ -80,9 +80,10 @@ class Server:
         response = fetch(f"{self.url}/api/v1/query_range", query=query, start=start, end=end, step=step)
         return json.loads(response)["data"]
 
-    def query(self, query):
-        """Return the current value of a query as text, or None."""
-        result = json.loads(fetch(f"{self.url}/api/v1/query", query=query))["data"]["result"]
+    def query(self, query, at_s=None):
+        """Return the value of a query now or at a time, as text, or None."""
+        time_field = {} if at_s is None else {"time": at_s}
+        result = json.loads(fetch(f"{self.url}/api/v1/query", query=query, **time_field))["data"]["result"]
         return result[0]["value"][1] if result else None
 
     def version(self):
@@ -144,40 +145,66 @@ def environment(tmp_path_factory):
     return isolated_environment(XDG_STATE_HOME=str(tmp_path_factory.mktemp("state")))
 
 
+# The final state was scraped without a gap for 1.5 s, so that a query with a step of 1 s returns it.
+COMPLETE = """count_over_time((
+    sum(charon_run_frames{state="reconstructed"}) == 240
+    and sum(charon_frames_total{vertex="image", state="reconstructed"}) == 240
+    and sum(charon_latency_seconds_count{vertex="image", since="detector"}) == 240
+)[1500ms:100ms]) >= 15"""
+
+
 class Scraped:
-    """A Prometheus that has scraped a pipeline while frames went through it."""
+    """A Prometheus that has scraped a pipeline while frames went through it.
+
+    Prometheus scrapes nothing in its first 5 s. It and the node exporter were scraped at `started`, before the pipeline
+    was started; the pipeline had been stopped at `ended`. Both are whole seconds since 1970, and no sample between them
+    is added later.
+    """
 
     def __init__(self, folder, environment, node_exporter):
         self.environment = environment
         self.output = folder / "out"
         self.port = free_port()
         self.server = Server(folder, {"node": [node_exporter], "charon": [f"127.0.0.1:{self.port}"]})
-        manifest = str(ROOT / "workflows/aps/numaflow-aps-live.yaml")
-        run = ["run", manifest, "--local", "--output", str(self.output), "--metrics-port", str(self.port), "--quiet"]
-        detector = ["detector", "--wait-for-client", "--sample", "noise", "--points", "240", "--frame-rate", "30"]
         self._log = (folder / "run.log").open("wb")
-        self._run = self._start(run)
-        self._detector = self._start([*detector, "--report-period", "0"])
+        self._processes = []
 
-    def _start(self, arguments):
-        return subprocess.Popen(
-            [*CHARONCTL, *arguments], env=self.environment, stdout=self._log, stderr=subprocess.STDOUT
-        )
-
-    def wait(self):
-        """Wait for all frames and a few more scrapes, then stop the pipeline."""
-        self.server.wait_ready()
-        self.started = int(time.time())
-        done = 'charon_run_frames{state="reconstructed"} == 240'
+    def run(self):
+        """Run a pipeline until its final state has been scraped."""
+        manifest = str(ROOT / "workflows/aps/numaflow-aps-live.yaml")
+        options = ("--output", str(self.output), "--metrics-port", str(self.port), "--quiet")
+        detector = ("detector", "--wait-for-client", "--sample", "noise", "--points", "240", "--frame-rate", "60")
         try:
-            wait_until(lambda: self.server.query(done), 90, f"not all frames were scraped: {self.log()}")
+            self._start(*detector, "--report-period", "0")
+            self.server.wait_ready()
+            self.started = self._wait_for_second('count(up{job!="charon"} == 1) == 2')
+            self._start("run", manifest, "--local", *options)
+            wait_until(lambda: self.server.query(COMPLETE), 90, f"not all frames were scraped: {self.log()}")
             self.text = fetch(f"http://127.0.0.1:{self.port}/metrics")
-            time.sleep(2)
         finally:
-            stop(self._detector)
-            stop(self._run)
-        self.ended = int(time.time())
+            self._stop_pipeline()
+        self.ended = self._wait_for_second('up{job="prometheus"} == 1', int(time.time()))
         self.summary = json.loads((self.output / "summary.json").read_text())
+
+    def _start(self, *arguments):
+        command = [*CHARONCTL, *arguments]
+        process = subprocess.Popen(command, env=self.environment, stdout=self._log, stderr=subprocess.STDOUT)
+        self._processes.append(process)
+
+    def _stop_pipeline(self):
+        for process in reversed(self._processes):
+            stop(process)
+
+    def _wait_for_second(self, query, earliest=0):
+        """Wait for a second whose samples are complete; the query has a result throughout the second before it."""
+        throughout = f"count_over_time(({query})[1s:100ms]) >= 10"
+
+        def find():
+            # A target is scraped again only when its previous scrape is stored.
+            second = int(float(self.server.query("min(timestamp(up))") or 0))
+            return second if second >= earliest and self.server.query(throughout, second) else None
+
+        return wait_until(find, failure=query)
 
     def log(self):
         """Return the log of the pipeline."""
@@ -185,8 +212,7 @@ class Scraped:
 
     def stop(self):
         """Stop all processes."""
-        for process in (self._detector, self._run):
-            stop(process)
+        self._stop_pipeline()
         self.server.stop()
         self._log.close()
 
@@ -197,7 +223,7 @@ def scraped(tmp_path_factory, environment, node_exporter):
     require("prometheus", "prometheus")
     scraped = Scraped(tmp_path_factory.mktemp("scraped"), environment, node_exporter)
     try:
-        scraped.wait()
+        scraped.run()
         yield scraped
     finally:
         scraped.stop()

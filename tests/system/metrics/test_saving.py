@@ -152,7 +152,7 @@ def test_default_output_is_stdout(scraped):
 )
 @pytest.mark.parametrize("max_points", [1, 5])
 def test_split_range_gives_the_same_result(scraped, monkeypatch, query, max_points):
-    full_range = QueryRange(scraped.ended * 1000 - 9000, scraped.ended * 1000 + 123, 700)
+    full_range = QueryRange(scraped.started * 1000, scraped.ended * 1000 - 123, 300)
     split = QueryRange.split
 
     async def evaluate():
@@ -276,4 +276,5 @@ def test_exposed_metrics_match_the_account(scraped, promtool):
     quantile = "histogram_quantile({}, sum by (le) (charon_latency_seconds_bucket{{since='detector'}}))"
     for q, name in ((0.5, "p50"), (0.99, "p99")):
         series = scraped.server.query_range(quantile.format(q), scraped.started, scraped.ended, 1)["result"][0]
-        assert float(series["values"][-1][1]) == pytest.approx(summary["latency_ms"][name] / 1e3, rel=0.5)
+        # Prometheus interpolates within a bucket, whose upper bound is at most 5/3 of its lower bound.
+        assert float(series["values"][-1][1]) == pytest.approx(summary["latency_ms"][name] / 1e3, rel=0.7)
