@@ -125,9 +125,15 @@ def test_two_source_replicas_are_redundant(live, manifest, tmp_path):
     next(vertex for vertex in document["spec"]["vertices"] if vertex["name"] == "in")["scale"] = {"min": 2, "max": 2}
     path.write_text(yaml.safe_dump(document))
     run = live(path, "--quiet")
-    status = run.wait_ready()
-    assert {"in.0", "in.1"} <= set(status["replicas"])
-    run.detector(*SCAN).wait(60)
+    replicas = run.wait_ready()["replicas"]
+    assert {"in.0", "in.1"} <= set(replicas)
+    # One replica connects later than the other.
+    late = psutil.Process(replicas["in.1"]["pid"])
+    late.suspend()
+    detector = run.detector(*SCAN, "--clients", "2")
+    run.wait_for(lambda s: s["replicas"]["in.0"]["state"] == "running")
+    late.resume()
+    detector.wait(60)
     summary = run.finish()
     assert summary["published"] == summary["reconstructed"] == FRAMES
     assert summary["missed"] == summary["lost"] == 0

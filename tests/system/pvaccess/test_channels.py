@@ -30,7 +30,7 @@ import sys, time
 import numpy as np
 from charon.adapters.pvaccess import ImageServer
 with ImageServer(["test:restarting"]) as server:
-    while not server.has_client():
+    while not server.count_clients():
         time.sleep(0.01)
     number = 0
     while True:
@@ -202,12 +202,16 @@ def test_port_in_use_is_an_error(monkeypatch):
             pass
 
 
-def test_server_detects_a_client(collector, monitor):
-    with ImageServer(["test:client"]) as server:
-        assert not server.has_client()
+def test_each_client_process_is_counted_once(collector, monitor):
+    with ImageServer(["test:client", "test:other"]) as server:
+        assert server.count_clients() == 0
         monitor("test:client")
-        collector.wait(lambda c: c.items)
-        assert server.has_client()
+        monitor("test:other")
+        collector.wait(lambda c: len(c.items) == 2)
+        assert server.count_clients() == 1
+        with Context("pva") as context:
+            context.get("test:client", timeout=20)
+            assert server.count_clients() == 2
 
 
 def test_monitor_stops_without_a_connection(monitor):

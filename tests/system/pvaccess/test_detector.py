@@ -6,10 +6,12 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from p4p.client.thread import Context
 
 from charon.adapters.pvaccess import FrameMonitor, PositionMonitor
 from charon.adapters.recordings import open_recording
@@ -144,6 +146,21 @@ def test_restarted_detector_resets_unique_ids(detector, follow, tmp_path):
     assert seen.states[:3] == [True, False, True]
 
 
+def test_detector_waits_for_each_client(detector, follow, tmp_path):
+    seen = follow("test:clients")
+    options = ("--sample", "noise", "-nx", 16, "-ny", 16, "-nf", 20, "--clients", 2)
+    process = detector("test:clients", *options)
+    seen.wait(lambda c: c.items)
+    # With one client, the detector would publish after half a second.
+    time.sleep(1.5)
+    assert ids(seen.items) == []
+    with Context("pva") as second:
+        second.get("test:clients", timeout=20)
+        final_report(process, tmp_path)
+    seen.wait(lambda c: len(c.items) == 21)
+    assert ids(seen.items) == list(range(1, 21))
+
+
 def test_late_positions_have_times_of_frames(detector, follow, tmp_path, collector):
     positions = type(collector)()
     monitor = PositionMonitor("test:late:positions", "test:late", positions.add, positions.state)
@@ -181,6 +198,7 @@ def test_sigterm_ends_detector_with_a_report(detector, follow, tmp_path):
         (("-nx", 100, "-ny", 50), "detector_shape must be square"),
         (("--bad", "odd@3"), "--bad odd@3: expected FAULT@NUMBERS"),
         (("--drop", "3-x"), "not a list of numbers"),
+        (("--clients", 2, "--no-wait"), "--clients and --no-wait exclude each other"),
         (("--step", 0), "invalid value for '--step': 0.0: must be greater than 0"),
         (("-if", "missing.npz"), "missing.npz"),
         (("--sample", "noise", "--truth", "truth.npz"), "--truth requires a simulated sample"),

@@ -94,14 +94,14 @@ class ImageServer:
         """Publish all fields of a structure in one update."""
         self._server.update(channel, pv)
 
-    def has_client(self) -> bool:
-        """Return whether a client is connected.
+    def count_clients(self) -> int:
+        """Return the number of clients that are connected.
 
-        PvaPy does not report the monitors of a channel, so this checks for connections to the server's port.
-        A client starts its monitor within milliseconds of connecting.
+        PvaPy does not report the monitors of a channel, so this counts the connections to the server's port: a client
+        process opens one for all its channels. It starts its monitors within milliseconds of connecting.
         """
         connections = psutil.Process().net_connections("tcp")
-        return any(c.status == psutil.CONN_ESTABLISHED and c.laddr.port in self.ports for c in connections)
+        return sum(c.status == psutil.CONN_ESTABLISHED and c.laddr.port in self.ports for c in connections)
 
 
 def _listening_ports() -> set[int]:

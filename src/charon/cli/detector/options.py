@@ -100,6 +100,13 @@ _PUBLISHING = _options(
         show_default=True,
         help="Wait for a client before the first frame is published.",
     ),
+    click.option(
+        "--clients",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Number of clients to wait for, such as the replicas of the source.",
+    ),
     click.option("--codec", type=click.Choice(["lz4", "bslz4", "blosc"]), help="Compress the images."),
     click.option("--scan-id", default="scan-1", show_default=True, help="Name of the scan (attribute scan_id)."),
 )
@@ -249,5 +256,7 @@ def _check_combinations(ctx: click.Context) -> None:
         raise UsageError("--shape and --points exclude each other; remove one")
     if is_set(ctx, "shape") and ctx.params["scan"] not in {"raster", "snake"}:
         raise UsageError("--shape requires --scan raster or snake; use --points for the number of scan points")
+    if is_set(ctx, "clients") and not ctx.params["wait_for_client"]:
+        raise UsageError("--clients and --no-wait exclude each other; remove one")
     if is_set(ctx, "position_delay") and not is_set(ctx, "position_channel"):
         raise UsageError("--position-delay requires --position-channel")

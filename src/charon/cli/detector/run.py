@@ -69,11 +69,12 @@ class _Output:
         self._stop.wait(self._settings.restart_pause)
         self._start()
         if self._settings.wait_for_client:
-            self.wait_for_client()
+            self.wait_for_clients()
 
-    def wait_for_client(self) -> None:
-        _log(f"waiting for a client of {self._settings.channel_name}")
-        while not (self.server.has_client() or self._stop.wait(_POLL_INTERVAL_S)):
+    def wait_for_clients(self) -> None:
+        expected, channel = self._settings.clients, self._settings.channel_name
+        _log(f"waiting for {'a client' if expected == 1 else f'{expected} clients'} of {channel}")
+        while self.server.count_clients() < expected and not self._stop.wait(_POLL_INTERVAL_S):
             pass
         self._stop.wait(_POSITION_MONITOR_DELAY_S if self._settings.position_channel else _MONITOR_DELAY_S)
 
@@ -111,7 +112,7 @@ def run(settings: Settings) -> None:
         _log(f"{name}: {series.count} frames at {plan.rate_hz:g} frames/s on {settings.channel_name}")
         stop.wait(settings.start_delay)
         if settings.wait_for_client:
-            output.wait_for_client()
+            output.wait_for_clients()
         _prepare(settings, frames, stop)
         positions = simulator.LatePositionPublisher(output.post_position, settings.position_delay)
         started_s = time.monotonic()

@@ -35,6 +35,7 @@ class Settings:
     shutdown_delay: float
     report_period: int
     wait_for_client: bool
+    clients: int
     codec: str | None
     scan_id: str
     n_x_pixels: int
