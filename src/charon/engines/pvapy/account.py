@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charon.engines.pvapy.frame_log import FIRST_REJECTED, PROCESSED, RECORD, reason_of
+from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, RECORD, reason_of
 from charon.ledger.id_set import IdSet
 
 if TYPE_CHECKING:

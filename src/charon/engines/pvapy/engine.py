@@ -17,8 +17,8 @@ from charon.engines.embedded.processes import Process
 from charon.engines.pvapy.account import BaselineAccount, account_of
 from charon.engines.pvapy.commands import consumer_command, mirror_command
 from charon.engines.pvapy.figures import Figures, RateMeter, metrics_text
-from charon.engines.pvapy.frame_log import PROCESSED, RECORD, FrameLogReader
 from charon.errors import UnavailableError, UsageError
+from charon.ledger.frame_log import PROCESSED, RECORD, FrameLogReader
 from charon.science.latency import LatencyRecorder
 from charon.settings import environment, epics
 

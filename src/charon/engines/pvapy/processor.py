@@ -18,9 +18,9 @@ from charon.adapters.prometheus.scrape import serve_text
 from charon.adapters.pvaccess.consumer import ConsumerProcessor
 from charon.engines.pvapy.consumer_counts import ConsumerCounts
 from charon.engines.pvapy.figures import metrics_text
-from charon.engines.pvapy.frame_log import PROCESSED, REPEATED, FrameLog, rejected
 from charon.engines.pvapy.reconstructor import Reconstructor
 from charon.errors import BadFrameError, Reason, UnavailableError, UsageError
+from charon.ledger.frame_log import PROCESSED, REPEATED, FrameLog, rejected
 from charon.science.preprocess import Geometry
 from charon.settings.baseline import read_consumer_settings
 

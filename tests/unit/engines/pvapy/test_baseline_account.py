@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from charon.engines.pvapy.account import account_of
 from charon.engines.pvapy.consumer_counts import ConsumerCounts
-from charon.engines.pvapy.frame_log import PROCESSED, RECORD, REPEATED, FrameLog, FrameLogReader, rejected
 from charon.errors import Reason
 from charon.frames import FrameId
+from charon.ledger.frame_log import PROCESSED, RECORD, REPEATED, rejected
 
 FATES = st.sampled_from(["processed", "missed", "repeated", *Reason])
 EPOCHS = st.lists(st.lists(FATES, min_size=1, max_size=40), min_size=1, max_size=4)
@@ -105,16 +105,3 @@ def test_shared_stream_has_no_missed_frames():
 
 def test_no_records_give_an_empty_account():
     assert account_of(np.empty(0, RECORD)).published == 0
-
-
-def test_log_reader_returns_complete_new_records(tmp_path):
-    reader = FrameLogReader(tmp_path / "log")
-    assert len(reader.read()) == 0
-    log = FrameLog(tmp_path / "log")
-    log.append([(1, 2, 3, PROCESSED, 4)])
-    assert reader.read().tolist() == [(1, 2, 3, PROCESSED, 4)]
-    # The rest of a record that is being written.
-    with (tmp_path / "log").open("ab") as file:
-        file.write(b"\0" * 5)
-    assert len(reader.read()) == 0
-    log.close()

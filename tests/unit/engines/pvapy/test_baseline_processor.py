@@ -17,9 +17,9 @@ from charon.adapters.pvaccess import RawUpdate, build_ntndarray, corrupt, decode
 from charon.engines.pvapy import processor_file
 from charon.engines.pvapy.commands import BaselineOptions, consumer_command, mirror_command
 from charon.engines.pvapy.figures import metrics_text
-from charon.engines.pvapy.frame_log import PROCESSED, REPEATED, FrameLogReader, rejected
 from charon.engines.pvapy.processor import PtychographyProcessor
 from charon.errors import Reason, UsageError
+from charon.ledger.frame_log import PROCESSED, REPEATED, FrameLogReader, rejected
 from charon.science.preprocess import Geometry
 from charon.settings.baseline import ConsumerSettings, read_consumer_settings
 
