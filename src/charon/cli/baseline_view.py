@@ -21,7 +21,7 @@ _MAX_MESSAGES = 3
 def baseline_table(title: str, snapshot: BaselineSnapshot, messages: Sequence[str]) -> RenderableType:
     """Return the live table."""
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for heading in ("frames/s", "queued", "processed", "missed", "rejected", "duplicates", "p50", "p99"):
+    for heading in ("frames/s", "queued", "processed", "missed", "lost", "rejected", "duplicates", "p50", "p99"):
         table.add_column(heading, justify="right")
     figures, latency = snapshot.figures, snapshot.figures.latency.summary
     table.add_row(
@@ -29,6 +29,7 @@ def baseline_table(title: str, snapshot: BaselineSnapshot, messages: Sequence[st
         f"{figures.queued:,}",
         f"{figures.processed:,}",
         f"{figures.missed or 0:,}",
+        f"{figures.lost or 0:,}",
         f"{sum(figures.rejected.values()):,}",
         f"{figures.duplicates:,}",
         _milliseconds(latency.p50),
@@ -46,6 +47,7 @@ def baseline_lines(title: str, snapshot: BaselineSnapshot) -> list[str]:
         f"published {snapshot.account.published:,}",
         f"processed {figures.processed:,}",
         f"missed {figures.missed or 0:,}",
+        f"lost {figures.lost or 0:,}",
         f"rejected {sum(figures.rejected.values()):,}" + (f" ({reasons})" if reasons else ""),
         f"duplicates {figures.duplicates:,}",
     ]

@@ -1,65 +1,137 @@
-"""Log of a consumer's frames: one record of fixed size per frame, appended to a file.
+"""Log of frames: records of fixed size, appended to one file per replica or consumer.
 
-The kernel keeps what was appended when the process is killed, so the supervisor's account survives SIGKILL of a
-consumer.
+The kernel keeps what was appended when the process is killed, so an account from the files survives SIGKILL.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charon.errors import Reason
+from charon.errors import Reason, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-RECORD = np.dtype([("unique_id", "<i8"), ("time_ns", "<i8"), ("done_ns", "<i8"), ("outcome", "<i4"), ("queued", "<i4")])
-"""uniqueId and detector time stamp; time of publication; outcome; frames that waited for inference."""
+    from charon.frames import FrameId
 
-PROCESSED = 0
-REPEATED = 1
-_REASONS = tuple(Reason)
-FIRST_REJECTED = 2
+RECORD = np.dtype([("unique_id", "<i8"), ("time_ns", "<i8"), ("done_ns", "<i8"), ("outcome", "<i4"), ("queued", "<i4")])
+"""uniqueId and detector time stamp; time of the event; outcome; number of frames that waited for inference.
+
+Times are in ns since 1970. The outcome is `RECEIVED`, `PROCESSED`, `STITCHED`, `REPEATED` or a value of `rejected`.
+"""
+
+RECEIVED = 1
+"""The frame was received for the first time by this process."""
+
+PROCESSED = 2
+"""The frame's patch is available: published by the baseline, or confirmed by the buffer and acknowledged."""
+
+STITCHED = 3
+"""The frame's patch is in the image."""
+
+REPEATED = 4
+"""The frame was received again."""
+
+FIRST_REJECTED = 100
+"""Outcome of the first reason; outcomes from here on are rejections."""
+
+_PACK = struct.Struct("<qqqii").pack
+# Fixed numbers: the files must remain readable when a reason is added.
+_CODES = {
+    Reason.SHAPE: 100,
+    Reason.DTYPE: 101,
+    Reason.CODEC: 102,
+    Reason.TRUNCATED: 103,
+    Reason.EMPTY: 104,
+    Reason.NOT_FINITE: 105,
+    Reason.MALFORMED: 106,
+    Reason.POISON: 107,
+}
+_REASONS = {code: reason for reason, code in _CODES.items()}
 
 
 def rejected(reason: Reason) -> int:
     """Return the outcome of a frame that was rejected for a reason."""
-    return FIRST_REJECTED + _REASONS.index(reason)
+    return _CODES[reason]
 
 
 def reason_of(outcome: int) -> Reason:
-    """Return the reason of the outcome of a rejected frame."""
-    return _REASONS[outcome - FIRST_REJECTED]
+    """Return the reason of the outcome of a rejected frame.
 
-
-Record = tuple[int, int, int, int, int]
+    Raises
+    ------
+    ValueError
+        If the outcome is not a rejection.
+    """
+    try:
+        return _REASONS[outcome]
+    except KeyError:
+        raise ValueError(f"outcome {outcome} of a frame log is not a rejection") from None
 
 
 class FrameLog:
-    """Appends records to a file.
+    """Appends records to a file, each with one write; from any thread.
 
     Parameters
     ----------
     path
-        The file; created if missing.
+        The file. It is created if it is missing; an incomplete record at its end, of a killed process, is removed.
+
+    Raises
+    ------
+    UnavailableError
+        If the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            size = os.fstat(self._file).st_size
+            if size % RECORD.itemsize:
+                os.ftruncate(self._file, size - size % RECORD.itemsize)
+        except OSError as error:
+            raise self._unavailable(error) from error
 
-    def append(self, records: Sequence[Record]) -> None:
-        """Append records with one write."""
-        os.write(self._file, np.array(records, RECORD).tobytes())
+    def append(self, frame: FrameId, outcome: int, done_ns: int, queued: int = 0) -> None:
+        """Append a record.
+
+        Parameters
+        ----------
+        frame
+            The frame.
+        outcome
+            What happened to it.
+        done_ns
+            Time of the event in ns since 1970.
+        queued
+            Number of frames that waited for inference.
+
+        Raises
+        ------
+        UnavailableError
+            If the record cannot be written, for example on a full disk.
+        """
+        record = _PACK(frame.unique_id, frame.time_ns, done_ns, outcome, queued)
+        try:
+            written = os.write(self._file, record)
+            while written < len(record):
+                written += os.write(self._file, record[written:])
+        except OSError as error:
+            raise self._unavailable(error) from error
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+    def _unavailable(self, error: OSError) -> UnavailableError:
+        return UnavailableError(f"cannot write the frame log {self.path}: {error.strerror}; choose another folder")
 
 
 class FrameLogReader:
@@ -76,7 +148,7 @@ class FrameLogReader:
         self._bytes = 0
 
     def read(self) -> NDArray[np.void]:
-        """Return the new records, (n,) of `RECORD`."""
+        """Return the new records, (n,) of `RECORD`; a record that is not complete yet is left for the next call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._bytes)

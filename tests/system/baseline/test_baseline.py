@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from charon.ledger.frame_log import RECEIVED, FrameLogReader
 from charon.ledger.id_set import IdSet
 from loopback import LOOPBACK, isolated_environment
 
@@ -68,7 +69,11 @@ def test_killed_consumer_is_restarted(start_baseline):
     assert summary["restarts"] == {"consumer.1": 1}
     (epoch,) = summary["epochs"]
     assert ids_of(epoch, "processed").ranges()[-1][1] == 400
-    assert summary["processed"] + summary["missed"] == summary["published"]
+    assert summary["processed"] + summary["missed"] + summary["lost"] == summary["published"]
+    records = FrameLogReader(run.output / "run/frames-1.bin").read()
+    received = IdSet(records["unique_id"][records["outcome"] == RECEIVED].tolist())
+    assert ids_of(epoch, "missed") == received.gaps()
+    assert ids_of(epoch, "lost") == received.minus(ids_of(epoch, "processed"))
 
 
 def test_no_process_survives_kill_of_supervisor(start_baseline):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, RECORD, reason_of
+from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, RECEIVED, RECORD, REPEATED, reason_of
 from charon.ledger.id_set import IdSet
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ class EpochAccount:
         Detector time of its first frame.
     processed, rejected
         Frames whose result was published, and frames that were rejected.
+    queued
+        Frames that wait for inference.
+    lost
+        Frames that were received and will be neither processed nor rejected: their consumer was killed.
     reasons
         Number of rejected frames by reason.
     """
@@ -33,12 +37,14 @@ class EpochAccount:
     time_ns: int
     processed: IdSet
     rejected: IdSet
+    queued: IdSet
+    lost: IdSet
     reasons: Mapping[str, int]
 
     @property
     def received(self) -> IdSet:
         """Frames that a consumer received."""
-        return self.processed.union(self.rejected)
+        return self.processed.union(self.rejected, self.queued, self.lost)
 
     @property
     def missed(self) -> IdSet:
@@ -62,6 +68,8 @@ class BaselineAccount:
     duplicates: int = 0
     rejected: Mapping[str, int] = field(init=False)
     processed: int = field(init=False)
+    queued: int = field(init=False)
+    lost: int = field(init=False)
     missed: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,13 +78,13 @@ class BaselineAccount:
             for reason, n in epoch.reasons.items():
                 reasons[reason] = reasons.get(reason, 0) + n
         object.__setattr__(self, "rejected", reasons)
-        object.__setattr__(self, "processed", sum(len(epoch.processed) for epoch in self.epochs))
-        object.__setattr__(self, "missed", sum(len(epoch.missed) for epoch in self.epochs))
+        for name in ("processed", "queued", "lost", "missed"):
+            object.__setattr__(self, name, sum(len(getattr(epoch, name)) for epoch in self.epochs))
 
     @property
     def received(self) -> int:
         """Number of frames that a consumer received."""
-        return self.processed + sum(self.rejected.values())
+        return self.processed + sum(self.rejected.values()) + self.queued + self.lost
 
     @property
     def published(self) -> int:
@@ -84,11 +92,13 @@ class BaselineAccount:
         return self.received + self.missed
 
     def to_json(self) -> dict[str, object]:
-        """Return the account as JSON values, with the ids of missed and rejected frames as closed ranges."""
+        """Return the account as JSON values, with the ids of the frames in each state as closed ranges."""
         return {
             "published": self.published,
             "received": self.received,
             "processed": self.processed,
+            "queued": self.queued,
+            "lost": self.lost,
             "missed": self.missed,
             "rejected": dict(self.rejected),
             "duplicates": self.duplicates,
@@ -96,6 +106,8 @@ class BaselineAccount:
                 {
                     "time_ns": epoch.time_ns,
                     "processed": epoch.processed.ranges(),
+                    "queued": epoch.queued.ranges(),
+                    "lost": epoch.lost.ranges(),
                     "missed": epoch.missed.ranges(),
                     "rejected": epoch.rejected.ranges(),
                 }
@@ -104,31 +116,63 @@ class BaselineAccount:
         }
 
 
-def account_of(records: NDArray[np.void]) -> BaselineAccount:
-    """Return the account of records.
+def account_of(logs: Sequence[NDArray[np.void]], *, ended: bool = True) -> BaselineAccount:
+    """Return the account of the consumers' frame logs.
+
+    Frames are ordered by their detector time; a frame whose ``uniqueId`` is not larger than that of the frame before
+    begins an epoch. Before the end, a received frame without an outcome is in the queue, unless its consumer has
+    processed a frame that it received later: consumers process frames in order.
 
     Parameters
     ----------
-    records
-        (n,) of `RECORD` from all consumers, each consumer's in order of receipt. Frames are ordered by their detector
-        time; a frame whose ``uniqueId`` is not larger than that of the frame before begins an epoch.
+    logs
+        The records of each consumer, (n,) of `RECORD` in order of writing.
+    ended
+        Whether the consumers have exited, so that received frames without an outcome are lost.
     """
+    records = np.concatenate([np.empty(0, RECORD), *logs])
     if not len(records):
         return BaselineAccount()
-    ordered = np.asarray(records, RECORD)[np.argsort(records["time_ns"], kind="stable")]
-    ids, times = ordered["unique_id"], ordered["time_ns"]
+    consumers = np.repeat(np.arange(len(logs)), [len(log) for log in logs])
+    # The records of a frame together, in order of writing; `order` is also the position in the logs.
+    order = np.lexsort((records["unique_id"], records["time_ns"]))
+    records = records[order]
+    is_delivery = np.isin(records["outcome"], (RECEIVED, REPEATED))
+    is_queued = np.zeros(len(records), bool) if ended else _is_queued(records, consumers[order], order)
+    epoch_of = _epochs(records, is_delivery, order)[_latest(is_delivery)]
+    by_epoch = np.argsort(epoch_of, kind="stable")
+    ends = np.cumsum(np.bincount(epoch_of))[:-1]
+    epochs = [_epoch(records[rows], is_queued[rows]) for rows in np.split(by_epoch, ends)]
+    return BaselineAccount(epochs, int(is_delivery.sum()) - sum(len(epoch.received) for epoch in epochs))
+
+
+def _latest(condition: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return for each row the last row up to it that meets a condition."""
+    return np.maximum.accumulate(np.where(condition, np.arange(len(condition)), 0))
+
+
+def _epochs(records: NDArray[np.void], is_delivery: NDArray[np.bool_], position: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the number of the epoch of each delivery; 0 for other records."""
+    rows = np.flatnonzero(is_delivery)
+    rows = rows[np.lexsort((position[rows], records["time_ns"][rows]))]
+    ids, times = records["unique_id"][rows], records["time_ns"][rows]
     is_repeat = (ids[1:] == ids[:-1]) & (times[1:] == times[:-1])
-    restarts = np.flatnonzero((ids[1:] <= ids[:-1]) & ~is_repeat) + 1
-    duplicates = 0
-    epochs: list[EpochAccount] = []
-    for part in np.split(ordered, restarts):
-        epoch = _epoch(part)
-        epochs.append(epoch)
-        duplicates += len(part) - len(epoch.received)
-    return BaselineAccount(epochs, duplicates)
+    epochs = np.zeros(len(records), np.intp)
+    epochs[rows[1:]] = np.cumsum((ids[1:] <= ids[:-1]) & ~is_repeat)
+    return epochs
 
 
-def _epoch(part: NDArray[np.void]) -> EpochAccount:
+def _is_queued(records: NDArray[np.void], consumers: NDArray[np.intp], position: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which records are receipts of frames that are younger than the latest processed one of their consumer."""
+    outcomes = records["outcome"]
+    receipts = position[_latest(outcomes == RECEIVED)]
+    processed = outcomes == PROCESSED
+    latest = np.full(consumers.max() + 1, -1, np.intp)
+    np.maximum.at(latest, consumers[processed], receipts[processed])
+    return (outcomes == RECEIVED) & (position > latest[consumers])
+
+
+def _epoch(part: NDArray[np.void], is_queued: NDArray[np.bool_]) -> EpochAccount:
     # A frame whose result was published by one of its deliveries was processed.
     ids, outcomes = part["unique_id"], part["outcome"]
     processed = np.unique(ids[outcomes == PROCESSED])
@@ -136,7 +180,17 @@ def _epoch(part: NDArray[np.void]) -> EpochAccount:
     rejected, first = np.unique(ids[is_rejected], return_index=True)
     codes, numbers = np.unique(outcomes[is_rejected][first], return_counts=True)
     reasons = {str(reason_of(int(code))): int(n) for code, n in zip(codes, numbers, strict=True)}
-    return EpochAccount(int(part["time_ns"][0]), _id_set(processed), _id_set(rejected), reasons)
+    is_open = ~np.isin(ids, processed) & ~np.isin(ids, rejected)
+    queued = np.unique(ids[is_open & is_queued])
+    lost = np.setdiff1d(ids[is_open], queued)
+    return EpochAccount(
+        time_ns=int(part["time_ns"][0]),
+        processed=_id_set(processed),
+        rejected=_id_set(rejected),
+        queued=_id_set(queued),
+        lost=_id_set(lost),
+        reasons=reasons,
+    )
 
 
 def _id_set(ids: NDArray[np.int64]) -> IdSet:

@@ -134,12 +134,13 @@ class BaselineEngine:
             if len(new):
                 parts.append(new)
                 self._measure(new)
-        self._update_account(now_s=float("inf") if ended else time.monotonic())
+        self._update_account(ended=ended)
         account = self._account
         figures = Figures(
             received=account.received,
             processed=account.processed,
             missed=account.missed,
+            lost=account.lost,
             rejected=account.rejected,
             duplicates=account.duplicates,
             rate_hz=self._rate.rate_hz(),
@@ -165,15 +166,16 @@ class BaselineEngine:
             if time_ns:
                 self._latency.add(done_ns - time_ns)
 
-    def _update_account(self, now_s: float) -> None:
-        if now_s < self._account_due_s:
+    def _update_account(self, *, ended: bool) -> None:
+        if not ended and time.monotonic() < self._account_due_s:
             return
         # One array per consumer, so that a long run does not retain an array per poll.
         self._records = [[np.concatenate(parts)] if parts else [] for parts in self._records]
         started = time.monotonic()
-        self._account = account_of(np.concatenate([np.empty(0, RECORD), *(part for p in self._records for part in p)]))
-        ended = time.monotonic()
-        self._account_due_s = ended + max(1.0, (ended - started) / _ACCOUNT_TIME_FRACTION)
+        logs = [parts[0] if parts else np.empty(0, RECORD) for parts in self._records]
+        self._account = account_of(logs, ended=ended)
+        now = time.monotonic()
+        self._account_due_s = now + max(1.0, (now - started) / _ACCOUNT_TIME_FRACTION)
 
     async def _serve_metrics(self) -> None:
         async def text() -> str:

@@ -45,6 +45,9 @@ class Figures:
         Number of frames; rejected frames by reason.
     missed
         Number of missed frames; None for a consumer that shares the frames with others.
+    lost
+        Number of received frames that will be neither processed nor rejected; None for a consumer, which cannot know
+        the frames of a killed one.
     rate_hz
         Processed frames per second.
     queued
@@ -56,6 +59,7 @@ class Figures:
     received: int
     processed: int
     missed: int | None
+    lost: int | None = None
     rejected: Mapping[str, int] = field(default_factory=dict[str, int])
     duplicates: int
     rate_hz: float
@@ -73,6 +77,10 @@ def _families(figures: Figures, labels: Mapping[str, str]) -> Iterable[MetricFam
         "pvapy_frame_processed_total": ("Frames whose result was published.", figures.processed),
         "pvapy_frame_received_total": ("Frames received, each counted once.", figures.received),
         "pvapy_frame_missed_total": ("Frames missed: gaps in uniqueId.", figures.missed),
+        "pvapy_frame_lost_total": (
+            "Frames received by a consumer that was killed before it processed them.",
+            figures.lost,
+        ),
         "pvapy_frame_duplicates_total": ("Repeated deliveries of frames.", figures.duplicates),
     }
     for name, (text, value) in counters.items():

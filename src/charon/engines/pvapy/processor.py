@@ -20,7 +20,7 @@ from charon.engines.pvapy.consumer_counts import ConsumerCounts
 from charon.engines.pvapy.figures import metrics_text
 from charon.engines.pvapy.reconstructor import Reconstructor
 from charon.errors import BadFrameError, Reason, UnavailableError, UsageError
-from charon.ledger.frame_log import PROCESSED, REPEATED, FrameLog, rejected
+from charon.ledger.frame_log import PROCESSED, RECEIVED, REPEATED, FrameLog, rejected
 from charon.science.preprocess import Geometry
 from charon.settings.baseline import read_consumer_settings
 
@@ -81,12 +81,10 @@ class PtychographyProcessor(ConsumerProcessor):
         except BadFrameError as error:
             # The initial value of an area detector's channel has neither image nor time.
             if error.reason != Reason.EMPTY or frame_id.time_ns:
-                self._reject(frame_id, error)
+                self._reject(frame_id, error, update.received_ns)
             return
-        if self.counts.receive(frame_id):
+        if self._receive(frame_id, update.received_ns):
             self._reconstructor.submit(replace(frame, image=image))
-        else:
-            self._record([(frame_id.unique_id, frame_id.time_ns, 0, REPEATED, self._reconstructor.queued)])
 
     def stop(self) -> None:
         """Process the frames in the queue; called by PvaPy at the end."""
@@ -94,13 +92,18 @@ class PtychographyProcessor(ConsumerProcessor):
         figures = self.counts.figures()
         _log.info("received %d frames, processed %d", figures.received, figures.processed)
 
-    def _reject(self, frame_id: FrameId, error: BadFrameError) -> None:
-        outcome = REPEATED
-        if self.counts.receive(frame_id):
-            _log.warning("rejected: frame %s: %s", frame_id.name, error.detail)
-            self.counts.reject(error.reason)
-            outcome = rejected(error.reason)
-        self._record([(frame_id.unique_id, frame_id.time_ns, 0, outcome, self._reconstructor.queued)])
+    def _receive(self, frame_id: FrameId, received_ns: int) -> bool:
+        """Count and record a delivery; return whether the frame is new."""
+        new = self.counts.receive(frame_id)
+        self._record(frame_id, RECEIVED if new else REPEATED, received_ns)
+        return new
+
+    def _reject(self, frame_id: FrameId, error: BadFrameError, received_ns: int) -> None:
+        if not self._receive(frame_id, received_ns):
+            return
+        _log.warning("rejected: frame %s: %s", frame_id.name, error.detail)
+        self.counts.reject(error.reason)
+        self._record(frame_id, rejected(error.reason), time.time_ns())
 
     def _on_results(self, frames: Sequence[Frame], phases: NDArray[np.float32]) -> None:
         """Publish a batch of results; called on the inference thread."""
@@ -108,12 +111,11 @@ class PtychographyProcessor(ConsumerProcessor):
             self.publish(phase, frame)
             done_ns = time.time_ns()
             self.counts.publish([frame.id], done_ns)
-            record = (frame.id.unique_id, frame.id.time_ns, done_ns, PROCESSED, self._reconstructor.queued)
-            self._record([record])
+            self._record(frame.id, PROCESSED, done_ns)
 
-    def _record(self, records: Sequence[tuple[int, int, int, int, int]]) -> None:
+    def _record(self, frame_id: FrameId, outcome: int, done_ns: int) -> None:
         if self._frame_log is not None:
-            self._frame_log.append(records)
+            self._frame_log.append(frame_id, outcome, done_ns, self._reconstructor.queued)
 
     def _serve_metrics(self, settings: ConsumerSettings, labels: Mapping[str, str]) -> None:
         """Serve the metrics on a thread, until the process exits.

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from charon.engines.pvapy.commands import BaselineOptions, consumer_command, mir
 from charon.engines.pvapy.figures import metrics_text
 from charon.engines.pvapy.processor import PtychographyProcessor
 from charon.errors import Reason, UsageError
-from charon.ledger.frame_log import PROCESSED, REPEATED, FrameLogReader, rejected
+from charon.ledger.frame_log import PROCESSED, RECEIVED, REPEATED, FrameLogReader, rejected
 from charon.science.preprocess import Geometry
 from charon.settings.baseline import ConsumerSettings, read_consumer_settings
 
@@ -108,6 +109,19 @@ def test_repeated_frame_is_published_once(processor, log):
     assert REPEATED in FrameLogReader(log).read()["outcome"]
 
 
+def test_receipt_is_recorded_before_inference(processor, log):
+    processor.backend.gate.clear()
+    before_ns = time.time_ns()
+    processor.on_update(replace(update(1), received_ns=before_ns))
+    processor.on_update(update(2, "shape"))
+    assert FrameLogReader(log).read()["outcome"].tolist() == [RECEIVED, RECEIVED, rejected(Reason.SHAPE)]
+    processor.backend.gate.set()
+    processor.stop()
+    records = FrameLogReader(log).read()
+    times_ns = {int(row["outcome"]): int(row["done_ns"]) for row in records if row["unique_id"] == 1}
+    assert times_ns[RECEIVED] == before_ns <= times_ns[PROCESSED] <= time.time_ns()
+
+
 def test_initial_value_is_ignored(processor):
     processor.on_update(RawUpdate("ad:image", START_NS, corrupt(build_ntndarray(np.ones((8, 8)), 0, 0), "empty")))
     processor.stop()
@@ -167,5 +181,7 @@ def test_metrics_page_is_documented(processor):
     page = Path(__file__).parents[4] / "docs/reference/metrics.md"
     documented = set(re.findall(r"`(pvapy_\w+)`", page.read_text()))
     processor.counts.reject(Reason.SHAPE)
-    exposed = set(re.findall(r"^# TYPE (\w+) ", metrics_text(processor.counts.figures(), {}), re.MULTILINE))
+    # The supervisor knows the lost frames.
+    figures = replace(processor.counts.figures(), lost=0)
+    exposed = set(re.findall(r"^# TYPE (\w+) ", metrics_text(figures, {}), re.MULTILINE))
     assert exposed == documented
