@@ -97,7 +97,8 @@ class FrameLog:
             if size % RECORD.itemsize:
                 os.ftruncate(self._file, size - size % RECORD.itemsize)
         except OSError as error:
-            raise self._unavailable(error) from error
+            message = f"cannot write the frame log {path}: {error.strerror}; choose another folder"
+            raise UnavailableError(message) from error
 
     def append(self, frame: FrameId, outcome: int, done_ns: int, queued: int = 0) -> None:
         """Append a record.
@@ -115,8 +116,9 @@ class FrameLog:
 
         Raises
         ------
-        UnavailableError
-            If the record cannot be written, for example on a full disk.
+        OSError
+            If the record cannot be written, for example on a full disk. It is fatal: an account from a log with missing
+            records would be wrong.
         """
         record = _PACK(frame.unique_id, frame.time_ns, done_ns, outcome, queued)
         try:
@@ -124,14 +126,11 @@ class FrameLog:
             while written < len(record):
                 written += os.write(self._file, record[written:])
         except OSError as error:
-            raise self._unavailable(error) from error
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-    def _unavailable(self, error: OSError) -> UnavailableError:
-        return UnavailableError(f"cannot write the frame log {self.path}: {error.strerror}; choose another folder")
 
 
 class FrameLogReader:
