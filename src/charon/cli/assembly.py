@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from charon.adapters.inference import open_backend
 from charon.adapters.inference.bundle import BundleError, load_bundle
 from charon.errors import BadFrameError, UsageError
+from charon.ledger.frame_log import FrameLog
 from charon.science.preprocess import Geometry
 from charon.vertices.inference import InferenceVertex, ModelInfo
 from charon.vertices.roles import InferenceRole, SinkRole, SourceRole
@@ -57,7 +58,7 @@ class _NamedUpdate:
         return self.raw.frame(self.names)
 
 
-def make_source(options: SourceSettings) -> SourceRole:
+def make_source(options: SourceSettings, settings: VertexSettings) -> SourceRole:
     """Return a source that reads a pvAccess channel."""
     from charon.adapters.pvaccess import AttributeNames, FrameMonitor  # noqa: PLC0415 - imports PvaPy
 
@@ -67,6 +68,7 @@ def make_source(options: SourceSettings) -> SourceRole:
         geometry=None if options.model is None else geometry_of(open_bundle(options.model)),
         ring_bytes=options.ring_bytes,
         positions=None if options.positions is None else positions_from(options.positions),
+        frame_log=open_frame_log(settings),
     )
 
     @contextmanager
@@ -122,6 +124,7 @@ def make_inference(options: InferenceSettings, settings: VertexSettings) -> Infe
         max_batch=settings.read_batch_size,
         linger_s=options.linger_s,
         delay_s=options.delay_s,
+        frame_log=open_frame_log(settings),
     )
     return InferenceRole(vertex)
 
@@ -162,6 +165,7 @@ def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, exit_s
             weight_radius_m=None if patch is None else patch.weight_radius_m,
             weight_profile=None if patch is None else patch.weight_profile,
             provenance=provenance,
+            frame_log=frame_log_path(settings),
         )
 
     return SinkRole(SinkVertex(open_sink))
@@ -170,6 +174,23 @@ def make_image_sink(options: ImageSinkSettings, settings: VertexSettings, exit_s
 def make_log_sink(*, quiet: bool) -> SinkRole:
     """Return the sink that logs a line for each patch; if quiet, only at level DEBUG."""
     return SinkRole(SinkVertex(partial(LogSink, quiet=quiet), linger_s=0.1))
+
+
+def open_frame_log(settings: VertexSettings) -> FrameLog | None:
+    """Open the frame log of a replica; return None if it writes none.
+
+    Raises
+    ------
+    UnavailableError
+        If the file cannot be written.
+    """
+    path = frame_log_path(settings)
+    return None if path is None else FrameLog(path)
+
+
+def frame_log_path(settings: VertexSettings) -> Path | None:
+    """Return the file of a replica's frame log; None if it writes none."""
+    return None if settings.frame_log is None else settings.frame_log / f"{settings.page}.bin"
 
 
 def open_bundle(model: str) -> Bundle:

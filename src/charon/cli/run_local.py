@@ -38,6 +38,7 @@ class LocalOptions:
     frames: int | None
     quiet: bool
     metrics_port: int | None = None
+    frame_log: Path | None = None
 
 
 def run_here(manifest: str, options: LocalOptions) -> int:
@@ -50,6 +51,8 @@ def run_here(manifest: str, options: LocalOptions) -> int:
         folder = options.output or Path("out") / pipeline.name / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         check_vertices(pipeline, without_credentials(manifest))
         prepare_output(folder, resume=options.resume)
+        if options.frame_log is not None:
+            prepare_frame_log(options.frame_log, resume=options.resume)
         session = _session(pipeline, path, folder, options)
         status = _run(session, manifest, folder)
     if status:
@@ -73,6 +76,7 @@ def _session(pipeline: Pipeline, manifest: Path, folder: Path, options: LocalOpt
         buffer_bytes=options.buffer_mib * 2**20,
         nats_port=options.nats_port,
         metrics_port=options.metrics_port,
+        frame_log=options.frame_log,
     )
     engine = EmbeddedEngine(pipeline, manifest, engine_options)
     return Session(engine, finished=finished, expected=options.frames, quiet=options.quiet)
@@ -132,3 +136,19 @@ def prepare_output(folder: Path, *, resume: bool) -> None:
         click.echo(f"warning: {folder} contains no run to resume; starting a new one", err=True)
     if occupied and not resume:
         raise UsageError(f"{folder} is not empty; choose another folder with --output, or resume its run with --resume")
+
+
+def prepare_frame_log(folder: Path, *, resume: bool) -> None:
+    """Create the folder of the frame logs.
+
+    Raises
+    ------
+    UsageError
+        If the folder cannot be created, or contains frame logs and `resume` is False.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; choose another folder with --frame-log") from error
+    if not resume and any(folder.glob("*.bin")):
+        raise UsageError(f"{folder} contains frame logs of another run; choose another folder with --frame-log")

@@ -71,7 +71,7 @@ def source(
         y_attribute=y_attribute,
         scan_attribute=scan_attribute,
     )
-    _run(make_source(options), settings)
+    _run(make_source(options, settings), settings)
 
 
 @vertex.command()

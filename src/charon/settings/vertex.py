@@ -32,6 +32,8 @@ class VertexSettings(Settings):
         Folder for the results of an image sink.
     manifest
         Text of the manifest, for the provenance in the results.
+    frame_log
+        Folder of the frame logs, one file per replica; None writes none.
     log_level
         Level of the log on stderr.
     """
@@ -42,6 +44,7 @@ class VertexSettings(Settings):
     read_batch_size: int = Field(default=8, ge=1)
     output: Path = Path("/data")
     manifest: str = Field(default="", repr=False)
+    frame_log: Path | None = None
     log_level: LogLevel = "INFO"
 
     @property
@@ -73,7 +76,8 @@ class EmbeddedSettings(VertexSettings):
     def to_environment(self) -> dict[str, str]:
         """Return the variables from which a vertex's process reads these settings.
 
-        The variables of the output, the manifest and the log level are not included: a manifest can override them.
+        The variables of the output, the manifest, the frame log and the log level are not included: the engine sets the
+        first three, and a manifest can override them.
         """
         variables = {"CHARON_ENGINE": self.engine}
         for path, names in {**_IDENTITY, **_EMBEDDED}.items():
@@ -144,6 +148,7 @@ _COMMON: _Variables = {
     **_IDENTITY,
     ("output",): ("CHARON_OUTPUT",),
     ("manifest",): ("CHARON_MANIFEST",),
+    ("frame_log",): ("CHARON_FRAME_LOG",),
     ("log_level",): ("CHARON_LOG",),
 }
 _EMBEDDED: _Variables = {

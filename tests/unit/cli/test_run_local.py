@@ -8,7 +8,7 @@ import pytest
 
 from charon.cli.exit_status import run_command
 from charon.cli.main import cli
-from charon.cli.run_local import prepare_output, print_last_warnings
+from charon.cli.run_local import prepare_frame_log, prepare_output, print_last_warnings
 from charon.engines.embedded import Snapshot
 from charon.errors import UsageError
 from charon.ledger.accounting import compute_account
@@ -50,6 +50,17 @@ def test_resume_in_empty_folder_warns(capsys, tmp_path):
     (tmp_path / "misspelt" / "log").mkdir()
     prepare_output(tmp_path / "misspelt", resume=True)
     assert capsys.readouterr().err == ""
+
+
+def test_frame_logs_of_another_run_are_rejected(tmp_path):
+    folder = tmp_path / "new" / "frames"
+    prepare_frame_log(folder, resume=False)
+    (folder / "cat.0.bin").touch()
+    prepare_frame_log(folder, resume=True)
+    with pytest.raises(UsageError, match=r"frame logs of another run.*--frame-log"):
+        prepare_frame_log(folder, resume=False)
+    with pytest.raises(UsageError, match=r"Not a directory.*--frame-log"):
+        prepare_frame_log(folder / "cat.0.bin" / "frames", resume=False)
 
 
 def test_folder_with_files_is_rejected(tmp_path):

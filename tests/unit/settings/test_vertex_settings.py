@@ -129,3 +129,10 @@ def test_engine_is_recognised(variables, engine):
 def test_process_without_engine_is_rejected():
     with pytest.raises(UsageError, match="started by an engine"):
         read_vertex_settings({})
+
+
+def test_frame_log_is_a_folder_for_every_engine():
+    for variables in (NUMAFLOW, EMBEDDED.to_environment()):
+        assert read_vertex_settings(variables).frame_log is None
+        assert read_vertex_settings({**variables, "CHARON_FRAME_LOG": ""}).frame_log is None
+        assert read_vertex_settings({**variables, "CHARON_FRAME_LOG": "/log"}).frame_log == Path("/log")

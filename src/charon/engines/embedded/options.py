@@ -27,6 +27,8 @@ class Options(Settings):
         TCP port of the nats-server on loopback; 0 selects a free one.
     environment
         Additional environment variables of every vertex.
+    frame_log
+        Folder of the frame logs, one file per replica; None writes none.
     metrics_port
         TCP port on loopback for the run's metrics; 0 selects a free one, None serves no metrics.
     """
@@ -37,4 +39,5 @@ class Options(Settings):
     ack_wait_s: float = Field(default=3.0, gt=0)
     nats_port: int = Field(default=0, ge=0, le=65535)
     environment: dict[str, str] = Field(default_factory=dict[str, str])
+    frame_log: Path | None = None
     metrics_port: int | None = Field(default=None, ge=0, le=65535)

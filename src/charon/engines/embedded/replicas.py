@@ -61,6 +61,7 @@ def create_processes(
             **environment.copy(),
             "CHARON_OUTPUT": str(options.output),
             "CHARON_MANIFEST": manifest,
+            "CHARON_FRAME_LOG": "" if options.frame_log is None else str(options.frame_log.absolute()),
             **(vertex.container.environment() if vertex.container else {}),
             **options.environment,
             **settings.to_environment(),

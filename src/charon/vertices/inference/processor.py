@@ -59,11 +59,14 @@ class Item:
         The frame to infer; None for any other message.
     result
         The encoded result; empty before inference and for an undecodable message.
+    rejection
+        The rejection, if this vertex has rejected the frame.
     """
 
     name: str = ""
     frame: Frame | None = None
     result: bytes = b""
+    rejection: Rejection | None = None
 
 
 @dataclass(slots=True)
@@ -125,7 +128,7 @@ class FrameProcessor:
             return Item(message.id.name, message)
         self.stats.count(rejected_state(rejection.reason))
         self.stats.warn(rejection.detail)
-        return Item(message.id.name, result=encode(rejection))
+        return Item(message.id.name, result=encode(rejection), rejection=rejection)
 
     def infer(self, items: Sequence[Item]) -> None:
         """Run the network on the items' frames and set their results."""

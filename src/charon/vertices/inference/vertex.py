@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from charon.errors import UnavailableError
+from charon.errors import Reason, UnavailableError
+from charon.ledger.frame_log import PROCESSED, rejected
 from charon.ledger.pages import InferencePage
 from charon.tasks import task_group
 from charon.vertices.inference.processor import FrameProcessor
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from charon.adapters.inference import Backend
+    from charon.ledger.frame_log import FrameLog
     from charon.vertices.inference.processor import Item, ModelInfo
     from charon.vertices.ports import Delivery, Inlet, Ledger, Outlet
 
@@ -47,6 +50,8 @@ class InferenceVertex:
         Number of crashes on a frame after which it is rejected.
     delay_s
         Delay added to each batch, for trials of scaling.
+    frame_log
+        Log of processed and rejected frames.
     """
 
     def __init__(
@@ -59,8 +64,10 @@ class InferenceVertex:
         linger_s: float = 0.002,
         max_crashes: int = 3,
         delay_s: float = 0.0,
+        frame_log: FrameLog | None = None,
     ) -> None:
         self.stats = Stats()
+        self._frame_log = frame_log
         self._processor = FrameProcessor(backend, model, run, self.stats, max_crashes, delay_s)
         self._max_batch = max_batch
         self._linger_s = linger_s
@@ -139,6 +146,10 @@ class InferenceVertex:
         if item.result:
             await publish(outlets, item.result, item.name)
         await delivery.ack(item.result or None)
+        # The connection sends the acknowledgement when the event loop continues, so a process that is killed has
+        # recorded every message that it has acknowledged.
+        if self._frame_log is not None:
+            _record(item, self._frame_log)
         self.stats.count("done")
 
     def page(self) -> InferencePage:
@@ -149,6 +160,14 @@ class InferenceVertex:
             backend=self._processor.backend.name,
             attempts=dict(self._unfinished),
         )
+
+
+def _record(item: Item, frame_log: FrameLog) -> None:
+    """Record a frame that this vertex has processed or rejected."""
+    if item.frame is not None:
+        frame_log.append(item.frame.id, PROCESSED, time.time_ns())
+    elif item.rejection is not None:
+        frame_log.append(item.rejection.id, rejected(Reason(item.rejection.reason)), time.time_ns())
 
 
 async def _extend(work: Awaitable[T], deliveries: Sequence[Delivery]) -> T:

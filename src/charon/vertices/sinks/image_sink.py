@@ -18,6 +18,7 @@ from charon.vertices.sinks.image_refresh import ImageRefresh, RefreshIntervals
 from charon.vertices.sinks.scan_files import ScanSettings, file_stem
 from charon.vertices.sinks.sink import BatchCounts, decode_for_sink
 from charon.vertices.sinks.sink_state import SinkState
+from charon.vertices.sinks.stitch_log import StitchLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,6 +73,8 @@ class ImageSink:
         Weight of a patch: see `Canvas`.
     intervals
         Intervals between refreshes of files, images and pictures.
+    frame_log
+        File of the frame log, for a record of each patch in the image; None writes none.
 
     Raises
     ------
@@ -92,15 +95,17 @@ class ImageSink:
         weight_radius_m: float | None = None,
         weight_profile: tuple[float, ...] | None = None,
         intervals: RefreshIntervals | None = None,
+        frame_log: Path | None = None,
     ) -> None:
         self._intervals = intervals or RefreshIntervals()
         provenance = {"version": charon.__version__, "run": run, **(provenance or {})}
         self._settings = ScanSettings(output_dir, run, provenance, weight_radius_m, weight_profile)
         self._log = PatchLog(output_dir / "log" / file_stem(run), fsync=fsync)
+        self._stitch_log = None if frame_log is None else StitchLog(frame_log)
         self._refresh = ImageRefresh(run, self._intervals, publish)
         self._lock = threading.Lock()
         self._anchors: dict[str, ImageAnchor] = {}
-        self._state = SinkState(self._log, self._settings, self._anchors)
+        self._state = self._new_state()
         # Repeats are not in the log, so they are counted here and added after every rebuild.
         self._duplicates: Counter[tuple[str, int]] = Counter()
         self._unreadable = 0
@@ -139,6 +144,8 @@ class ImageSink:
             scan.files.close()
         self._refresh.close()
         self._log.close()
+        if self._stitch_log is not None:
+            self._stitch_log.close()
 
     def report(self) -> SinkReport:
         """Return the account of frames, the latencies and the output of each scan; from any thread."""
@@ -172,6 +179,9 @@ class ImageSink:
                     self._duplicates[epoch] += 1
                     self._state.account.add_duplicates(*epoch)
 
+    def _new_state(self) -> SinkState:
+        return SinkState(self._log, self._settings, self._anchors, self._stitch_log)
+
     def _rebuild(self) -> None:
         """Rebuild the state from the log, and again while the image of a scan must move."""
         state = self._state
@@ -180,7 +190,7 @@ class ImageSink:
                 _log.warning("scan %s: most patches are near %s m; moving the image there", scan, anchor.position_m)
                 self._anchors[scan] = anchor
             state.abandon()
-            state = SinkState(self._log, self._settings, self._anchors)
+            state = self._new_state()
             self._replay(state)
             if not state.new_anchors():
                 break

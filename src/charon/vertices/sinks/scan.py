@@ -136,7 +136,7 @@ class Scan:
         self.image_is_outdated = True
         self.latest = patch.id
         stitched_ns = time.time_ns() if logged_ns is None else logged_ns
-        self._account.add_latency(patch, stitched_ns)
+        self._account.add_stitched(patch, stitched_ns)
         return stitched_ns
 
     def _new_canvas(self, pixel_m: float) -> Canvas:

@@ -12,12 +12,20 @@ if TYPE_CHECKING:
 
     from charon.frames import FrameId, Patch
     from charon.ledger.entries import LedgerEntry
+    from charon.vertices.sinks.stitch_log import StitchLog
 
 
 class SinkAccount:
-    """Frames by state, and latencies until a patch is in the image, over all scans."""
+    """Frames by state, and latencies until a patch is in the image, over all scans.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    stitch_log
+        Log with a record of each patch in the image; None writes none.
+    """
+
+    def __init__(self, stitch_log: StitchLog | None = None) -> None:
+        self._stitch_log = stitch_log
         self._book = LedgerBook()
         self.since_detector = LatencyRecorder()
         self.since_received = LatencyRecorder()
@@ -30,8 +38,10 @@ class SinkAccount:
         """Count repeats of frames of an epoch."""
         self._book.count(channel, epoch_ns, "duplicates", count)
 
-    def add_latency(self, patch: Patch, stitched_ns: int) -> None:
-        """Record the latencies of a patch that is in the image."""
+    def add_stitched(self, patch: Patch, stitched_ns: int) -> None:
+        """Record a patch that is in the image, and its latencies."""
+        if self._stitch_log is not None:
+            self._stitch_log.add(patch.id, stitched_ns)
         if patch.id.time_ns:
             self.since_detector.add(stitched_ns - patch.id.time_ns)
         if received_ns := patch.times_ns.get("received"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from charon.vertices.sinks.scan import ImageAnchor
     from charon.vertices.sinks.scan_files import RowId, ScanSettings
     from charon.vertices.sinks.sink import SinkMessage
+    from charon.vertices.sinks.stitch_log import StitchLog
 
 
 @dataclass(slots=True)
@@ -44,11 +45,19 @@ class SinkState:
         Settings of all scans.
     anchors
         Positions that the images of scans must include.
+    stitch_log
+        Log with a record of each patch in the image; None writes none.
     """
 
-    def __init__(self, log: PatchLog, settings: ScanSettings, anchors: Mapping[str, ImageAnchor]) -> None:
+    def __init__(
+        self,
+        log: PatchLog,
+        settings: ScanSettings,
+        anchors: Mapping[str, ImageAnchor],
+        stitch_log: StitchLog | None = None,
+    ) -> None:
         self.scans: dict[str, Scan] = {}
-        self.account = SinkAccount()
+        self.account = SinkAccount(stitch_log)
         self._log = log
         self._settings = settings
         self._anchors = anchors

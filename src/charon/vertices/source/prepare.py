@@ -11,6 +11,7 @@ from charon.errors import BadFrameError, Reason
 from charon.frames import Rejection, WireError, encode
 from charon.ledger.book import LedgerBook
 from charon.ledger.epochs import EpochTracker
+from charon.ledger.frame_log import RECEIVED, REPEATED
 from charon.ledger.states import FrameState
 from charon.vertices.source.ring import MissedRange
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from charon.frames import Frame, FrameId, Position
+    from charon.ledger.frame_log import FrameLog
     from charon.ledger.pages import SourcePage
     from charon.science.preprocess import Geometry
     from charon.vertices.source.ring import Update
@@ -63,6 +65,8 @@ class FramePreparer:
         Returns the scan position of a frame without one, or None if it is unknown.
     stats
         Counters of the vertex.
+    frame_log
+        Log of received and repeated frames.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class FramePreparer:
         geometry: Geometry | None,
         positions: Callable[[FrameId], Position | None] | None,
         stats: Stats,
+        frame_log: FrameLog | None = None,
     ) -> None:
         self.book = LedgerBook()
         self.epochs = EpochTracker()
@@ -83,6 +88,7 @@ class FramePreparer:
         self._geometry = geometry
         self._positions = positions
         self._stats = stats
+        self._frame_log = frame_log
         self._unconfirmed: FrameId | None = None
         self._warned_of_time = False
 
@@ -127,6 +133,8 @@ class FramePreparer:
             # The initial value of an area detector's channel, before its first frame.
             return self._ignore(frame)
         frame_id = self._assign_epoch(channel_id)
+        if self._frame_log is not None:
+            self._frame_log.append(channel_id, REPEATED if frame_id is None else RECEIVED, update.received_ns)
         if frame_id is None:
             return None
         if isinstance(frame, BadFrameError):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
+from charon.errors import Reason
 from charon.frames import encode
+from charon.ledger.frame_log import rejected
 from charon.ledger.pages import SourcePage
 from charon.ledger.states import FrameState, VertexState, rejected_state
 from charon.tasks import task_group
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from charon.frames import FrameId, LatePosition, Position
     from charon.ledger.book import LedgerBook
+    from charon.ledger.frame_log import FrameLog
     from charon.science.preprocess import Geometry
     from charon.vertices.ports import Ledger, Outlet
     from charon.vertices.source.prepare import PreparedMessage
@@ -48,6 +52,8 @@ class SourceVertex:
         Maximum number of published messages that are not confirmed yet.
     positions
         Returns the scan position of a frame that has none, by frame id; None if it is unknown.
+    frame_log
+        Log of received, repeated and rejected frames.
     """
 
     def __init__(
@@ -58,11 +64,15 @@ class SourceVertex:
         ring_bytes: int = 256 * 2**20,
         max_in_flight: int = 128,
         positions: Callable[[FrameId], Position | None] | None = None,
+        frame_log: FrameLog | None = None,
     ) -> None:
         self.channel = channel
         self.stats = Stats(state=VertexState.WAITING_FOR_CHANNEL)
         self._ring = UpdateRing(channel, ring_bytes, self.stats)
-        self._preparer = FramePreparer(channel, geometry=geometry, positions=positions, stats=self.stats)
+        self._preparer = FramePreparer(
+            channel, geometry=geometry, positions=positions, stats=self.stats, frame_log=frame_log
+        )
+        self._frame_log = frame_log
         self._max_in_flight = max_in_flight
         # Messages popped from the ring that no outlet has confirmed.
         self._unconfirmed = 0
@@ -161,6 +171,8 @@ class SourceVertex:
         self.book.add(*key, FrameState.ACCEPTED, message.id.unique_id)
         if message.reason:
             self.book.add(*key, rejected_state(message.reason), message.id.unique_id)
+            if self._frame_log is not None:
+                self._frame_log.append(message.id, rejected(Reason(message.reason)), time.time_ns())
         self.stats.count("done")
         if not new:
             self.book.count(message.id.channel, message.id.epoch_ns, "redundant")
