@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 RECORD = np.dtype([("unique_id", "<i8"), ("time_ns", "<i8"), ("done_ns", "<i8"), ("outcome", "<i4"), ("queued", "<i4")])
 """uniqueId and detector time stamp; time of the event; outcome; number of frames that waited for inference.
 
-Times are in ns since 1970. The outcome is `RECEIVED`, `PROCESSED`, `STITCHED`, `REPEATED` or a value of `rejected`.
+Times are in ns since 1970. The outcome is `RECEIVED`, `PROCESSED`, `STITCHED`, `REPEATED`, `PUBLISHED` or a value of
+`rejected`.
 """
 
 RECEIVED = 1
@@ -37,6 +38,9 @@ STITCHED = 3
 
 REPEATED = 4
 """The frame was received again."""
+
+PUBLISHED = 5
+"""The detector published the frame."""
 
 FIRST_REJECTED = 100
 """Outcome of the first reason; outcomes from here on are rejections."""

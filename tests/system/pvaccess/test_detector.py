@@ -18,6 +18,7 @@ from charon.adapters.recordings import open_recording
 from charon.cli.exit_status import run_command
 from charon.cli.main import cli
 from charon.errors import BadFrameError
+from charon.ledger.frame_log import PUBLISHED, FrameLogReader
 from charon.ledger.id_set import IdSet
 
 pytestmark = pytest.mark.system
@@ -144,6 +145,22 @@ def test_restarted_detector_resets_unique_ids(detector, follow, tmp_path):
     assert ids(seen.items) == [*range(1, 21), *range(1, 11)]
     assert [acquisition["ids"] for acquisition in report["acquisitions"]] == [[[1, 20]], [[1, 10]]]
     assert seen.states[:3] == [True, False, True]
+
+
+def test_frame_log_has_each_published_frame(detector, follow, tmp_path):
+    seen = follow("test:log")
+    log = tmp_path / "logs" / "detector.bin"
+    options = ("--sample", "noise", "-nx", 16, "-ny", 16, "-nf", 30, "--drop", "7", "--bad", "nan@5")
+    report = final_report(detector("test:log", *options, "--frame-log", log, "--client-delay", 1), tmp_path)
+    seen.wait(lambda c: len(c.items) == 30)
+    records = FrameLogReader(log).read()
+    assert records["outcome"].tolist() == [PUBLISHED] * 29
+    assert records["unique_id"].tolist() == [*range(1, 7), *range(8, 31)]
+    assert records["time_ns"][[0, -1]].tolist() == [
+        report["acquisitions"][0]["first_time_ns"],
+        report["acquisitions"][0]["last_time_ns"],
+    ]
+    assert (records["done_ns"] >= records["time_ns"]).all()
 
 
 def test_detector_waits_for_each_client(detector, follow, tmp_path):

@@ -107,6 +107,12 @@ _PUBLISHING = _options(
         show_default=True,
         help="Number of clients to wait for, such as the replicas of the source.",
     ),
+    click.option(
+        "--client-delay",
+        type=FiniteRange(0),
+        show_default="0.5, or 2.5 with --position-channel",
+        help="Delay after the clients have connected, in seconds.",
+    ),
     click.option("--codec", type=click.Choice(["lz4", "bslz4", "blosc"]), help="Compress the images."),
     click.option("--scan-id", default="scan-1", show_default=True, help="Name of the scan (attribute scan_id)."),
 )
@@ -213,6 +219,11 @@ _FAULTS = _options(
 )
 _REPORTS = _options(
     click.option("--report", type=_OUTPUT_FILE, help="Write the uniqueIds of the published frames to a JSON file."),
+    click.option(
+        "--frame-log",
+        type=_OUTPUT_FILE,
+        help="Append a record of 32 bytes to a file for each published frame: uniqueId, time stamp, time of the put.",
+    ),
     click.option("--truth", type=_OUTPUT_FILE, help="Write the simulated object to an .npz file."),
 )
 
@@ -258,5 +269,7 @@ def _check_combinations(ctx: click.Context) -> None:
         raise UsageError("--shape requires --scan raster or snake; use --points for the number of scan points")
     if is_set(ctx, "clients") and not ctx.params["wait_for_client"]:
         raise UsageError("--clients and --no-wait exclude each other; remove one")
+    if is_set(ctx, "client_delay") and not ctx.params["wait_for_client"]:
+        raise UsageError("--client-delay and --no-wait exclude each other; remove one")
     if is_set(ctx, "position_delay") and not is_set(ctx, "position_channel"):
         raise UsageError("--position-delay requires --position-channel")

@@ -13,6 +13,8 @@ import click
 from charon.adapters import pvaccess, simulator
 from charon.cli.detector.report import write_report, write_truth
 from charon.cli.detector.series import make_series
+from charon.frames import FrameId
+from charon.ledger.frame_log import PUBLISHED, FrameLog
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -34,13 +36,17 @@ class _Output:
         self._stop = stop
         self._stack = ExitStack()
         self._server: pvaccess.ImageServer | None = None
+        self._frame_log: FrameLog | None = None
 
     def __enter__(self) -> Self:
+        self._frame_log = _open_frame_log(self._settings)
         self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+        if self._frame_log is not None:
+            self._frame_log.close()
 
     @property
     def server(self) -> pvaccess.ImageServer:
@@ -51,10 +57,12 @@ class _Output:
     def post(self, item: PvStructure, unique_id: int, time_ns: int) -> None:
         pvaccess.set_id_and_time(item, unique_id, time_ns)
         self.server.post_structure(self._settings.channel_name, item)
+        self._record(unique_id, time_ns)
 
     def post_faulty(self, item: PvStructure, unique_id: int, time_ns: int, fault: str) -> None:
         pvaccess.set_id_and_time(item, unique_id, time_ns)
         self.server.post_structure(self._settings.channel_name, pvaccess.corrupt(item, fault))
+        self._record(unique_id, time_ns)
 
     def post_position(self, position: tuple[float, float], time_ns: int) -> None:
         if self._settings.position_channel is not None:
@@ -76,7 +84,12 @@ class _Output:
         _log(f"waiting for {'a client' if expected == 1 else f'{expected} clients'} of {channel}")
         while self.server.count_clients() < expected and not self._stop.wait(_POLL_INTERVAL_S):
             pass
-        self._stop.wait(_POSITION_MONITOR_DELAY_S if self._settings.position_channel else _MONITOR_DELAY_S)
+        default_s = _POSITION_MONITOR_DELAY_S if self._settings.position_channel else _MONITOR_DELAY_S
+        self._stop.wait(default_s if self._settings.client_delay is None else self._settings.client_delay)
+
+    def _record(self, unique_id: int, time_ns: int) -> None:
+        if self._frame_log is not None:
+            self._frame_log.append(FrameId(self._settings.channel_name, unique_id, time_ns), PUBLISHED, time.time_ns())
 
     def _start(self) -> None:
         channel = self._settings.position_channel
@@ -130,6 +143,13 @@ def run(settings: Settings) -> None:
     _log(f"{sum(len(a.ids) for a in acquisitions):,} frames published")
     if settings.report is not None:
         write_report(settings, series, acquisitions, positions.count)
+
+
+def _open_frame_log(settings: Settings) -> FrameLog | None:
+    if settings.frame_log is None:
+        return None
+    settings.frame_log.parent.mkdir(parents=True, exist_ok=True)
+    return FrameLog(settings.frame_log)
 
 
 def _prepare(settings: Settings, frames: simulator.Prefetcher, stop: threading.Event) -> None:

@@ -36,6 +36,7 @@ class Settings:
     report_period: int
     wait_for_client: bool
     clients: int
+    client_delay: float | None
     codec: str | None
     scan_id: str
     n_x_pixels: int
@@ -64,6 +65,7 @@ class Settings:
     position_channel: str | None = None
     position_delay: float = 0.05
     report: Path | None = None
+    frame_log: Path | None = None
     truth: Path | None = None
 
     def plan(self, count: int) -> simulator.Plan:
