@@ -17,6 +17,7 @@ from charon.engines.embedded.processes import Process
 from charon.engines.pvapy.account import BaselineAccount, account_of
 from charon.engines.pvapy.commands import consumer_command, mirror_command
 from charon.engines.pvapy.figures import Figures, RateMeter, metrics_text
+from charon.engines.pvapy.process_file import ProcessFile
 from charon.errors import UnavailableError, UsageError
 from charon.ledger.frame_log import PROCESSED, RECORD, FrameLogReader
 from charon.science.latency import LatencyRecorder
@@ -81,6 +82,7 @@ class BaselineEngine:
         self._account_s = 0.0
         self._account_due_s = 0.0
         self._supervisor: asyncio.Task[None] | None = None
+        self._process_file = ProcessFile(options.folder)
         self._exporter = AsyncExitStack()
 
     async def start(self) -> None:
@@ -194,6 +196,7 @@ class BaselineEngine:
                 if message:
                     self.messages.append(message)
                 self.failure = self.failure or process.failure or None
+            self._process_file.update((self.mirror, *self.consumers))
             await asyncio.sleep(_POLL_INTERVAL_S)
 
     async def _until_loaded(self) -> None:
