@@ -26,6 +26,12 @@ def set_loopback_only() -> None:
     environment.set_defaults(_LOOPBACK_ONLY)
 
 
+def isolated(broadcast_port: int) -> dict[str, str]:
+    """Return the variables of processes that only find each other: on loopback, with a UDP port for searches."""
+    port = str(broadcast_port)
+    return {**_LOOPBACK_ONLY, "EPICS_PVA_BROADCAST_PORT": port, "EPICS_PVAS_BROADCAST_PORT": port}
+
+
 def server_interfaces() -> str:
     """Return the addresses that a server of this process listens on."""
     return environment.get("EPICS_PVAS_INTF_ADDR_LIST")
