@@ -1,0 +1,90 @@
+"""The PvaPy baseline, started with ``charonctl baseline --local``."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from charon.comparison.engines.frame_files import FrameFiles
+from charon.comparison.engines.manifest import CHANNEL
+from charon.comparison.engines.program import Program, children_of
+from charon.comparison.engines.restarts import restart_notes
+from charon.engines.pvapy.process_file import PROCESS_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from charon.comparison.model import Condition
+
+
+class BaselineDriver:
+    """A mirror server and consumers, and a stitcher if the condition requires it.
+
+    Parameters
+    ----------
+    condition
+        Load and setting.
+    folder
+        Folder for logs and results.
+    environment
+        Environment variables of its processes.
+    """
+
+    worker = "consumer.1"
+
+    def __init__(self, condition: Condition, folder: Path, environment: dict[str, str]) -> None:
+        setting = condition.setting
+        self._output = folder / "out"
+        values = {
+            "channel": CHANNEL,
+            "model": condition.model,
+            "threads": setting.threads,
+            "batch": setting.batch,
+            "consumers": condition.replicas,
+            "queue-size": setting.queue_size,
+            "metrics-port": 0,
+            "output": self._output,
+        }
+        arguments = ["baseline", "--local", "--quiet", *(["--stitch"] if condition.stitch else [])]
+        arguments += [part for name, value in values.items() for part in (f"--{name}", str(value))]
+        self._program = Program("the baseline", arguments, environment, folder / "engine.log")
+        self._files = FrameFiles(self._output / "run", "frames-*.bin")
+
+    def start(self) -> None:
+        """Start the baseline."""
+        self._program.start()
+
+    def failure(self) -> str | None:
+        """Return why the baseline has ended, or None while it runs."""
+        return self._program.failure()
+
+    def processes(self) -> dict[str, int]:
+        """Return the process ids of the supervisor and of PvaPy's programs, from the supervisor's file."""
+        pid = self._program.pid
+        if pid is None:
+            return {}
+        found: dict[str, int] = {}
+        with suppress(OSError, ValueError):
+            found = json.loads((self._output / "run" / PROCESS_FILE).read_text())
+        children = children_of(pid)
+        return {"charonctl": pid, **{name: child for name, child in found.items() if child in children}}
+
+    def records(self) -> NDArray[np.void]:
+        """Return all records of all consumers so far."""
+        return self._files.records()
+
+    def drain(self, timeout_s: float) -> list[str]:
+        """Drain and end the baseline; return its restarts and whether it was killed."""
+        self._program.terminate()
+        if not self._program.exits_within(timeout_s):
+            self._program.kill()
+            return [f"the baseline had not drained after {timeout_s:.0f} s and was killed"]
+        return restart_notes(self._output / "summary.json")
+
+    def kill(self) -> None:
+        """End every process of the baseline immediately."""
+        self._program.kill()

@@ -1,0 +1,44 @@
+"""What a comparison requires of an engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Driver(Protocol):
+    """One run of an engine on this machine."""
+
+    @property
+    def worker(self) -> str:
+        """Name of the inference process that the part ``recovery`` kills."""
+        ...
+
+    def start(self) -> None:
+        """Start the engine; return without waiting until it is ready."""
+        ...
+
+    def failure(self) -> str | None:
+        """Return why the engine has ended, or None while it runs."""
+        ...
+
+    def processes(self) -> Mapping[str, int]:
+        """Return the process ids of the engine by name, such as ``cat.0``; a process that is restarting is missing."""
+        ...
+
+    def records(self) -> NDArray[np.void]:
+        """Return all records of frames so far, (n,) of `charon.ledger.frame_log.RECORD`."""
+        ...
+
+    def drain(self, timeout_s: float) -> list[str]:
+        """Drain and end the engine; return what a reader of the report must know, one line each."""
+        ...
+
+    def kill(self) -> None:
+        """End every process of the engine immediately; without effect if it has ended."""
+        ...

@@ -1,0 +1,20 @@
+"""Restarts of an engine's processes, from the summary of its run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def restart_notes(summary: Path) -> list[str]:
+    """Return a line for each process that was restarted, and one if the summary is missing."""
+    try:
+        document: dict[str, Any] = json.loads(summary.read_text())
+    except (OSError, ValueError):
+        return ["the engine wrote no summary"]
+    restarts: dict[str, int] = document.get("restarts") or {}
+    times = {1: "once", 2: "twice"}
+    return [f"{name} was restarted {times.get(n, f'{n} times')}" for name, n in sorted(restarts.items())]
