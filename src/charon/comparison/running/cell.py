@@ -1,0 +1,61 @@
+"""Run one cell and return its result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from charon.comparison.model import CellResult
+from charon.comparison.running.checks import available_bytes, obstacle
+from charon.comparison.running.measurement import measure
+from charon.comparison.running.result import result_of
+from charon.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from charon.comparison.model import Cell
+    from charon.comparison.samples import FrameSamples
+
+_log = logging.getLogger(__name__)
+
+
+def run_cell(
+    cell: Cell, folder: Path, *, attempt: int, memory_bytes: int | None = None
+) -> tuple[CellResult, FrameSamples | None]:
+    """Run a cell and return its result and the samples of its frames; every process has ended on return.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    folder
+        Folder for logs and scratch files; created if missing.
+    attempt
+        Number of the attempt, from 1.
+    memory_bytes
+        Memory that the cell may use; None for what is available.
+
+    Returns
+    -------
+    The result and the samples. A cell that cannot run has a `failure` and no samples.
+    """
+    started_ns = time.time_ns()
+
+    def failed(reason: str) -> tuple[CellResult, None]:
+        ended_ns = time.time_ns()
+        return CellResult(cell=cell, attempt=attempt, failure=reason, started_ns=started_ns, ended_ns=ended_ns), None
+
+    reason = obstacle(cell.condition, available_bytes() if memory_bytes is None else memory_bytes)
+    if reason is not None:
+        return failed(reason)
+    try:
+        return result_of(cell, attempt, started_ns, measure(cell, folder))
+    except (UnavailableError, UsageError, OSError, psutil.Error) as error:
+        return failed(" ".join(str(error).split()))
+    except Exception as error:  # noqa: BLE001 - the other cells of the comparison must run
+        _log.exception("cell %d failed", cell.number)
+        return failed(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")

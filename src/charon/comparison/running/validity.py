@@ -1,0 +1,83 @@
+"""Whether the result of a cell may be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIN_RATE_FRACTION = 0.98
+"""Minimum achieved frame rate of the detector, as a fraction of the planned one."""
+
+MAX_LATE_FRACTION = 0.02
+MIN_LATE_FRAMES = 5
+"""Frames that the detector may publish late: this fraction of all frames, but at least this number."""
+
+MAX_OTHER_CPU_FRACTION = 0.1
+"""CPU time that other work may use, as a fraction of all cores."""
+
+MAX_CLOCK_JUMP_NS = 2_000_000
+"""Maximum change of the system clock between two samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What determines whether the result of a cell is valid.
+
+    Parameters
+    ----------
+    rate_hz, achieved_hz
+        Planned and achieved frame rate of the detector; None if it published fewer than two frames.
+    planned, published
+        Planned and actual number of frames.
+    late
+        Frames that the detector published more than one period late.
+    unknown
+        Records of frames that the detector never published.
+    other_cpu
+        CPU used by other work, in cores.
+    cores
+        Number of cores.
+    clock_jump_ns
+        Largest change of the system clock between two samples.
+    """
+
+    rate_hz: float
+    achieved_hz: float | None
+    planned: int
+    published: int
+    late: int
+    unknown: int
+    other_cpu: float
+    cores: int
+    clock_jump_ns: int
+
+
+def invalid_reason(observation: Observation) -> str | None:
+    """Return why a result must not be used, in one line; None if it is valid."""
+    return next((reason for violated, reason in _rules(observation) if violated), None)
+
+
+def _rules(o: Observation) -> Iterator[tuple[bool, str]]:
+    """Yield whether each rule is violated, and the reason."""
+    achieved_hz, lower = o.achieved_hz or 0.0, "lower the rate or end other work"
+    yield (
+        o.planned > 1 and achieved_hz < MIN_RATE_FRACTION * o.rate_hz,
+        f"the detector published {achieved_hz:.1f} frames/s instead of {o.rate_hz:g}; {lower}",
+    )
+    yield o.published < o.planned, f"the detector published {o.published} of {o.planned} frames; repeat the cell"
+    yield (
+        o.late > max(MIN_LATE_FRAMES, MAX_LATE_FRACTION * o.published),
+        f"the detector published {o.late} of {o.published} frames more than one period late; {lower}",
+    )
+    yield o.unknown > 0, f"the engine has {o.unknown} records of frames that the detector never published"
+    yield (
+        o.other_cpu > MAX_OTHER_CPU_FRACTION * o.cores,
+        f"other work used {o.other_cpu:.2f} of {o.cores} cores; end it and repeat the cell",
+    )
+    yield (
+        o.clock_jump_ns > MAX_CLOCK_JUMP_NS,
+        f"the system clock jumped by {o.clock_jump_ns / 1e6:.1f} ms; repeat the cell",
+    )
