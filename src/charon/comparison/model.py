@@ -6,7 +6,7 @@ setting of the engine. Cells of the same `Condition` differ only in their repeti
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -26,6 +26,12 @@ Part = Literal["setting", "load", "maximum", "overload", "recovery", "noise"]
 - ``recovery``: loss and recovery time after SIGKILL of one inference worker
 - ``noise``: the same engine on both sides (A/A)
 """
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+"""All engines."""
+
+PARTS: tuple[Part, ...] = get_args(Part)
+"""All parts, in the order in which they are measured."""
 
 LATENCY_STAGES = ("result", "stitched")
 """Stages to which latency is measured, both from the detector's time stamp.
@@ -310,9 +316,12 @@ class Plan(Settings):
     duration_s, warm_up_s
         Duration of each cell.
     overload_s
-        Duration of a cell of the part ``overload``.
+        Duration of a cell of the parts ``overload`` and ``recovery``.
     parts
         Parts to measure.
+    tolerance
+        The search for the maximum ends if the lowest lossy rate exceeds the highest loss-free one by at most this
+        fraction.
     stitch
         Whether every engine stitches the image.
     seed
@@ -330,9 +339,29 @@ class Plan(Settings):
     warm_up_s: float = Field(ge=0)
     overload_s: float = Field(gt=0)
     parts: list[Part]
+    tolerance: float = Field(default=0.1, gt=0)
     stitch: bool = False
     seed: int = 0
     max_attempts: int = Field(default=3, ge=1)
+
+    def duration_of(self, part: Part) -> float:
+        """Return the duration in s of the measured time of a cell."""
+        return self.overload_s if part in {"overload", "recovery"} else self.duration_s
+
+    @property
+    def setting_repetitions(self) -> int:
+        """Repetitions of the part ``setting``."""
+        return 1 if self.repetitions < 3 else 2
+
+    @property
+    def confirmations(self) -> int:
+        """Equal answers that the search for the maximum requires at both of its limits."""
+        return 1 if self.repetitions < 3 else 2
+
+    @property
+    def top_rate_hz(self) -> float:
+        """Rate of the part ``setting``, and first rate of the search for the maximum."""
+        return max(self.rates_hz)
 
 
 class Machine(Settings):
