@@ -86,8 +86,8 @@ class PtychographyProcessor(ConsumerProcessor):
         if self._receive(frame_id, update.received_ns):
             self._reconstructor.submit(replace(frame, image=image))
 
-    def stop(self) -> None:
-        """Process the frames in the queue; called by PvaPy at the end."""
+    def finish(self) -> None:
+        """Process the frames in the queue."""
         self._reconstructor.stop()
         figures = self.counts.figures()
         _log.info("received %d frames, processed %d", figures.received, figures.processed)

@@ -54,6 +54,9 @@ class Processor(PtychographyProcessor):
     def __init__(self, settings):
         self.backend = FakeBackend()
         self.published = []
+        self._lock = threading.Lock()
+        self._readers = []
+        self._is_stopping = threading.Event()
         self._start(settings, self.backend, GEOMETRY, "phase")
         self.backend.batches.clear()
 
