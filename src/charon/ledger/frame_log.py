@@ -25,6 +25,8 @@ RECORD = np.dtype([("unique_id", "<i8"), ("time_ns", "<i8"), ("done_ns", "<i8"),
 
 Times are in ns since 1970. The outcome is `RECEIVED`, `PROCESSED`, `STITCHED`, `REPEATED`, `PUBLISHED` or a value of
 `rejected`.
+=======
+Times are in ns since 1970. The outcome is one of the constants below or a value of `rejected`.
 """
 
 RECEIVED = 1
@@ -41,6 +43,9 @@ REPEATED = 4
 
 PUBLISHED = 5
 """The detector published the frame."""
+
+UNSTITCHED = 6
+"""The frame's patch cannot be stitched: it has no scan position, or is too far from the others (baseline only)."""
 
 FIRST_REJECTED = 100
 """Outcome of the first reason; outcomes from here on are rejections."""

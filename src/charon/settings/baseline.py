@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -12,6 +12,8 @@ from charon.settings.base import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_Model = TypeVar("_Model", bound=Settings)
 
 METRICS_PORT = 9100
 """Default port of the baseline's metrics."""
@@ -51,7 +53,36 @@ class ConsumerSettings(Settings):
     log: Path | None = None
 
 
+class StitcherSettings(Settings):
+    """Settings of the stitching consumer.
+
+    Parameters
+    ----------
+    model
+        Model bundle, whose card contains the pixel size and the weight of a patch.
+    output
+        Folder for the image and the patches of each scan.
+    channel
+        Channel of the detector, for the names of the frames.
+    further_channels
+        Output channels of the consumers except the first.
+    log
+        File to which a record of each patch is appended.
+    """
+
+    model: str = "ptychonn2-sim"
+    output: Path
+    channel: str = "ad:image"
+    further_channels: tuple[str, ...] = ()
+    log: Path
+
+
 def read_consumer_settings(config: Mapping[str, Any]) -> ConsumerSettings:
+    """Return the settings in a processor's configuration; see `read_processor_settings`."""
+    return read_processor_settings(ConsumerSettings, config)
+
+
+def read_processor_settings(model: type[_Model], config: Mapping[str, Any]) -> _Model:
     """Return the settings in a processor's configuration, in which PvaPy adds values of its own in camel case.
 
     Raises
@@ -61,7 +92,7 @@ def read_consumer_settings(config: Mapping[str, Any]) -> ConsumerSettings:
     """
     values = {name: value for name, value in config.items() if name.islower()}
     try:
-        return ConsumerSettings.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])

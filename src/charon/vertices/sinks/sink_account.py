@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from charon.ledger.book import LedgerBook
 from charon.science.latency import LatencyRecorder
@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
     from charon.frames import FrameId, Patch
     from charon.ledger.entries import LedgerEntry
-    from charon.vertices.sinks.stitch_log import StitchLog
+
+
+class StitchRecorder(Protocol):
+    """Records the patches in the image."""
+
+    def add(self, frame: FrameId, stitched_ns: int) -> None:
+        """Record a patch with the time at which it was stitched, in ns since 1970."""
+        ...
 
 
 class SinkAccount:
@@ -21,10 +28,10 @@ class SinkAccount:
     Parameters
     ----------
     stitch_log
-        Log with a record of each patch in the image; None writes none.
+        Records each patch in the image; None records none.
     """
 
-    def __init__(self, stitch_log: StitchLog | None = None) -> None:
+    def __init__(self, stitch_log: StitchRecorder | None = None) -> None:
         self._stitch_log = stitch_log
         self._book = LedgerBook()
         self.since_detector = LatencyRecorder()

@@ -32,7 +32,8 @@ class StitchLog:
     def __init__(self, path: Path) -> None:
         self._log = FrameLog(path)
         self._recorded = SeenIds()
-        for unique_id, time_ns, *_ in FrameLogReader(path).read().tolist():
+        records = FrameLogReader(path).read()
+        for unique_id, time_ns, *_ in records[records["outcome"] == STITCHED].tolist():
             self._recorded.add(FrameId("", unique_id, time_ns))
 
     def add(self, frame: FrameId, stitched_ns: int) -> None:
