@@ -52,12 +52,13 @@ from charon.settings.baseline import METRICS_PORT
     show_default=True,
     help="Serve metrics on this loopback port; 0 selects a free one and prints it.",
 )
+@click.option("--stitch", is_flag=True, help="Stitch the results with a further consumer, and write image and patches.")
 @click.option("--frames", type=click.IntRange(1), help="Drain and exit after this number of frames.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     show_default="out/baseline/TIME",
-    help="Folder for the summary, logs and records.",
+    help="Folder for the summary, images, logs and records.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing until the end.")
 def baseline(
@@ -71,6 +72,7 @@ def baseline(
     consumers: int,
     queue_size: int,
     metrics_port: int,
+    stitch: bool,
     frames: int | None,
     output: Path | None,
     quiet: bool,
@@ -97,5 +99,6 @@ def baseline(
         consumers=consumers,
         queue_size=queue_size,
         metrics_port=metrics_port,
+        images=folder if stitch else None,
     )
     return run_baseline(options, folder, frames=frames, quiet=quiet)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from charon import __version__
-from charon.cli.baseline_view import baseline_lines, baseline_table
+from charon.cli.baseline_view import baseline_lines, baseline_table, stitching_line
 from charon.cli.run_local import prepare_output
 from charon.cli.summary import write_json
 from charon.engines.embedded import EngineError
@@ -46,6 +46,10 @@ def run_baseline(options: BaselineOptions, folder: Path, *, frames: int | None, 
     write_json(folder / "summary.json", {**_summary(run.engine, run.final), "drained": run.drained})
     for line in baseline_lines("", run.final)[1:]:
         click.echo(line)
+    if run.final.stitching is not None:
+        click.echo(stitching_line(run.final.stitching))
+    for message in run.unprinted_messages():
+        click.echo(f"! {message}", err=True)
     click.echo(f"summary: {folder / 'summary.json'}")
     return status if run.drained else 1
 
@@ -97,6 +101,12 @@ class _Run:
         task.result()
         return True
 
+    def unprinted_messages(self) -> list[str]:
+        """Return the warnings that have not been printed as lines yet."""
+        messages = self.engine.messages[self._printed_messages :]
+        self._printed_messages += len(messages)
+        return messages
+
     def _stop(self) -> None:
         """Start to drain, or cancel the start."""
         if self._interruptible is not None and not self._stopping.is_set():
@@ -141,9 +151,8 @@ class _Run:
         if self._quiet or time.monotonic() < self._next_print_s:
             return
         self._next_print_s = time.monotonic() + _PRINT_INTERVAL_S
-        messages = self.engine.messages[self._printed_messages :]
-        self._printed_messages += len(messages)
-        for line in (*baseline_lines(self._title(), snapshot), *(f"! {message}" for message in messages)):
+        lines = baseline_lines(self._title(), snapshot)
+        for line in (*lines, *(f"! {message}" for message in self.unprinted_messages())):
             click.echo(line, err=True)
 
     def _title(self) -> str:
@@ -163,6 +172,7 @@ def _summary(engine: BaselineEngine, snapshot: BaselineSnapshot) -> dict[str, ob
         "queue_size": options.queue_size,
         **snapshot.account.to_json(),
         "processed_by_consumer": list(snapshot.processed),
+        **({} if snapshot.stitching is None else snapshot.stitching.to_json()),
         "latency_ms": snapshot.figures.latency.summary.to_json(),
         "restarts": engine.restarts(),
         "messages": list(engine.messages),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charon.engines.pvapy.engine import BaselineSnapshot
+    from charon.engines.pvapy.stitch_account import StitchAccount
 
 _MAX_MESSAGES = 3
 
@@ -24,7 +25,7 @@ def baseline_table(title: str, snapshot: BaselineSnapshot, messages: Sequence[st
     for heading in ("frames/s", "queued", "processed", "missed", "lost", "rejected", "duplicates", "p50", "p99"):
         table.add_column(heading, justify="right")
     figures, latency = snapshot.figures, snapshot.figures.latency.summary
-    table.add_row(
+    cells = [
         f"{figures.rate_hz:.0f}",
         f"{figures.queued:,}",
         f"{figures.processed:,}",
@@ -34,7 +35,11 @@ def baseline_table(title: str, snapshot: BaselineSnapshot, messages: Sequence[st
         f"{figures.duplicates:,}",
         _milliseconds(latency.p50),
         _milliseconds(latency.p99),
-    )
+    ]
+    if figures.stitched is not None:
+        table.add_column("stitched", justify="right")
+        cells.append(f"{figures.stitched:,}")
+    table.add_row(*cells)
     warnings = [Text(f"! {line}", style="yellow") for line in messages[-_MAX_MESSAGES:]]
     return Group(Text(title, style="bold"), table, *warnings)
 
@@ -51,11 +56,18 @@ def baseline_lines(title: str, snapshot: BaselineSnapshot) -> list[str]:
         f"rejected {sum(figures.rejected.values()):,}" + (f" ({reasons})" if reasons else ""),
         f"duplicates {figures.duplicates:,}",
     ]
+    if figures.stitched is not None:
+        account.append(f"stitched {figures.stitched:,}")
     lines = [f"{title}: {figures.rate_hz:.0f} frames/s, {figures.queued:,} queued", "  ".join(account)]
     if latency.count:
         p50, p99 = _milliseconds(latency.p50), _milliseconds(latency.p99)
         lines.append(f"latency from detector to published result: p50 {p50}, p99 {p99}")
     return lines
+
+
+def stitching_line(account: StitchAccount) -> str:
+    """Return what became of the patches at the end; before it, results between two consumers would count as missed."""
+    return "  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in account.to_json().items())
 
 
 def _milliseconds(value: float | None) -> str:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 RECORD = np.dtype([("unique_id", "<i8"), ("time_ns", "<i8"), ("done_ns", "<i8"), ("outcome", "<i4"), ("queued", "<i4")])
 """uniqueId and detector time stamp; time of the event; outcome; number of frames that waited for inference.
 
-Times are in ns since 1970. The outcome is `RECEIVED`, `PROCESSED`, `STITCHED`, `REPEATED`, `PUBLISHED` or a value of
-`rejected`.
-=======
 Times are in ns since 1970. The outcome is one of the constants below or a value of `rejected`.
 """
 

@@ -7,10 +7,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charon.engines.pvapy import processor_file
+from charon.engines.pvapy import processor_file, stitch_processor_file
 from charon.settings.baseline import METRICS_PORT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _SERVER_QUEUE_SIZE = 250
@@ -35,6 +36,8 @@ class BaselineOptions:
         Port of the metrics on loopback; 0 selects a free port.
     folder
         Folder for logs and records.
+    images
+        Folder for the stitched images; None stitches nothing.
     """
 
     channel: str
@@ -47,6 +50,7 @@ class BaselineOptions:
     consumers: int = 1
     queue_size: int = 500
     metrics_port: int = METRICS_PORT
+    images: Path | None = None
 
     @property
     def mirror_channel(self) -> str:
@@ -60,6 +64,11 @@ class BaselineOptions:
     def log_of(self, consumer: int) -> Path:
         """Return the file with the records of a consumer."""
         return self.folder / f"frames-{consumer}.bin"
+
+    @property
+    def stitch_log(self) -> Path:
+        """File with the records of the stitching consumer."""
+        return self.folder / "stitched.bin"
 
 
 def mirror_command(options: BaselineOptions) -> list[str]:
@@ -87,13 +96,44 @@ def consumer_command(options: BaselineOptions, consumer: int) -> list[str]:
         "processor-file": processor_file(),
         "processor-class": "PtychographyProcessor",
         "processor-args": json.dumps(arguments),
+        **(_DISTRIBUTOR if options.consumers > 1 else {}),
+    }
+    return _command(options, values)
+
+
+def stitcher_command(options: BaselineOptions) -> list[str]:
+    """Return the command of the stitching consumer, which subscribes to the results of all consumers.
+
+    PvaPy's consumer has one input channel; the others are its metadata channels.
+    """
+    channels = [options.output_of(k + 1) for k in range(options.consumers)]
+    arguments = {
+        "model": options.model,
+        "output": str(options.images),
+        "channel": options.channel,
+        "further_channels": channels[1:],
+        "log": str(options.stitch_log),
+    }
+    values = {
+        "consumer-id": options.consumers + 1,
+        "input-channel": channels[0],
+        "processor-file": stitch_processor_file(),
+        "processor-class": "StitchProcessor",
+        "processor-args": json.dumps(arguments),
+    }
+    if channels[1:]:
+        values["metadata-channels"] = ",".join(f"pva://{channel}" for channel in channels[1:])
+    return _command(options, values)
+
+
+def _command(options: BaselineOptions, values: Mapping[str, object]) -> list[str]:
+    command = [sys.executable, "-u", "-m", "pvapy.cli.hpcConsumer", "--disable-curses"]
+    common = {
         "server-queue-size": _SERVER_QUEUE_SIZE,
         "receiver-queue-size": options.queue_size,
         "skip-initial-updates": 0,
-        **(_DISTRIBUTOR if options.consumers > 1 else {}),
     }
-    command = [sys.executable, "-u", "-m", "pvapy.cli.hpcConsumer", "--disable-curses"]
-    return command + [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    return command + [part for name, value in {**values, **common}.items() for part in (f"--{name}", str(value))]
 
 
 _DISTRIBUTOR = {"distributor-updates": 1, "distributor-group": "charon", "distributor-trigger": "uniqueId"}

@@ -15,9 +15,10 @@ from charon.adapters.prometheus.scrape import serve_text
 from charon.engines.embedded import EngineError
 from charon.engines.embedded.processes import Process
 from charon.engines.pvapy.account import BaselineAccount, account_of
-from charon.engines.pvapy.commands import consumer_command, mirror_command
+from charon.engines.pvapy.commands import consumer_command, mirror_command, stitcher_command
 from charon.engines.pvapy.figures import Figures, RateMeter, metrics_text
 from charon.engines.pvapy.process_file import ProcessFile
+from charon.engines.pvapy.stitch_account import StitchReader
 from charon.errors import UnavailableError, UsageError
 from charon.ledger.frame_log import PROCESSED, RECORD, FrameLogReader
 from charon.science.latency import LatencyRecorder
@@ -25,10 +26,12 @@ from charon.settings import environment, epics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from charon.engines.pvapy.commands import BaselineOptions
+    from charon.engines.pvapy.stitch_account import StitchAccount
 
 _POLL_INTERVAL_S = 0.05
 _START_TIMEOUT_S = 60.0
@@ -50,11 +53,14 @@ class BaselineSnapshot:
         Figures of all consumers together.
     processed
         Number of published results of each consumer.
+    stitching
+        The account of stitched patches; None if nothing is stitched.
     """
 
     account: BaselineAccount
     figures: Figures
     processed: Sequence[int]
+    stitching: StitchAccount | None = None
 
 
 class BaselineEngine:
@@ -74,6 +80,8 @@ class BaselineEngine:
         self.mirror = self._process("mirror", mirror_command(options))
         numbers = range(1, options.consumers + 1)
         self.consumers = [self._process(f"consumer.{k}", consumer_command(options, k)) for k in numbers]
+        self.stitcher = None if options.images is None else self._process("stitcher", stitcher_command(options))
+        self._stitching = StitchReader(options.stitch_log)
         self._readers = [FrameLogReader(options.log_of(k)) for k in numbers]
         self._records: list[list[NDArray[np.void]]] = [[] for _ in numbers]
         self._latency = LatencyRecorder()
@@ -85,8 +93,15 @@ class BaselineEngine:
         self._process_file = ProcessFile(options.folder)
         self._exporter = AsyncExitStack()
 
+    @property
+    def processes(self) -> list[Process]:
+        """All processes of the baseline."""
+        return [self.mirror, *self.consumers, *([] if self.stitcher is None else [self.stitcher])]
+
     async def start(self) -> None:
         """Start the consumers and, when their networks are loaded, the mirror server.
+
+        The stitching consumer starts before the mirror server, so that it has subscribed before the first result.
 
         Raises
         ------
@@ -104,21 +119,23 @@ class BaselineEngine:
         for process in self.consumers:
             process.start()
         self._supervisor = asyncio.create_task(self._supervise())
-        await self._until_loaded()
+        await self._until_exist(self._logs, "the consumers")
+        if self.stitcher is not None:
+            self.stitcher.start()
+            await self._until_exist([self.options.stitch_log], "the stitching consumer")
         # The mirror server is the detector's client: a detector that waits for a client starts to publish now.
         self.mirror.start()
 
     async def drain(self) -> None:
-        """Stop the mirror server, then each consumer when it has processed its queue."""
+        """Stop the mirror server, then each consumer when it has processed its queue, the stitching consumer last."""
         self.mirror.terminate()
         if not await self.mirror.exits_within(_EXIT_TIMEOUT_S):
             self.mirror.kill()
-        await self._until_idle()
-        for process in self.consumers:
-            process.terminate()
-        for process in self.consumers:
-            if not await process.exits_within(_EXIT_TIMEOUT_S):
-                self.messages.append(f"{process.name} did not exit within {_EXIT_TIMEOUT_S:.0f} s; killed")
+        await self._until_idle(self._logs)
+        await self._end(self.consumers)
+        if self.stitcher is not None:
+            await self._until_idle([self.options.stitch_log])
+            await self._end([self.stitcher])
 
     async def stop(self) -> None:
         """Kill every process that is still running."""
@@ -126,7 +143,7 @@ class BaselineEngine:
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
-        for process in (self.mirror, *self.consumers):
+        for process in self.processes:
             process.kill()
 
     def snapshot(self, *, ended: bool = False) -> BaselineSnapshot:
@@ -136,6 +153,7 @@ class BaselineEngine:
             if len(new):
                 parts.append(new)
                 self._measure(new)
+        self._stitching.read()
         self._update_account(ended=ended)
         account = self._account
         figures = Figures(
@@ -148,13 +166,14 @@ class BaselineEngine:
             rate_hz=self._rate.rate_hz(),
             queued=sum(int(parts[-1]["queued"][-1]) for parts in self._records if parts),
             latency=self._latency.latency(),
+            stitched=None if self.stitcher is None else self._stitching.account.stitched,
         )
         processed = [sum(int(np.sum(part["outcome"] == PROCESSED)) for part in parts) for parts in self._records]
-        return BaselineSnapshot(account, figures, processed)
+        return BaselineSnapshot(account, figures, processed, None if self.stitcher is None else self._stitching.account)
 
     def restarts(self) -> dict[str, int]:
         """Return the number of restarts of each process that was restarted."""
-        return {process.name: process.restarts for process in (self.mirror, *self.consumers) if process.restarts}
+        return {process.name: process.restarts for process in self.processes if process.restarts}
 
     def _process(self, name: str, command: list[str]) -> Process:
         epics.set_client_defaults()
@@ -176,6 +195,8 @@ class BaselineEngine:
         started = time.monotonic()
         logs = [parts[0] if parts else np.empty(0, RECORD) for parts in self._records]
         self._account = account_of(logs, ended=ended)
+        if self.stitcher is not None:
+            self._stitching.update(logs, self.messages)
         now = time.monotonic()
         self._account_due_s = now + max(1.0, (now - started) / _ACCOUNT_TIME_FRACTION)
 
@@ -191,34 +212,47 @@ class BaselineEngine:
 
     async def _supervise(self) -> None:
         while True:
-            for process in (self.mirror, *self.consumers):
+            for process in self.processes:
                 message = process.supervise()
                 if message:
                     self.messages.append(message)
+                    if process is self.stitcher:
+                        self._stitching.restart()
                 self.failure = self.failure or process.failure or None
-            self._process_file.update((self.mirror, *self.consumers))
+            self._process_file.update(self.processes)
             await asyncio.sleep(_POLL_INTERVAL_S)
 
-    async def _until_loaded(self) -> None:
+    @property
+    def _logs(self) -> list[Path]:
+        return [self.options.log_of(k) for k in range(1, self.options.consumers + 1)]
+
+    async def _until_exist(self, logs: Sequence[Path], writers: str) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        logs = [self.options.log_of(k) for k in range(1, self.options.consumers + 1)]
         while not all(log.exists() for log in logs):
             if self.failure is not None:
                 raise EngineError(self.failure)
             if time.monotonic() > deadline:
-                raise EngineError(f"the consumers were not ready after {_START_TIMEOUT_S:.0f} s")
+                raise EngineError(f"{writers} did not become ready within {_START_TIMEOUT_S:.0f} s")
             await asyncio.sleep(_POLL_INTERVAL_S)
 
-    async def _until_idle(self) -> None:
-        """Wait until no consumer has added a record for a second."""
+    async def _until_idle(self, logs: Sequence[Path]) -> None:
+        """Wait until no record has been added for a second."""
         deadline = time.monotonic() + _DRAIN_TIMEOUT_S
-        sizes, changed_s = self._log_sizes(), time.monotonic()
+        sizes, changed_s = _sizes(logs), time.monotonic()
         while time.monotonic() < min(deadline, changed_s + _IDLE_TIMEOUT_S):
             await asyncio.sleep(_POLL_INTERVAL_S)
-            latest = self._log_sizes()
+            latest = _sizes(logs)
             if latest != sizes:
                 sizes, changed_s = latest, time.monotonic()
 
-    def _log_sizes(self) -> list[int]:
-        logs = [self.options.log_of(k) for k in range(1, self.options.consumers + 1)]
-        return [log.stat().st_size if log.exists() else 0 for log in logs]
+    async def _end(self, processes: Sequence[Process]) -> None:
+        """Terminate processes; kill those that do not exit in time."""
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            if not await process.exits_within(_EXIT_TIMEOUT_S):
+                self.messages.append(f"{process.name} did not exit within {_EXIT_TIMEOUT_S:.0f} s; killed")
+
+
+def _sizes(files: Sequence[Path]) -> list[int]:
+    return [file.stat().st_size if file.exists() else 0 for file in files]

@@ -54,6 +54,8 @@ class Figures:
         Number of frames that wait for inference.
     latency
         Latency from the detector's time stamp to the published result.
+    stitched
+        Number of patches in the image; None if nothing is stitched, and for a consumer.
     """
 
     received: int
@@ -65,6 +67,7 @@ class Figures:
     rate_hz: float
     queued: int
     latency: Latency
+    stitched: int | None = None
 
 
 def metrics_text(figures: Figures, labels: Mapping[str, str]) -> str:
@@ -81,6 +84,7 @@ def _families(figures: Figures, labels: Mapping[str, str]) -> Iterable[MetricFam
             "Frames received by a consumer that was killed before it processed them.",
             figures.lost,
         ),
+        "pvapy_frame_stitched_total": ("Frames whose patch is in the image.", figures.stitched),
         "pvapy_frame_duplicates_total": ("Repeated deliveries of frames.", figures.duplicates),
     }
     for name, (text, value) in counters.items():

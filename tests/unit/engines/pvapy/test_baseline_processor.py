@@ -184,7 +184,7 @@ def test_metrics_page_is_documented(processor):
     page = Path(__file__).parents[4] / "docs/reference/metrics.md"
     documented = set(re.findall(r"`(pvapy_\w+)`", page.read_text()))
     processor.counts.reject(Reason.SHAPE)
-    # The supervisor knows the lost frames.
-    figures = replace(processor.counts.figures(), lost=0)
+    # The supervisor knows the lost and the stitched frames.
+    figures = replace(processor.counts.figures(), lost=0, stitched=0)
     exposed = set(re.findall(r"^# TYPE (\w+) ", metrics_text(figures, {}), re.MULTILINE))
     assert exposed == documented
