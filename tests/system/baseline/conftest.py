@@ -43,10 +43,15 @@ class BaselineRun:
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.05)
 
+    @staticmethod
+    def detector_command(*options):
+        """Return the command of a detector."""
+        return [*CHARONCTL, "detector", "--sample", "noise", *options]
+
     def detect(self, *options):
         """Publish frames and return the detector's report."""
         report = self.output / "detector.json"
-        command = [*CHARONCTL, "detector", "--sample", "noise", "--report", str(report), *options]
+        command = self.detector_command("--report", str(report), *options)
         subprocess.run(command, env=self.environment, check=True, timeout=60, capture_output=True)
         return json.loads(report.read_text())
 
