@@ -12,10 +12,12 @@ from charon.frames import FrameId
 from charon.ledger.frame_log import (
     FIRST_REJECTED,
     PROCESSED,
+    PUBLISHED,
     RECEIVED,
     RECORD,
     REPEATED,
     STITCHED,
+    UNSTITCHED,
     FrameLog,
     FrameLogReader,
     reason_of,
@@ -69,7 +71,7 @@ def test_outcomes_are_distinct_and_fixed():
     codes = [rejected(reason) for reason in Reason]
     assert codes == list(range(FIRST_REJECTED, FIRST_REJECTED + len(Reason)))
     assert [reason_of(code) for code in codes] == list(Reason)
-    assert {RECEIVED, PROCESSED, STITCHED, REPEATED} == {1, 2, 3, 4}
+    assert [RECEIVED, PROCESSED, STITCHED, REPEATED, PUBLISHED, UNSTITCHED] == [1, 2, 3, 4, 5, 6]
 
 
 def test_other_outcome_has_no_reason():
