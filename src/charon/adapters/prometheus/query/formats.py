@@ -74,7 +74,7 @@ def save_csv(export: Export, provenance: Mapping[str, object], output: IO[bytes]
 
 def save_parquet(export: Export, provenance: Mapping[str, object], output: IO[bytes]) -> None:
     """Write the same table as `save_csv`, with numeric times and values, and the metadata under the key ``charon``."""
-    pa, pq = _import_pyarrow()
+    pa, pq = import_pyarrow()
     labels, headings = _columns(export)
     text = pa.dictionary(pa.int32(), pa.string())
     columns = [("query", text), ("metric", text), *((heading, text) for heading in headings)]
@@ -94,7 +94,7 @@ def require_pyarrow() -> None:
     UnavailableError
         If pyarrow is not installed.
     """
-    _import_pyarrow()
+    import_pyarrow()
 
 
 def _columns(export: Export) -> tuple[list[str], list[str]]:
@@ -148,7 +148,14 @@ def _repeated(pa: Any, texts: list[str | None], sizes: list[int]) -> Any:  # noq
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(codes), pa.string()))
 
 
-def _import_pyarrow() -> tuple[Any, Any]:
+def import_pyarrow() -> tuple[Any, Any]:
+    """Return the modules ``pyarrow`` and ``pyarrow.parquet``.
+
+    Raises
+    ------
+    UnavailableError
+        If pyarrow is not installed.
+    """
     try:
         import pyarrow as pa  # noqa: PLC0415 - optional, and slow to import
         import pyarrow.parquet as pq  # noqa: PLC0415
