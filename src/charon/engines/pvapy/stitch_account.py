@@ -59,16 +59,36 @@ def stitch_account_of(logs: Sequence[NDArray[np.void]], stitcher: NDArray[np.voi
     start
         Number of records that its earlier processes have written: their image is lost.
     """
-    processed = _frames(np.concatenate([stitcher[:0], *logs]), PROCESSED)
-    received = _frames(stitcher, RECEIVED)
-    stitched = _frames(stitcher[start:], STITCHED)
-    unstitched = np.setdiff1d(_frames(stitcher, UNSTITCHED), stitched)
+    records = np.concatenate([stitcher[:0], *logs, stitcher])
+    frame = _frame_numbers(records)
+    position = np.arange(len(records)) - (len(records) - len(stitcher))
+
+    def frames_with(outcome: int, first: int) -> NDArray[np.bool_]:
+        """Return for each frame whether it has a record with an outcome, from a position in the stitcher's log on."""
+        found = np.zeros(len(records), bool)
+        found[frame[(records["outcome"] == outcome) & (position >= first)]] = True
+        return found
+
+    processed = frames_with(PROCESSED, -len(records))
+    received = frames_with(RECEIVED, 0)
+    stitched = frames_with(STITCHED, start)
+    unstitched = frames_with(UNSTITCHED, 0) & ~stitched
     return StitchAccount(
-        stitched=len(stitched),
-        unstitched=len(unstitched),
-        missed=len(np.setdiff1d(processed, received)),
-        lost=len(np.setdiff1d(np.setdiff1d(received, stitched), unstitched)),
+        stitched=int(stitched.sum()),
+        unstitched=int(unstitched.sum()),
+        missed=int((processed & ~received).sum()),
+        lost=int((received & ~stitched & ~unstitched).sum()),
     )
+
+
+def _frame_numbers(records: NDArray[np.void]) -> NDArray[np.intp]:
+    """Return a number for each record, equal for the records of a frame."""
+    ids, times = records["unique_id"], records["time_ns"]
+    order = np.lexsort((ids, times))
+    ids, times = ids[order], times[order]
+    numbers = np.zeros(len(records), np.intp)
+    numbers[order[1:]] = np.cumsum((ids[1:] != ids[:-1]) | (times[1:] != times[:-1]))
+    return numbers
 
 
 class StitchReader:
@@ -83,7 +103,7 @@ class StitchReader:
     def __init__(self, path: Path) -> None:
         self.account = StitchAccount()
         self._reader = FrameLogReader(path)
-        self._records = np.empty(0, RECORD)
+        self._parts: list[NDArray[np.void]] = []
         self._start = 0
         self._warned = False
 
@@ -91,24 +111,20 @@ class StitchReader:
         """Read the records that were added."""
         new = self._reader.read()
         if len(new):
-            self._records = np.concatenate([self._records, new])
+            self._parts.append(new)
 
     def restart(self) -> None:
         """Count the patches so far as lost; called after the process has exited."""
         self.read()
-        self._start = len(self._records)
+        self._start = sum(len(part) for part in self._parts)
 
     def update(self, logs: Sequence[NDArray[np.void]], messages: list[str]) -> None:
         """Compute the account, and add a message if patches are not stitched."""
-        self.account = stitch_account_of(logs, self._records, self._start)
+        self._parts = [np.concatenate([np.empty(0, RECORD), *self._parts])]
+        self.account = stitch_account_of(logs, self._parts[0], self._start)
         if self.account.unstitched and not self._warned:
             self._warned = True
             messages.append(
                 "patches without a scan position, or too far from the others, are not stitched: the baseline needs the"
                 " image attributes x_position and y_position, and does not support late positions"
             )
-
-
-def _frames(records: NDArray[np.void], outcome: int) -> NDArray[np.void]:
-    """Return the distinct frames with an outcome, as (time_ns, unique_id)."""
-    return np.unique(records[records["outcome"] == outcome][["time_ns", "unique_id"]])
