@@ -18,15 +18,16 @@ LIVE = Path(__file__).parents[3] / "workflows" / "aps" / "numaflow-aps-live.yaml
 
 
 class FakeEngine(Engine):
-    """An engine that drains slowly and records its calls."""
+    """An engine that drains until `drained` is set and records its calls."""
 
     def __init__(self, *, starts=True, failure=None):
+        self.drained = asyncio.Event()
         self.pipeline = read_pipeline(LIVE)
         self.run = "p-1"
         self.metrics_port = None
         self._failure = failure
         self.calls = []
-        self._starts = starts
+        self.starts = starts
 
     @property
     def processes(self):
@@ -46,7 +47,7 @@ class FakeEngine(Engine):
     async def start(self):
         """Start, or wait forever."""
         self.calls.append("start")
-        if not self._starts:
+        if not self.starts:
             await asyncio.Event().wait()
 
     async def snapshot(self, *, ended=False):
@@ -54,9 +55,9 @@ class FakeEngine(Engine):
         return snapshot(1, accepted=9, reconstructed=6, waiting=0 if ended else 3)
 
     async def drain(self):
-        """Drain in one second."""
+        """Wait until `drained` is set."""
         self.calls.append("drain")
-        await asyncio.sleep(1.0)
+        await self.drained.wait()
         self.calls.append("drained")
         return True
 
@@ -70,13 +71,23 @@ class FakeEngine(Engine):
 
 
 def run_with_signals(session, *numbers):
-    """Run a session and send signals to it at intervals."""
+    """Run a session, send signals to it one after the other, then let its engine finish the drain."""
+    engine = session.engine
+
+    async def call(name):
+        while name not in engine.calls:  # noqa: ASYNC110 - the calls are a list
+            await asyncio.sleep(0.01)
 
     async def main():
         running = asyncio.create_task(session.run())
         for number in numbers:
-            await asyncio.sleep(0.2)
+            await call("start")
             os.kill(os.getpid(), number)
+            if engine.starts:
+                await call("drain")
+        # Python calls a signal handler in a later iteration of the event loop.
+        await asyncio.sleep(0.2)
+        engine.drained.set()
         await running
 
     asyncio.run(asyncio.wait_for(main(), 30))
