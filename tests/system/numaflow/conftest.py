@@ -64,7 +64,7 @@ class Pod:
         except subprocess.TimeoutExpired:
             pytest.fail(f"still running after {timeout_s} s:\n{self.log()}")
 
-    def logs(self, text, timeout_s=20.0):
+    def logs(self, text, timeout_s=60.0):
         """Return whether the log contains a text within the timeout."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

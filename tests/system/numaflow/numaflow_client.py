@@ -28,7 +28,7 @@ DROP = "U+005C__DROP__"
 END = "U+005C__END__"
 
 
-async def server_info(folder, name, timeout_s=30.0):
+async def server_info(folder, name, timeout_s=60.0):
     """Wait for a server's information file, as Numaflow's container does, and return its content."""
     path = folder / name
     deadline = time.monotonic() + timeout_s
@@ -71,7 +71,7 @@ class _Client:
         self.info = await server_info(self._folder, self.info_file)
         self._channel = grpc.aio.insecure_channel(f"unix://{self._folder / self.socket}", options=_OPTIONS)
         self.stub = type(self).stub_class(self._channel)
-        assert (await self.stub.IsReady(Empty(), wait_for_ready=True, timeout=10)).ready
+        assert (await self.stub.IsReady(Empty(), wait_for_ready=True, timeout=60)).ready
         await self._open_streams()
 
     async def _open_streams(self):
@@ -234,7 +234,7 @@ class Pipeline:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def until(self, condition, timeout_s=60.0):
+    async def until(self, condition, timeout_s=90.0):
         """Wait until a condition holds; raise the failure of a loop."""
         deadline = time.monotonic() + timeout_s
         while not condition():

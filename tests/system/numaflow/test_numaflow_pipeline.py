@@ -93,7 +93,7 @@ def test_two_sources_count_each_frame_once(pods, detector, tmp_path):
             Pipeline([first, second], [mapper], [sink]) as pipeline,
         ):
             bad = ("--bad", "shape@11", "--bad", "truncated@23,24")
-            report = detector("--frame-rate", "60", "--start-delay", "3", "--shape", "10x6", *SCAN[4:], *bad)
+            report = detector("--frame-rate", "60", "--clients", "2", "--shape", "10x6", *SCAN[4:], *bad)
             await pipeline.until(lambda: pipeline.stored == pipeline.frames.repeats == 60)
             for pod in (*sources, inference, image):
                 pod.terminate()

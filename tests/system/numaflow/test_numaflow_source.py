@@ -15,7 +15,7 @@ from charon.frames import Frame, decode
 from charon.ledger.accounting import compute_account
 from charon.ledger.pages import SourcePage, page_from_json
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 SMALL = ("--sample", "noise", "--n-x-pixels", "32", "--n-y-pixels", "24", "--report-period", "0", "--prepare-all")
 
 
@@ -38,7 +38,7 @@ async def _read_all(reader, count, *, ack=True):
     return messages
 
 
-async def _until_pending(reader, count, timeout_s=20.0):
+async def _until_pending(reader, count, timeout_s=60.0):
     """Wait until this number of frames is pending."""
     deadline = time.monotonic() + timeout_s
     while await reader.pending() != count:
@@ -65,7 +65,7 @@ def test_unacknowledged_frames_are_redelivered(pods, detector):
             assert [result.payload for result in again] == [result.payload for result in held]
             await third.ack(again)
             rest = await _read_all(third, 20 - len(acknowledged) - len(held))
-            assert await third.pending() == 0
+            await _until_pending(third, 0)
             assert await third.read(8, 100) == []
         names = _names(acknowledged + again + rest)
         assert len(names) == len(set(names)) == 20
@@ -89,7 +89,7 @@ def test_nacked_frames_are_redelivered_first(pods, detector):
             assert _names(again) == _names(results[2:5])
             await reader.ack([*again, results[5]])
             assert len(await _read_all(reader, 6)) == 6
-            assert await reader.pending() == 0
+            await _until_pending(reader, 0)
 
     asyncio.run(run())
 
@@ -107,8 +107,7 @@ def test_pending_includes_frames_in_flight(pods, detector):
             assert len(results) == 50
             assert await reader.pending() == 200
             await reader.ack(results[:30])
-            await asyncio.sleep(0.2)
-            assert await reader.pending() == 170
+            await _until_pending(reader, 170)
 
     asyncio.run(run())
 
@@ -119,17 +118,16 @@ def test_waiting_read_times_out_without_blocking(pods, detector):
     async def run():
         async with SourceClient(pod.sockets) as reader:
             started = time.monotonic()
-            reading = asyncio.create_task(reader.read(500, 700))
+            reading = asyncio.create_task(reader.read(500, 3000))
             await asyncio.sleep(0.1)
-            assert (await reader.stub.IsReady(Empty(), timeout=1)).ready
+            assert (await reader.stub.IsReady(Empty(), timeout=30)).ready
             assert await reader.pending() == 0
             assert not reading.done()
             assert await reading == []
-            assert 0.6 < time.monotonic() - started < 3.0
-            detector("--wait-for-client", "--frame-rate", "5", "--n-frames", "2", *SMALL)
-            started = time.monotonic()
-            assert len(await reader.read(500, 20_000)) == 1, "one frame is returned immediately"
-            assert time.monotonic() - started < 15.0
+            assert time.monotonic() - started > 2.9
+            # The second frame is published after 10 s, and the read would end after 60 s.
+            detector("--wait-for-client", "--frame-rate", "0.1", "--n-frames", "2", *SMALL)
+            assert len(await reader.read(500, 60_000)) == 1, "one frame is returned immediately"
 
     asyncio.run(run())
 
@@ -139,7 +137,7 @@ def test_replicas_use_the_same_offset_for_a_frame(pods, detector):
 
     async def run():
         async with SourceClient(replicas[0].sockets) as first, SourceClient(replicas[1].sockets) as second:
-            report = detector("--frame-rate", "50", "--n-frames", "30", "--start-delay", "3", *SMALL)
+            report = detector("--frame-rate", "50", "--n-frames", "30", "--clients", "2", *SMALL)
             both = await asyncio.gather(_read_all(first, 30), _read_all(second, 30))
             for pod in replicas:
                 pod.terminate()
@@ -218,7 +216,7 @@ def test_sigterm_without_reader_reports_missed_frames(pods, detector):
 
     asyncio.run(run())
     pod.terminate()
-    assert pod.wait(10) == 0, pod.log()
+    assert pod.wait() == 0, pod.log()
     assert "ended with 199 frames that Numaflow has not acknowledged" in pod.log()
     page = page_from_json(json.loads((pod.sockets / "charon-page-in.0.json").read_text()))
     account = compute_account({"in.0": page}, ended=True)
