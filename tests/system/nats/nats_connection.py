@@ -42,6 +42,15 @@ async def read(reader, count, maximum=8, *, tries=60):
     return payloads
 
 
+async def wait_until_sent(sending, count):
+    """Wait until `count` of the tasks have sent their messages; assert that no more are sent."""
+    async with asyncio.timeout(30):
+        while sum(task.done() for task in sending) < count:  # noqa: ASYNC110 - tasks that are not done have no event
+            await asyncio.sleep(0.01)
+    await asyncio.wait(sending, timeout=0.5)
+    assert sum(task.done() for task in sending) == count
+
+
 async def wait_until_empty(connection, *, tries=200):
     """Wait until the edge is empty."""
     for _ in range(tries):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from nats_connection import EDGE, connected, create_edge, read, wait_until_empty
+from nats_connection import EDGE, connected, create_edge, read, wait_until_empty, wait_until_sent
 
 from charon.adapters.nats import EdgeReader, EdgeWriter
 from charon.adapters.nats.server import MAX_PAYLOAD_BYTES
@@ -20,8 +20,7 @@ def test_writer_waits_while_buffer_is_full(server):
             await create_edge(connection, max_messages=10)
             writer = EdgeWriter(connection, EDGE)
             sending = [asyncio.create_task(writer.send(b"%d" % n, f"m{n}")) for n in range(25)]
-            await asyncio.wait(sending, timeout=0.5)
-            assert sum(task.done() for task in sending) == 10
+            await wait_until_sent(sending, 10)
             assert writer.full_since is not None
             assert (await connection.streams.state(EDGE)).waiting == 10
             payloads = await read(EdgeReader(connection, EDGE), 25)
@@ -39,8 +38,7 @@ def test_writer_waits_while_bytes_are_exhausted(server):
             await create_edge(connection, max_bytes=100_000)
             writer = EdgeWriter(connection, EDGE)
             sending = [asyncio.create_task(writer.send(bytes(30_000), f"m{n}")) for n in range(5)]
-            await asyncio.wait(sending, timeout=0.5)
-            assert sum(task.done() for task in sending) == 3
+            await wait_until_sent(sending, 3)
             assert len(await read(EdgeReader(connection, EDGE), 5)) == 5
             assert await asyncio.gather(*sending) == [True] * 5
 
