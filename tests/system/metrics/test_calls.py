@@ -335,7 +335,7 @@ def test_interrupt_leaves_no_partial_file(tmp_path, http_server, number, expecte
     def respond(path):
         if path.startswith("/api/v1/query_range"):
             requested.append(path)
-            time.sleep(30)
+            time.sleep(60)
         return prometheus()(path)
 
     output = tmp_path / "out" / "x.json"
@@ -349,7 +349,7 @@ def test_interrupt_leaves_no_partial_file(tmp_path, http_server, number, expecte
             time.sleep(0.05)
         assert len(requested) == 2, "both queries run concurrently"
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=30)
     finally:
         process.kill()
         process.wait()

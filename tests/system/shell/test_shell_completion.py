@@ -18,6 +18,8 @@ from charon.cli.shell.completion import LOOKUP_TIMEOUT_S, ShellCompleter
 from loopback import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+# A busy machine delays a completion by less. A lookup that blocks needs at least 2 s.
+MAX_DELAY_S = 1.5
 
 
 class Tab:
@@ -169,12 +171,12 @@ def test_unresponsive_cluster_does_not_block(tab, cluster):
         assert tab.once("stop ") == []
         assert tab.once("kubectl get pods ") == []
         assert tab.once("st") == ["status ", "stop "]
-    assert max(tab.durations_s) < LOOKUP_TIMEOUT_S + 0.1
+    assert max(tab.durations_s) < LOOKUP_TIMEOUT_S + MAX_DELAY_S
     queries = [p for p in psutil.Process().children() if "kubectl" in p.name()]
     assert queries
     assert len(queries) <= 2  # one per lookup
     tab.completer.close()
-    assert psutil.wait_procs(queries, timeout=5)[1] == []
+    assert psutil.wait_procs(queries, timeout=20)[1] == []
     assert server.requests
 
 
@@ -250,7 +252,7 @@ def test_unresponsive_prometheus_does_not_block(tab):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         for _ in range(5):
             assert tab.once(f"metrics {url} --query u") == []
-    assert max(tab.durations_s) < LOOKUP_TIMEOUT_S + 0.1
+    assert max(tab.durations_s) < LOOKUP_TIMEOUT_S + MAX_DELAY_S
 
 
 # On a terminal
@@ -288,8 +290,8 @@ def test_typing_continues_during_slow_lookup(shell, cluster):
     started = time.monotonic()
     terminal.send("stop \t\x15help stop\r")
     terminal.wait_for("Usage: charonctl stop")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     terminal.prompt()
     queries = [process for process in terminal.children() if "kubectl" in process.name()]
     assert terminal.leave()[1] == 0
-    assert psutil.wait_procs(queries, timeout=5)[1] == []
+    assert psutil.wait_procs(queries, timeout=20)[1] == []
