@@ -6,7 +6,6 @@ import bz2
 import json
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from engine_images import arrays
 from PIL import Image, ImageSequence
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 SHARED = Path(__file__).parents[4] / "shared"
 GOLD = SHARED / "data" / "ptychonn_gold"
 UNIQUE_ID = "entry_1/data_1/unique_id"
@@ -49,7 +48,7 @@ def test_published_network_gives_published_phase(live, manifest, tmp_path):
     run = live(path, "--quiet")
     run.wait_ready()
     detector = run.detector("--input-file", scan, "--datatype", "int32", "--frame-rate", "10", "--report-period", "0")
-    detector.wait(60)
+    detector.wait(90)
     summary = run.finish()
     assert (summary["published"], summary["reconstructed"], summary["missed"]) == (20, 20, 0), run.log()
     with Image.open(GOLD / "pred_phase.tiff") as pages:
@@ -98,14 +97,14 @@ def test_p4p_publishes_frames_and_reads_image(live, manifest, environment):
     )
     run = live(path, "--quiet")
     run.wait_ready()
-    with subprocess.Popen(
-        [sys.executable, __file__], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as other:
-        out, err = other.communicate(timeout=90)
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, __file__], env=environment, text=True, **pipes) as other:
+        # The initial image of p4p's channel is a frame too, without a position: the source's monitor is active.
+        run.wait_for(lambda s: s["account"]["accepted"] == 1)
+        out, err = other.communicate("publish\n", timeout=90)
     assert other.returncode == 0, err
     seen = json.loads(out.splitlines()[-1])
     summary = run.finish()
-    # The initial image of p4p's channel is a frame too, without a position.
     assert (summary["published"], summary["reconstructed"], summary["missed"]) == (31, 31, 0)
     assert seen["dtype"] == "float32"
     # 30 patches of 128 pixels at intervals of 10 pixels along x: the last image is wider than high.
@@ -114,7 +113,10 @@ def test_p4p_publishes_frames_and_reads_image(live, manifest, environment):
 
 
 def _publish_and_read():
-    """Publish 30 frames with p4p, then read the image until it contains all of them; runs as a separate program."""
+    """Publish 30 frames with p4p after a line on stdin, then read the image until it contains all of them.
+
+    This runs as a separate program.
+    """
     from p4p.client.thread import Context
     from p4p.nt import NTNDArray
     from p4p.server import Server, StaticProvider
@@ -124,19 +126,12 @@ def _publish_and_read():
     rng = np.random.default_rng(0)
     cone = 40.0 * np.exp(-(((np.arange(512) - 256) / 40.0) ** 2))
     mean = np.sqrt(np.outer(cone, cone))
-    connected = threading.Event()
-
-    class Connected:
-        def onFirstConnect(self, pv):  # noqa: N802 - a name of p4p
-            connected.set()
-
-    pv = SharedPV(handler=Connected(), initial=form.wrap(np.zeros((512, 512), np.int16)))
+    pv = SharedPV(initial=form.wrap(np.zeros((512, 512), np.int16)))
     provider = StaticProvider("frames")
     provider.add("ad:image", pv)
     seen = {}
     with Server(providers=[provider]), Context("pva", nt=False) as client:
-        assert connected.wait(30)
-        time.sleep(0.5)
+        assert sys.stdin.readline() == "publish\n"
         for i in range(30):
             value = form.wrap(rng.poisson(mean).astype(np.int16))
             now = time.time_ns()
