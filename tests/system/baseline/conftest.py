@@ -31,11 +31,11 @@ class BaselineRun:
         self.wait_for_log("metrics: ")
         self.children = psutil.Process(self.process.pid).children(recursive=True)
 
-    def wait_for_log(self, text, timeout_s=60):
+    def wait_for_log(self, text, timeout_s=90):
         """Wait until the log contains a text."""
         self.wait(lambda: text in self.log.read_text(), timeout_s)
 
-    def wait(self, condition, timeout_s=60):
+    def wait(self, condition, timeout_s=90):
         """Wait for a condition while the process runs."""
         end = time.monotonic() + timeout_s
         while not condition():
@@ -52,24 +52,24 @@ class BaselineRun:
         """Publish frames and return the detector's report."""
         report = self.output / "detector.json"
         command = self.detector_command("--report", str(report), *options)
-        subprocess.run(command, env=self.environment, check=True, timeout=60, capture_output=True)
+        subprocess.run(command, env=self.environment, check=True, timeout=90, capture_output=True)
         return json.loads(report.read_text())
 
     def metrics(self):
         """Return the page of metrics."""
         (address,) = re.findall(r"metrics: (http\S+)", self.log.read_text())
-        with urllib.request.urlopen(address, timeout=10) as response:  # noqa: S310 - an address on loopback
+        with urllib.request.urlopen(address, timeout=30) as response:  # noqa: S310 - an address on loopback
             return response.read().decode()
 
     def end(self, number=signal.SIGTERM):
         """End the run with a signal; return its summary."""
         self.process.send_signal(number)
-        self.process.wait(60)
+        self.process.wait(90)
         return json.loads((self.output / "summary.json").read_text())
 
     def has_no_process(self):
         """Return whether all processes of the run have ended."""
-        _, alive = psutil.wait_procs(self.children, timeout=5)
+        _, alive = psutil.wait_procs(self.children, timeout=30)
         return [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
 
 

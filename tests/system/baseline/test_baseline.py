@@ -13,7 +13,7 @@ from charon.ledger.frame_log import RECEIVED, FrameLogReader
 from charon.ledger.id_set import IdSet
 from loopback import LOOPBACK, isolated_environment
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 SCAN = ("--frame-rate", "50", "--n-frames", "200")
 
 
@@ -44,7 +44,7 @@ def test_every_frame_is_counted_by_id(start_baseline):
 def test_consumers_share_the_frames(start_baseline):
     run = start_baseline("--consumers", "2", "--threads", "1", "--frames", "200")
     run.detect(*SCAN)
-    run.process.wait(60)
+    run.process.wait(90)
     summary = run.end()
     assert (summary["processed"], summary["missed"]) == (200, 0)
     assert min(summary["processed_by_consumer"]) >= 50
@@ -61,7 +61,7 @@ def test_killed_consumer_is_restarted(start_baseline):
     try:
         run.wait(lambda: "pvapy_frame_processed_total" in run.metrics())
         consumer.kill()
-        detector.wait(60)
+        detector.wait(90)
     finally:
         detector.kill()
         detector.wait()
@@ -79,7 +79,7 @@ def test_killed_consumer_is_restarted(start_baseline):
 def test_no_process_survives_kill_of_supervisor(start_baseline):
     run = start_baseline()
     run.process.send_signal(signal.SIGKILL)
-    run.process.wait(10)
+    run.process.wait(30)
     assert run.has_no_process()
 
 

@@ -52,7 +52,7 @@ class Live:
         done = self.ctl("status", "--json")
         return json.loads(done.stdout) if done.returncode == 0 else None
 
-    def wait_for(self, condition, timeout_s=40.0):
+    def wait_for(self, condition, timeout_s=90.0):
         """Wait until `condition(status)` is true, and return that status."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -89,7 +89,7 @@ class Live:
         self._children.append(child)
         return child
 
-    def finish(self, timeout_s=60.0):
+    def finish(self, timeout_s=90.0):
         """Drain the pipeline when its detectors have exited, and return its summary."""
         for child in self._children:
             child.wait(timeout_s)
