@@ -32,6 +32,12 @@ def isolated(broadcast_port: int) -> dict[str, str]:
     return {**_LOOPBACK_ONLY, "EPICS_PVA_BROADCAST_PORT": port, "EPICS_PVAS_BROADCAST_PORT": port}
 
 
+def search_addresses() -> list[str]:
+    """Return the names and addresses that clients search, without ports."""
+    entries = environment.get("EPICS_PVA_ADDR_LIST").split()
+    return [entry if ":" not in entry else entry.rpartition(":")[0] for entry in entries]
+
+
 def server_interfaces() -> str:
     """Return the addresses that a server of this process listens on."""
     return environment.get("EPICS_PVAS_INTF_ADDR_LIST")

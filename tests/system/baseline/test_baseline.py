@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
+from charon.engines.pvapy.commands import BaselineOptions, consumer_command
 from charon.ledger.frame_log import RECEIVED, FrameLogReader
 from charon.ledger.id_set import IdSet
 from loopback import LOOPBACK, isolated_environment
@@ -81,6 +83,28 @@ def test_no_process_survives_kill_of_supervisor(start_baseline):
     run.process.send_signal(signal.SIGKILL)
     run.process.wait(30)
     assert run.has_no_process()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_consumer_without_channel_warns_and_ends(tmp_path, number):
+    options = BaselineOptions(channel="missing", output_channel="phase", model="ptychonn2-sim", folder=tmp_path)
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            consumer_command(options, 1), env=isolated_environment(), stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while "missing:mirror" not in log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+    first, second = log.read_text().splitlines()
+    assert first.endswith("channel missing:mirror is unavailable; waiting until the mirror server and the detector run")
+    assert second.endswith("received 0 frames, processed 0")
 
 
 def test_second_interrupt_ends_the_drain(start_baseline):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pvapy.hpc.adImageProcessor import AdImageProcessor
@@ -20,7 +22,7 @@ from charon.errors import UsageError
 from charon.settings import epics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
     import numpy as np
@@ -32,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 0.2
 _QUEUE_TIMEOUT_S = 0.2
+_WARN_DELAY_S = 3.0
 _Base: Any = AdImageProcessor  # PvaPy has no type information
 
 
@@ -69,8 +72,13 @@ class ConsumerProcessor(_Base):
             sys.exit(2)
         signal.signal(signal.SIGTERM, self._terminate)
         self._output = _OutputChannel(str(config["outputChannel"])) if config["outputChannel"] else None
-        for channel in (self._channel, *self.further_channels(config)):
-            wait_for_channel(channel)
+        try:
+            for channel in (self._channel, *self.further_channels(config)):
+                wait_for_channel(channel)
+        except KeyboardInterrupt:
+            # PvaPy does not handle signals before it has subscribed.
+            self.stop()
+            sys.exit(0)
 
     @abstractmethod
     def prepare(self, config: Mapping[str, Any]) -> None:
@@ -175,15 +183,39 @@ def _next_update(queue: Any) -> PvStructure | None:  # noqa: ANN401 - PvaPy has 
 
 
 def wait_for_channel(name: str) -> None:
-    """Wait until a channel can be read."""
+    """Wait until a channel can be read; warn once if this requires more than a few seconds."""
     epics.set_client_defaults()
-    while True:
-        # A new channel searches immediately.
-        channel = pva.Channel(name)
-        channel.setTimeout(_CONNECT_TIMEOUT_S)
-        try:
-            channel.get("field(uniqueId)")
-        except pva.PvaException:
-            if not channel.isConnected():
-                continue
-        return
+    # pvAccess resolves names once, and ignores those that it cannot resolve.
+    for address in epics.search_addresses():
+        _wait_until(partial(_is_resolved, address), f"EPICS_PVA_ADDR_LIST: cannot resolve {address}; retrying")
+    warning = f"channel {name} is unavailable; waiting until the mirror server and the detector run"
+    _wait_until(partial(_is_readable, name), warning)
+    _log.info("connected to channel %s", name)
+
+
+def _wait_until(condition: Callable[[], bool], warning: str) -> None:
+    warn_s = time.monotonic() + _WARN_DELAY_S
+    while not condition():
+        if time.monotonic() > warn_s:
+            _log.warning("%s", warning)
+            warn_s = float("inf")
+
+
+def _is_resolved(address: str) -> bool:
+    try:
+        socket.getaddrinfo(address, None)
+    except OSError:
+        time.sleep(_CONNECT_TIMEOUT_S)
+        return False
+    return True
+
+
+def _is_readable(name: str) -> bool:
+    # A new channel searches immediately.
+    channel = pva.Channel(name)
+    channel.setTimeout(_CONNECT_TIMEOUT_S)
+    try:
+        channel.get("field(uniqueId)")
+    except pva.PvaException:
+        return bool(channel.isConnected())
+    return True
