@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 
@@ -86,6 +87,25 @@ def test_unreachable_address_is_named():
             await NatsConnection.connect(NatsAddress(port=port), "test", reconnect=False)
 
     asyncio.run(main())
+
+
+def test_cancelled_connect_leaves_no_socket():
+    async def main(port):
+        connecting = asyncio.create_task(NatsConnection.connect(NatsAddress(port=port), "test", reconnect=False))
+        await asyncio.sleep(0.2)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        asyncio.run(main(port))
+        # An unclosed transport would be a warning here.
+        gc.collect()
+        used = {c.raddr.port for c in psutil.Process().net_connections("tcp") if c.raddr}
+    assert port not in used
 
 
 def test_stopped_server_has_exited(tmp_path):

@@ -101,6 +101,10 @@ class NatsConnection:
             with suppress(NatsError, OSError):
                 await client.close()
             raise UnavailableError(f"cannot connect to nats-server {address.url}: {describe(error)}") from error
+        except asyncio.CancelledError:
+            with suppress(NatsError, OSError):
+                await client.close()
+            raise
         connection = cls(cast("Client", client), bucket)
         return connection
 
