@@ -35,6 +35,8 @@ class BaselineDriver:
     """
 
     worker = "consumer.1"
+    # The consumers connect to the mirror server, which has connected to the detector.
+    client_delay_s = 1.5
 
     def __init__(self, condition: Condition, folder: Path, environment: dict[str, str]) -> None:
         setting = condition.setting

@@ -12,12 +12,18 @@ if TYPE_CHECKING:
 
 
 class Driver(Protocol):
-    """One run of an engine on this machine."""
+    """One run of an engine on this machine.
 
-    @property
-    def worker(self) -> str:
-        """Name of the inference process that the part ``recovery`` kills."""
-        ...
+    Parameters
+    ----------
+    worker
+        Name of the inference process that the part ``recovery`` kills.
+    client_delay_s
+        Time that the engine needs to be ready when its first process has connected to the detector.
+    """
+
+    worker: str
+    client_delay_s: float
 
     def start(self) -> None:
         """Start the engine; return without waiting until it is ready."""

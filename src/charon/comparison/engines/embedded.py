@@ -39,6 +39,7 @@ class EmbeddedDriver:
     """
 
     worker = "cat.0"
+    client_delay_s = 0.5
 
     def __init__(self, condition: Condition, folder: Path, environment: dict[str, str]) -> None:
         self._condition = condition

@@ -10,7 +10,7 @@ import psutil
 
 from charon.comparison.model import CellResult
 from charon.comparison.running.checks import available_bytes, obstacle
-from charon.comparison.running.measurement import measure
+from charon.comparison.running.measurement import DetectorTooSlowError, measure
 from charon.comparison.running.result import result_of
 from charon.errors import UnavailableError, UsageError
 
@@ -41,21 +41,34 @@ def run_cell(
 
     Returns
     -------
-    The result and the samples. A cell that cannot run has a `failure` and no samples.
+    The result and the samples. A cell that cannot run has a `failure`; a cell whose detector cannot publish at its rate
+    is `invalid`; both have neither figures nor samples.
     """
     started_ns = time.time_ns()
 
-    def failed(reason: str) -> tuple[CellResult, None]:
-        ended_ns = time.time_ns()
-        return CellResult(cell=cell, attempt=attempt, failure=reason, started_ns=started_ns, ended_ns=ended_ns), None
+    def without_figures(*, failure: str | None = None, invalid: str | None = None) -> tuple[CellResult, None]:
+        return CellResult(
+            cell=cell,
+            attempt=attempt,
+            failure=failure,
+            invalid=invalid,
+            started_ns=started_ns,
+            ended_ns=time.time_ns(),
+        ), None
 
     reason = obstacle(cell.condition, available_bytes() if memory_bytes is None else memory_bytes)
     if reason is not None:
-        return failed(reason)
+        return without_figures(failure=reason)
     try:
         return result_of(cell, attempt, started_ns, measure(cell, folder))
     except (UnavailableError, UsageError, OSError, psutil.Error) as error:
-        return failed(" ".join(str(error).split()))
+        return without_figures(failure=_one_line(error))
+    except DetectorTooSlowError as error:
+        return without_figures(invalid=str(error))
     except Exception as error:  # noqa: BLE001 - the other cells of the comparison must run
         _log.exception("cell %d failed", cell.number)
-        return failed(f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
+        return without_figures(failure=f"unexpected {type(error).__name__}: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -26,8 +26,6 @@ SCAN_POINTS = 128
 
 _NICE = -10
 _EXIT_TIMEOUT_S = 20.0
-# A client of a loaded machine may need a second until it has subscribed; its first frames must not be missed.
-_CLIENT_DELAY_S = 1.5
 # The detector ends when the engine has received everything; until then, its queues must remain available.
 _SHUTDOWN_DELAY_S = 600
 
@@ -64,9 +62,13 @@ class Detector:
         Folder for its files.
     environment
         Environment variables of its process.
+    client_delay_s
+        Time between the connection of a client and the first frame.
     """
 
-    def __init__(self, condition: Condition, seed: int, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, condition: Condition, seed: int, folder: Path, environment: dict[str, str], *, client_delay_s: float
+    ) -> None:
         self.frames = condition.frames
         self._report = folder / "detector.json"
         self._files = FrameFiles(folder, "detector.bin")
@@ -80,7 +82,7 @@ class Detector:
             "points": min(self.frames, SCAN_POINTS),
             "repeat": 0,
             "seed": seed,
-            "client-delay": _CLIENT_DELAY_S,
+            "client-delay": client_delay_s,
             "shutdown-delay": _SHUTDOWN_DELAY_S,
             "report-period": 0,
             "report": self._report,

@@ -14,6 +14,7 @@ from charon.comparison.engines import make_driver
 from charon.comparison.engines.isolation import isolated_environment
 from charon.comparison.running.detector import Detector
 from charon.comparison.running.sampler import Sampler
+from charon.comparison.running.validity import too_slow
 from charon.errors import UnavailableError
 from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, STITCHED
 
@@ -35,6 +36,10 @@ _IDLE_TIMEOUT_S = 2.0
 _IDLE_TIMEOUT_AFTER_KILL_S = 5.0
 # A detector that cannot publish at the planned rate is ended after the planned time and this tolerance.
 _SCHEDULE_TOLERANCE_S = 2.0
+
+
+class DetectorTooSlowError(Exception):
+    """The detector cannot publish at the planned rate, so the cell has no meaningful figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,13 @@ def measure(cell: Cell, folder: Path) -> Measurement:
         If the engine or the detector does not start, or ends during the measurement.
     UsageError
         If the engine does not run on this machine.
+    DetectorTooSlowError
+        If the detector has not published all frames after the planned time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     environment = isolated_environment(folder)
     driver = make_driver(cell.condition, folder, environment)
-    detector = Detector(cell.condition, cell.seed, folder, environment)
+    detector = Detector(cell.condition, cell.seed, folder, environment, client_delay_s=driver.client_delay_s)
     try:
         return _Run(cell.condition, driver, detector).run()
     finally:
@@ -109,7 +116,6 @@ class _Run:
         self._detector = detector
         self._started_s = 0.0
         self._kill: Kill | None = None
-        self._report: DetectorReport | None = None
 
     def run(self) -> Measurement:
         notes: list[str] = []
@@ -122,7 +128,7 @@ class _Run:
             self._wait_until_published()
             self._wait_until_idle()
         notes += self._driver.drain(_DRAIN_TIMEOUT_S)
-        report = self._report or self._detector.end()
+        report = self._detector.end()
         published, records = self._detector.published(), self._driver.records()
         return Measurement(published, records, report, sampler, self._kill, notes)
 
@@ -135,9 +141,7 @@ class _Run:
             time.sleep(_POLL_INTERVAL_S)
 
     def _require_running(self) -> None:
-        failure = self._driver.failure()
-        if failure is None and self._report is None:
-            failure = self._detector.failure()
+        failure = self._driver.failure() or self._detector.failure()
         if failure is not None:
             raise UnavailableError(failure)
 
@@ -152,7 +156,8 @@ class _Run:
                 self._kill = self._kill_worker()
             time.sleep(_POLL_INTERVAL_S)
         if len(self._detector.published()) < self._detector.frames:
-            self._report = self._detector.end()
+            report = self._detector.end()
+            raise DetectorTooSlowError(too_slow(report.achieved_hz, condition.rate_hz))
 
     def _kill_worker(self) -> Kill:
         name = self._driver.worker

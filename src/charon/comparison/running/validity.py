@@ -55,6 +55,14 @@ class Observation:
     clock_jump_ns: int
 
 
+def too_slow(achieved_hz: float | None, rate_hz: float) -> str:
+    """Return the reason of a detector that published at a lower rate than planned."""
+    return (
+        f"the detector published {achieved_hz or 0.0:.1f} frames/s instead of {rate_hz:g};"
+        " lower the rate or end other work"
+    )
+
+
 def invalid_reason(observation: Observation) -> str | None:
     """Return why a result must not be used, in one line; None if it is valid."""
     return next((reason for violated, reason in _rules(observation) if violated), None)
@@ -62,15 +70,12 @@ def invalid_reason(observation: Observation) -> str | None:
 
 def _rules(o: Observation) -> Iterator[tuple[bool, str]]:
     """Yield whether each rule is violated, and the reason."""
-    achieved_hz, lower = o.achieved_hz or 0.0, "lower the rate or end other work"
-    yield (
-        o.planned > 1 and achieved_hz < MIN_RATE_FRACTION * o.rate_hz,
-        f"the detector published {achieved_hz:.1f} frames/s instead of {o.rate_hz:g}; {lower}",
-    )
+    is_slow = o.planned > 1 and (o.achieved_hz or 0.0) < MIN_RATE_FRACTION * o.rate_hz
+    yield is_slow, too_slow(o.achieved_hz, o.rate_hz)
     yield o.published < o.planned, f"the detector published {o.published} of {o.planned} frames; repeat the cell"
     yield (
         o.late > max(MIN_LATE_FRAMES, MAX_LATE_FRACTION * o.published),
-        f"the detector published {o.late} of {o.published} frames more than one period late; {lower}",
+        f"the detector published {o.late} of {o.published} frames more than one period late; end other work",
     )
     yield o.unknown > 0, f"the engine has {o.unknown} records of frames that the detector never published"
     yield (

@@ -1,0 +1,195 @@
+"""The course of a cell, with an engine and a detector that the test controls."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from charon.comparison.engines import Driver
+from charon.comparison.model import Condition
+from charon.comparison.running import measurement
+from charon.comparison.running.detector import Detector, DetectorReport
+from charon.comparison.running.measurement import DetectorTooSlowError, _Run
+from charon.errors import Reason, UnavailableError
+from charon.ledger.frame_log import PROCESSED, PUBLISHED, RECEIVED, RECORD, STITCHED, rejected
+
+FRAMES = 20
+WAIT = [sys.executable, "-c", "import time; time.sleep(120)"]
+
+
+def condition(**changes):
+    values = {
+        "part": "load",
+        "engine": "embedded",
+        "rate_hz": 40.0,
+        "shape": (512, 512),
+        "model": "ptychonn2-sim",
+        "duration_s": 0.4,
+        "warm_up_s": 0.1,
+    }
+    return Condition(**{**values, **changes})
+
+
+def records(outcome, count=FRAMES):
+    result = np.zeros(count, RECORD)
+    result["unique_id"] = np.arange(1, count + 1)
+    result["time_ns"] = result["done_ns"] = time.time_ns() + np.arange(count)
+    result["outcome"] = outcome
+    return result
+
+
+class FakeDetector(Detector):
+    """Has published its frames before the start; the last ones may be missing."""
+
+    def __init__(self, pid, count=FRAMES):
+        self._pid = pid
+        self.frames = FRAMES
+        self.log = records(PUBLISHED, count)
+
+    @property
+    def pid(self):
+        """Return the id of a process of the test."""
+        return self._pid
+
+    def start(self):
+        """Report that the priority could not be set."""
+        return False
+
+    def failure(self):
+        """Return why it has ended: it runs."""
+
+    def published(self):
+        """Return its frames."""
+        return self.log
+
+    def end(self):
+        """Return its report."""
+        return DetectorReport(len(self.log), 40.0, 0)
+
+
+class FakeDriver(Driver):
+    """An engine whose only process is a real child of the test."""
+
+    worker = "cat.0"
+    client_delay_s = 0.0
+
+    def __init__(self, pid, done, fault=None):
+        self._pid = pid
+        self._done = done
+        self._fault = fault
+
+    def start(self):
+        """Do nothing: it runs."""
+
+    def failure(self):
+        """Return the fault that the test sets."""
+        return self._fault
+
+    def processes(self):
+        """Return the child."""
+        return {"cat.0": self._pid}
+
+    def records(self):
+        """Return the records that the test sets."""
+        return self._done
+
+    def drain(self, timeout_s):
+        """Return a note."""
+        return ["cat.0 was restarted once"]
+
+    def kill(self):
+        """Do nothing: the test ends the child."""
+
+
+@pytest.fixture
+def worker():
+    with subprocess.Popen(WAIT) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture(autouse=True)
+def _short_timeouts(monkeypatch):
+    monkeypatch.setattr(measurement, "_IDLE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(measurement, "_IDLE_TIMEOUT_AFTER_KILL_S", 0.3)
+    monkeypatch.setattr(measurement, "_SCHEDULE_TOLERANCE_S", 0.1)
+
+
+def run(worker, done, *, published=FRAMES, **changes):
+    detector = FakeDetector(worker.pid, published)
+    return _Run(condition(**changes), FakeDriver(worker.pid, done), detector).run()
+
+
+def test_records_and_notes_are_returned(worker):
+    done = records(PROCESSED)
+    result = run(worker, done)
+    assert (len(result.published), len(result.records)) == (FRAMES, FRAMES)
+    assert "cat.0 was restarted once" in result.notes
+    assert any("no higher priority" in note for note in result.notes)
+    assert (result.kill, worker.poll()) == (None, None)
+    assert set(result.sampler.processes) == {"cat.0"}
+
+
+def test_missing_frames_end_the_wait(worker):
+    started_s = time.monotonic()
+    result = run(worker, records(PROCESSED, FRAMES - 1))
+    assert time.monotonic() - started_s < 60
+    assert len(result.records) == FRAMES - 1
+
+
+def test_recovery_kills_the_worker(worker, monkeypatch):
+    pending = [FRAMES // 2]
+
+    def published(detector):
+        # The last frames are published when the worker has been killed.
+        if worker.poll() is not None:
+            pending[0] = FRAMES
+        return detector.log[: pending[0]]
+
+    monkeypatch.setattr(FakeDetector, "published", published)
+    monkeypatch.setattr(measurement, "_SCHEDULE_TOLERANCE_S", 60.0)
+    before_ns = time.time_ns()
+    result = run(worker, records(PROCESSED), part="recovery")
+    assert worker.poll() == -9
+    assert result.kill is not None
+    assert result.kill.process == "cat.0"
+    assert before_ns < result.kill.time_ns < time.time_ns()
+
+
+def test_slow_detector_ends_the_cell(worker):
+    with pytest.raises(DetectorTooSlowError, match=r"published 40\.0 frames/s instead of 80; lower the rate"):
+        run(worker, records(PROCESSED), published=FRAMES - 1, rate_hz=80.0)
+
+
+def test_failed_engine_ends_the_cell(worker):
+    driver = FakeDriver(worker.pid, records(PROCESSED), "the pipeline exited with status 1: no space left")
+    detector = FakeDetector(worker.pid, 0)
+    with pytest.raises(UnavailableError, match="the pipeline exited with status 1: no space left"):
+        _Run(condition(), driver, detector).run()
+
+
+def test_no_frame_within_timeout_is_an_error(worker, monkeypatch):
+    monkeypatch.setattr(measurement, "_START_TIMEOUT_S", 0.2)
+    with pytest.raises(UnavailableError, match="no frame was published within 0 s"):
+        run(worker, records(PROCESSED), published=0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "stitch", "finished"),
+    [
+        (RECEIVED, False, 0),
+        (PROCESSED, False, FRAMES),
+        (PROCESSED, True, 0),
+        (STITCHED, True, FRAMES),
+        (rejected(Reason.SHAPE), True, FRAMES),
+    ],
+)
+def test_finished_frames_are_counted_once(worker, outcome, stitch, finished):
+    done = records(outcome)
+    engine = FakeDriver(worker.pid, done)
+    course = _Run(condition(stitch=stitch), engine, FakeDetector(worker.pid))
+    assert course._finished(np.concatenate([done, done])) == finished
