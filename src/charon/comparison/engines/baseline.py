@@ -54,7 +54,7 @@ class BaselineDriver:
         arguments = ["baseline", "--local", "--quiet", *(["--stitch"] if condition.stitch else [])]
         arguments += [part for name, value in values.items() for part in (f"--{name}", str(value))]
         self._program = Program("the baseline", arguments, environment, folder / "engine.log")
-        self._files = FrameFiles(self._output / "run", "frames-*.bin")
+        self._files = FrameFiles(self._output / "run", "*.bin")
 
     def start(self) -> None:
         """Start the baseline."""
