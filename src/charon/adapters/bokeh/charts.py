@@ -28,7 +28,7 @@ class Curve:
     Parameters
     ----------
     label
-        What it shows; the pointer displays it.
+        What it shows; the pointer displays it. Empty for a guide without values.
     color
         Colour, such as ``#0072b2``.
     x, y
@@ -122,7 +122,7 @@ def _include_bars(chart: Chart) -> Axis:
 def _draw_curve(plot: figure, curve: Curve, chart: Chart) -> None:
     source = ColumnDataSource(_columns(curve))
     glyphs: list[Any] = []
-    style: dict[str, Any] = {"name": curve.label, "color": curve.color, "alpha": curve.alpha}
+    style: dict[str, Any] = {"name": curve.label or None, "color": curve.color, "alpha": curve.alpha}
     if curve.fill:
         plot.varea(x="x", y1=0, y2="y", source=source, fill_color=curve.color, fill_alpha=curve.alpha * 0.25)
     if curve.width and curve.step:
@@ -145,7 +145,7 @@ def _draw_curve(plot: figure, curve: Curve, chart: Chart) -> None:
                 **style | fill,
             )
         )
-    if glyphs:
+    if glyphs and curve.label:
         x, y = chart.x.label, chart.y.label
         add_hover(plot, glyphs[-1:], [("", "$name"), (x, "@x{0,0.[00]}"), (y, "@y{0,0.[000]}")])
 

@@ -103,7 +103,7 @@ def _limits(estimates: Sequence[Estimate], band: float) -> tuple[float, float]:
 def _ticks(start: float, end: float) -> tuple[float, ...]:
     spans = (
         (1.25, (0.9, 0.95, 1, 1.05, 1.1)),
-        (2.2, (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2)),
+        (2.2, (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2)),
         (8, (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5)),
         (60, (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)),
         (math.inf, tuple(10.0**power for power in range(-6, 7))),

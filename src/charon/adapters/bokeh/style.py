@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK = "#5b6470"
 """Text and guides; page.js replaces it in the dark scheme."""
+PAPER = "#ffffff"
+"""Background of text that covers lines; page.js replaces it in the dark scheme."""
 GUIDE = "#8b95a1"
 """Lines of reference, such as y = x; legible in both schemes."""
 
@@ -48,7 +50,7 @@ class Axis:
 
 
 def log_axis(label: str, values: Iterable[float], *, span: float = 6, end: float | None = None) -> Axis:
-    """Return a logarithmic axis with ticks at 1, 2 and 5, or at decades only if there are many.
+    """Return a logarithmic axis with round ticks, or with decades only if there are many.
 
     Parameters
     ----------
@@ -69,7 +71,8 @@ def log_axis(label: str, values: Iterable[float], *, span: float = 6, end: float
 
 def _log_axis(label: str, low: float, high: float) -> Axis:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    mantissas = (1, 2, 5) if math.log10(high / low) < 2.2 else (1,)
+    span = math.log10(high / low)
+    mantissas = (1, 2, 3, 4, 5, 7) if span < 1 else (1, 2, 5) if span < 2.2 else (1,)
     ticks = tuple(
         tick for decade in decades for mantissa in mantissas if low <= (tick := mantissa * 10.0**decade) <= high
     )
@@ -121,7 +124,8 @@ def new_row_figure(axis: Axis, rows: Sequence[Row]) -> tuple[figure, dict[Row, f
                 text_font_size="11px",
                 text_font_style="bold",
                 text_color=INK,
-                tags=["ink"],
+                background_fill_color=PAPER,
+                tags=["ink", "paper"],
             )
         )
     return plot, positions

@@ -52,6 +52,10 @@ def test_names_from_files_are_not_templates():
     assert only(figure, type=HoverTool).tooltips[0] == ("", "$name")
 
 
+def test_guides_show_no_values():
+    assert only(drawn(Curve("", "#0f7cc0", [1], [3], dash="dotted")), type=HoverTool) is None
+
+
 def test_error_bars_are_within_the_limits():
     figure = drawn(Curve("a", "#0f7cc0", [1, 2], [3, 4], low=[2, 3], high=[3, 9]))
     assert figure.y_range.end > 9

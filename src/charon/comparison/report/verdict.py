@@ -1,0 +1,217 @@
+"""The verdict of a comparison in sentences made from its figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from charon.comparison.report import text
+from charon.comparison.report.names import ENGINES, count_replicas
+from charon.comparison.report.ratios import better
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from charon.comparison.evaluation import Evaluation, LoadRow, MaximumRow, OverloadRow, RecoveryRow
+    from charon.comparison.model import Engine
+
+_Row = TypeVar("_Row", bound="OverloadRow")
+
+
+def verdict(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return (topic, one to three sentences); topics that were not measured are omitted."""
+    lines = [
+        ("Latency", _latency(evaluation)),
+        ("Rate", _rate(evaluation)),
+        ("Overload", _overload(evaluation)),
+        ("Crash", _recovery(evaluation)),
+    ]
+    found = [(topic, sentences) for topic, sentences in lines if sentences]
+    if not found:
+        return [
+            ("Result", "No cell has a valid result: the engines cannot be compared. See the invalid and failed cells.")
+        ]
+    choice = _choice(evaluation)
+    return [*found, *([("Choice", choice)] if choice else [])]
+
+
+def reference_load(evaluation: Evaluation) -> LoadRow | None:
+    """Return the load with the highest rate at which all engines kept up; if there is none, the lowest rate.
+
+    Among set-ups, the first model with the smallest number of replicas.
+    """
+    rows = [row for row in evaluation.load if len(row.engines) == len(evaluation.engines)] or list(evaluation.load)
+    if not rows:
+        return None
+    model, replicas = rows[0].model, min(row.replicas for row in rows if row.model == rows[0].model)
+    rows = [row for row in rows if (row.model, row.replicas) == (model, replicas)]
+    kept_up = [row for row in rows if all(engine.kept_up for engine in row.engines)]
+    return max(kept_up, key=lambda row: row.rate_hz) if kept_up else min(rows, key=lambda row: row.rate_hz)
+
+
+def first_maximum(evaluation: Evaluation, engine: Engine) -> MaximumRow | None:
+    """Return the highest loss-free rate of an engine with the set-up of `reference_load`."""
+    load = reference_load(evaluation)
+    rows = [row for row in evaluation.maximum if row.engine == engine]
+    if load is not None:
+        rows = [row for row in rows if (row.model, row.replicas) == (load.model, load.replicas)] or rows
+    return min(rows, key=lambda row: row.replicas) if rows else None
+
+
+def _latency(evaluation: Evaluation) -> str:
+    row = reference_load(evaluation)
+    if row is None:
+        return ""
+    values = [
+        f"{text.milliseconds(engine.values['p50_result_ms'])} for {ENGINES[engine.engine].phrase} "
+        f"(p99 {text.milliseconds(engine.values.get('p99_result_ms'))})"
+        for engine in row.engines
+        if "p50_result_ms" in engine.values
+    ]
+    if not values:
+        return ""
+    all_kept_up = all(engine.kept_up for engine in row.engines)
+    which = "the highest measured rate that every engine sustained" if all_kept_up else "a rate that not all sustained"
+    return (
+        f"At {text.frame_rate(row.rate_hz)} ({_set_up(row)}), {which}, the median is "
+        f"{text.listing(values)}. {_faster(evaluation, row)}"
+    ).strip()
+
+
+def _faster(evaluation: Evaluation, row: LoadRow) -> str:
+    sentences: list[str] = []
+    reference = ENGINES[evaluation.reference].phrase
+    for other, ratios in row.ratios.items():
+        value = ratios.get("p50_result_ms")
+        if value is None:
+            continue
+        name = ENGINES[other].phrase
+        best = better(evaluation, "p50_result_ms", other, value)
+        if best is None:
+            interval = "" if value.low is None else f", 95 % interval {value.low:.2f} to {value.high:.2f}"
+            sentences.append(
+                f"The figures do not distinguish {reference} from {name} (ratio {value.value:.2f}{interval})."
+            )
+            continue
+        slower, factor = (reference, value) if best == other else (name, value)
+        low, high = factor.low or 0.0, factor.high or 0.0
+        times = (factor.value, low, high) if best == other else (1 / factor.value, 1 / high, 1 / low)
+        sentences.append(
+            f"{_capital(ENGINES[best].phrase)} is faster: the latency of {slower} is {times[0]:.2f} times as long "
+            f"(95 % interval {times[1]:.2f} to {times[2]:.2f})."
+        )
+    return " ".join(sentences)
+
+
+def _rate(evaluation: Evaluation) -> str:
+    rows = [row for engine in evaluation.engines if (row := first_maximum(evaluation, engine)) is not None]
+    values = [
+        f"{text.frame_rate(row.loss_free_hz)} for {ENGINES[row.engine].phrase}"
+        if row.loss_free_hz
+        else f"below {text.frame_rate(row.lossy_hz)} for {ENGINES[row.engine].phrase}"
+        for row in rows
+    ]
+    if not values:
+        return ""
+    load = reference_load(evaluation)
+    cpu = [
+        f"{text.milliseconds(engine.values['cpu_ms_per_frame'])} for {ENGINES[engine.engine].phrase}"
+        for engine in (load.engines if load else ())
+        if "cpu_ms_per_frame" in engine.values
+    ]
+    cost = f" The CPU time per frame is {text.listing(cpu)}." if cpu else ""
+    return f"The highest loss-free rate is {text.listing(values)} ({_set_up(rows[0])}).{cost}"
+
+
+def _overload(evaluation: Evaluation) -> str:
+    rows = _first_rows(evaluation, evaluation.overload)
+    parts = [
+        f"{ENGINES[row.engine].phrase} lost {text.loss(row.counts, 'frames')}"
+        + (f" and needed {text.seconds(row.drain_s)} to drain" if row.drain_s and not row.counts.without_result else "")
+        for row in rows
+    ]
+    return f"At 1.5 times its own maximum, {'; '.join(parts)}." if parts else ""
+
+
+def _recovery(evaluation: Evaluation) -> str:
+    rows = _first_rows(evaluation, evaluation.recovery)
+    parts = [
+        f"{ENGINES[row.engine].phrase} lost {text.loss(row.counts, 'frames')} and {_recovered(row)}" for row in rows
+    ]
+    return f"After SIGKILL of an inference worker, {'; '.join(parts)}." if parts else ""
+
+
+def _recovered(row: RecoveryRow) -> str:
+    if row.recovered_s is None:
+        return f"did not return to the offered rate in {row.not_recovered} of {row.repetitions} repetitions"
+    return f"was back at the offered rate after {text.seconds(row.recovered_s)}"
+
+
+def _first_rows(evaluation: Evaluation, rows: Iterable[_Row]) -> list[_Row]:
+    found: dict[Engine, _Row] = {}
+    load = reference_load(evaluation)
+    for row in sorted(rows, key=lambda row: row.replicas):
+        if load is None or row.model == load.model:
+            found.setdefault(row.engine, row)
+    return [found[engine] for engine in evaluation.engines if engine in found]
+
+
+def _choice(evaluation: Evaluation) -> str:
+    advantages = _advantages(evaluation)
+    choices = [
+        f"choose {ENGINES[engine].phrase} for {text.listing(reasons)}"
+        for engine in evaluation.engines
+        if (reasons := [reason for reason, engines in advantages.items() if engine in engines])
+    ]
+    if not choices:
+        return "No measured figure separates the engines." if len(evaluation.engines) > 1 else ""
+    return f"{_capital('; '.join(choices))}."
+
+
+def _advantages(evaluation: Evaluation) -> dict[str, list[Engine]]:
+    """Return the engines that have an advantage over at least one other, by advantage."""
+    load = reference_load(evaluation)
+    maxima: dict[Engine, float | None] = {
+        engine: row.loss_free_hz for engine in evaluation.engines if (row := first_maximum(evaluation, engine))
+    }
+    candidates: dict[str, list[Engine]] = {
+        "no loss at overload": _without_loss(_first_rows(evaluation, evaluation.overload)),
+        "no loss after a crash": _without_loss(_first_rows(evaluation, evaluation.recovery)),
+        "a higher loss-free rate": _highest({engine: rate for engine, rate in maxima.items() if rate is not None}),
+        "a lower latency": _best(evaluation, load, "p50_result_ms"),
+        "less CPU time per frame": _best(evaluation, load, "cpu_ms_per_frame"),
+        "less memory": _best(evaluation, load, "rss_max_bytes"),
+    }
+    return {reason: engines for reason, engines in candidates.items() if engines}
+
+
+def _without_loss(rows: Iterable[OverloadRow]) -> list[Engine]:
+    lost: dict[Engine, int] = {row.engine: row.counts.without_result for row in rows}
+    without: list[Engine] = [engine for engine, frames in lost.items() if not frames]
+    return without if any(lost.values()) else []
+
+
+def _highest(values: Mapping[Engine, float]) -> list[Engine]:
+    # Bisection ends at a tolerance of some per cent: a smaller difference is not an advantage.
+    if len(values) < 2:
+        return []
+    best = max(values.values())
+    return [engine for engine, value in values.items() if value == best] if best > 1.1 * min(values.values()) else []
+
+
+def _best(evaluation: Evaluation, row: LoadRow | None, key: str) -> list[Engine]:
+    if row is None:
+        return []
+    engines: list[Engine] = []
+    for other, ratios in row.ratios.items():
+        best = better(evaluation, key, other, ratios.get(key))
+        if best and best not in engines:
+            engines.append(best)
+    return engines
+
+
+def _set_up(row: LoadRow | MaximumRow) -> str:
+    return f"{row.model}, {count_replicas(row.replicas)}"
+
+
+def _capital(phrase: str) -> str:
+    return phrase[:1].upper() + phrase[1:]

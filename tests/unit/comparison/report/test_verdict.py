@@ -1,0 +1,109 @@
+"""The verdict: sentences state the figures, and nothing that was not measured."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import synthetic_comparison
+from charon.comparison.evaluation import evaluate
+from charon.comparison.report.verdict import reference_load, verdict
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return synthetic_comparison.plan(replicas=[1], duration_s=4.0, overload_s=6.0)
+
+
+@pytest.fixture(scope="module")
+def results(plan):
+    return [result for result, _ in synthetic_comparison.measure_all(plan)]
+
+
+def lines(plan, results):
+    return dict(verdict(evaluate(synthetic_comparison.comparison(plan), results)))
+
+
+def of(results, part):
+    return [result for result in results if result.cell.condition.part == part]
+
+
+def as_baseline(result):
+    condition = result.cell.condition.model_copy(update={"engine": "baseline"})
+    return result.model_copy(update={"cell": result.cell.model_copy(update={"condition": condition})})
+
+
+def test_a_verdict_has_five_topics(plan, results):
+    assert list(lines(plan, results)) == ["Latency", "Rate", "Overload", "Crash", "Choice"]
+
+
+def test_latency_is_compared_at_a_sustained_rate(plan, results):
+    load = reference_load(evaluate(synthetic_comparison.comparison(plan), results))
+    assert load is not None
+    assert load.rate_hz == 150
+    ratio = load.ratios["baseline"]["p50_result_ms"]
+    sentences = lines(plan, results)["Latency"]
+    assert sentences.startswith("At 150 frames/s (ptychonn2-sim, 1 replica), the highest measured rate")
+    assert f"The PvaPy baseline is faster: the latency of the pipeline is {ratio.value:.2f} times as long" in sentences
+    assert f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f})" in sentences
+
+
+def test_a_faster_reference_has_the_inverse_ratio(plan, results):
+    turned = plan.model_copy(update={"engines": ["baseline", "embedded"]})
+    found = [re.search(r"is ([\d.]+) times as long", lines(order, results)["Latency"]) for order in (plan, turned)]
+    factors = [match[1] for match in found if match]
+    assert len(factors) == 2
+    assert factors[0] == factors[1]
+
+
+def test_the_rate_is_the_highest_loss_free_one(plan, results):
+    rate = lines(plan, results)["Rate"]
+    assert "The highest loss-free rate is 200 frames/s for the pipeline and 361 frames/s" in rate
+
+
+def test_losses_are_counted(plan, results):
+    found = lines(plan, results)
+    assert re.search(r"the pipeline lost 0 of [\d,]+ frames and needed [\d.]+ s to drain", found["Overload"])
+    overload = next(result for result in of(results, "overload") if result.cell.condition.engine == "baseline")
+    assert overload.counts is not None
+    assert f"the PvaPy baseline lost {overload.counts.missed:,} of {overload.counts.published:,}" in found["Overload"]
+    # Three repetitions at 100 frames/s, and the worker is down for a second.
+    assert "the pipeline lost 0 of 1,500 frames" in found["Crash"]
+    assert "the PvaPy baseline lost 300 of 1,500 frames (20 %)" in found["Crash"]
+
+
+def test_the_choice_follows_from_the_figures(plan, results):
+    assert lines(plan, results)["Choice"] == (
+        "Choose the pipeline for no loss at overload and no loss after a crash; choose the PvaPy baseline for a higher "
+        "loss-free rate, a lower latency, less CPU time per frame and less memory."
+    )
+
+
+def test_without_an_interval_no_engine_is_faster(plan, results):
+    found = lines(plan, [result for result in of(results, "load") if result.cell.repetition == 0])
+    assert "The figures do not distinguish the pipeline from the PvaPy baseline (ratio" in found["Latency"]
+    assert found["Choice"] == "No measured figure separates the engines."
+
+
+def test_parts_that_were_not_measured_are_absent(plan, results):
+    assert list(lines(plan, of(results, "recovery"))) == ["Crash", "Choice"]
+
+
+def test_equal_engines_are_not_distinguished(plan, results):
+    sides = [result for result in of(results, "load") if result.cell.condition.engine == "embedded"]
+    found = lines(plan, [*sides, *map(as_baseline, sides)])
+    assert "faster" not in found["Latency"]
+    assert found["Choice"] == "No measured figure separates the engines."
+
+
+def test_no_valid_cell_is_stated(plan, results):
+    invalid = [result.model_copy(update={"invalid": "busy"}) for result in results]
+    assert "cannot be compared" in lines(plan, invalid)["Result"]
+
+
+def test_a_worker_that_did_not_recover_is_stated(plan, results):
+    recovery = of(results, "recovery")
+    gone = recovery[0].recovery.model_copy(update={"recovered_s": None})
+    found = lines(plan, [recovery[0].model_copy(update={"recovery": gone}), *recovery[1:]])
+    assert "did not return to the offered rate in 1 of 3 repetitions" in found["Crash"]
