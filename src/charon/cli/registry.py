@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "baseline": ("charon.cli.baseline:baseline", "Reconstruct frames with PvaPy's programs, for comparison."),
+    "compare": ("charon.cli.compare:compare", "Measure the pipeline and the PvaPy baseline side by side."),
     "demo": ("charon.cli.demo:demo", "Simulate a scan and reconstruct it live on this machine."),
     "detector": ("charon.cli.detector:detector", "Publish simulated or recorded frames over pvAccess."),
     "kubectl": ("charon.cli.kubectl:kubectl", "Run kubectl against the detected cluster."),
