@@ -81,7 +81,7 @@ $(STAMP)-dev: $(STAMP) requirements/dev.txt
 ## Regenerate the lock files from pyproject.toml.
 lock:
 	$(COMPILE) pyproject.toml requirements/build.in --extra numaflow --group test --group lint -o requirements/dev.txt
-	$(COMPILE) -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/run.txt
+	$(COMPILE) -c requirements/dev.txt --extra parquet pyproject.toml requirements/build.in -o requirements/run.txt
 	$(COMPILE) -c requirements/dev.txt --extra numaflow pyproject.toml requirements/build.in -o requirements/image.txt
 	$(COMPILE) -c requirements/dev.txt --extra numaflow --extra gpu pyproject.toml requirements/build.in -o requirements/image-cuda.txt
 	$(COMPILE) -c requirements/dev.txt --extra train pyproject.toml -o requirements/train.txt
