@@ -50,7 +50,7 @@ class _ExactCommand(click.Command):
 
 @click.command(cls=_ExactCommand)
 @click.option("--quick", is_flag=True, help="Short plan: about 3 minutes on two cores.")
-@click.option("--full", is_flag=True, help="Full plan: several hours.")
+@click.option("--full", is_flag=True, help="Full plan: about four hours on two cores.")
 @click.option(
     "--engines",
     type=Names(ENGINES),

@@ -43,6 +43,7 @@ class Progress:
         """Show the bar."""
         if self._bar is not None:
             self._bar.start()
+        self._update("")
         return self
 
     def __exit__(
