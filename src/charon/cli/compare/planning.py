@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from charon.adapters.inference.bundle import BundleError, load_bundle
 from charon.adapters.kubernetes.kubeconfig import find_kubectl
+from charon.comparison.engines import MEASURABLE
 from charon.comparison.model import Plan
 from charon.comparison.presets import PLANS
 from charon.errors import UsageError
@@ -101,6 +102,8 @@ def check_machine(plan: Plan) -> dict[str, tuple[int, int]]:
                 find_kubectl(("get",))
             except UsageError as error:
                 raise UsageError(f"engine {engine} needs a cluster: {error}") from error
+        if engine not in MEASURABLE:
+            raise UsageError(f"engine {engine} cannot be measured yet; use {', '.join(MEASURABLE)}")
     return {model: _shape_of(model) for model in plan.models}
 
 

@@ -20,6 +20,9 @@ _DRIVERS: dict[str, Callable[[Condition, Path, dict[str, str]], Driver]] = {
     "baseline": BaselineDriver,
 }
 
+MEASURABLE = tuple(_DRIVERS)
+"""Engines with a driver."""
+
 
 def make_driver(condition: Condition, folder: Path, environment: dict[str, str]) -> Driver:
     """Return the driver of a condition's engine, not started yet.

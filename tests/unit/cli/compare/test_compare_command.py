@@ -11,7 +11,7 @@ from comparison_data import a_comparison, a_plan, a_result
 from queueing_model import QueueingModel, SyntheticRunner
 
 from charon.adapters.inference.bundle import load_bundle
-from charon.cli.compare import measure
+from charon.cli.compare import measure, planning
 from charon.cli.exit_status import run_command
 from charon.cli.main import cli
 from charon.comparison.results import ResultsFolder
@@ -285,6 +285,17 @@ def test_engine_on_a_cluster_needs_a_cluster(compare, tmp_path, monkeypatch):
     status, _, err = compare("--engines", "numaflow,baseline-pods", "--output", tmp_path / "results")
     assert status == 2
     assert err.startswith("error: engine numaflow needs a cluster: ")
+    assert not (tmp_path / "results").exists()
+
+
+def test_engine_without_driver_is_refused(compare, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "MEASURABLE", ("embedded", "baseline"))
+    (tmp_path / "config").touch()
+    (tmp_path / "kubectl").touch(0o755)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    status, _, err = compare("--engines", "embedded,numaflow", "--output", tmp_path / "results")
+    assert (status, err) == (2, "error: engine numaflow cannot be measured yet; use embedded, baseline\n")
     assert not (tmp_path / "results").exists()
 
 
