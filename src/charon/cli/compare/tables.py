@@ -137,12 +137,15 @@ _RECOVERY: dict[str, Callable[[RecoveryRow], str]] = {
 
 
 def _noise_line(evaluation: Evaluation) -> str:
-    if not evaluation.noise:
+    rows = [row for row in evaluation.noise if row.key in _FIGURES]
+    if not rows:
         return ""
-    near = sum(row.within_5_percent for row in evaluation.noise)
-    covering = sum(row.covers_1 for row in evaluation.noise)
-    total = len(evaluation.noise)
-    return f"noise (A/A): {near} of {total} ratios within 5 % of 1; {covering} of {total} intervals cover 1\n"
+    near = sum(row.within_5_percent for row in rows)
+    line = f"noise (A/A): {near} of {len(rows)} ratios within 5 % of 1"
+    intervals = [row for row in rows if row.ratio.covers_1 is not None]
+    if intervals:
+        line += f"; {sum(row.covers_1 for row in intervals)} of {len(intervals)} intervals cover 1"
+    return f"{line}\n"
 
 
 def _load(model: str, replicas: int) -> str:

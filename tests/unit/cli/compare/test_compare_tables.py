@@ -83,6 +83,25 @@ def test_recovery_is_shown():
     assert rows["backlog cleared after (s)"] == ["-", "-"]
 
 
+def noise(repetitions, scale):
+    sides = [
+        measured(2 * k + side + 1, "embedded", "noise", repetition=k, scale=(1.0, scale)[side])
+        for k in range(repetitions)
+        for side in (0, 1)
+    ]
+    for k, result in enumerate(sides):
+        condition = result.cell.condition.model_copy(update={"side": "AB"[k % 2]})
+        sides[k] = result.model_copy(update={"cell": result.cell.model_copy(update={"condition": condition})})
+    return figures_table(evaluate(a_comparison(), sides)).splitlines()[-1]
+
+
+def test_noise_is_counted():
+    assert noise(1, 1.0) == "noise (A/A): 5 of 5 ratios within 5 % of 1"
+    assert noise(3, 1.0) == "noise (A/A): 5 of 5 ratios within 5 % of 1; 5 of 5 intervals cover 1"
+    # Latencies and CPU time differ; rate and memory do not.
+    assert noise(3, 2.0) == "noise (A/A): 2 of 5 ratios within 5 % of 1; 2 of 5 intervals cover 1"
+
+
 def test_empty_comparison_is_stated():
     assert figures_table(evaluate(a_comparison(), [])) == "no part has a usable result\n"
 
