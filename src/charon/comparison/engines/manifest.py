@@ -1,8 +1,8 @@
-"""Manifest of the pipeline that a comparison measures.
+"""Manifest of the pipeline that a comparison measures: a shipped one, with the values of a condition.
 
-The engine publishes its end product as cheaply as the baseline does. Without stitching, the baseline publishes each
-patch on a channel without a client, and the pipeline counts each patch in a sink that logs nothing. With stitching,
-both stitch every patch and store the image; the pipeline's image has no viewer channel.
+Both engines publish their end product at a similar cost. Without stitching, the baseline publishes each patch on a
+channel without a client, and the pipeline counts each patch in a sink that logs nothing. With stitching, both stitch
+every patch and write the same files; the pipeline's image is not published on a channel.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from charon.errors import UnavailableError
+from charon.resources import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,42 +25,55 @@ PIPELINE = "compare"
 CHANNEL = "ad:image"
 """Channel of the detector."""
 
+WORKER = "cat"
+"""Name of the inference vertex."""
+
+_MANIFEST = "workflows/aps/numaflow-aps.yaml"
+_STITCHING_MANIFEST = "workflows/aps/numaflow-aps-live.yaml"
+
 
 def write_manifest(condition: Condition, path: Path) -> None:
-    """Write the manifest of a condition."""
-    path.write_text(yaml.safe_dump(_document(condition), sort_keys=False))
+    """Write the manifest of a condition.
+
+    Raises
+    ------
+    UnavailableError
+        If the shipped manifest is missing.
+    """
+    path.write_text(yaml.safe_dump(_pipeline(condition), sort_keys=False))
 
 
-def _document(condition: Condition) -> dict[str, Any]:
+def _pipeline(condition: Condition) -> dict[str, Any]:
     setting, model = condition.setting, condition.model
-    inference = ["inference", "--model", model, "--threads", str(setting.threads)]
-    if condition.stitch:
-        sink = _sink("image", ["image-sink", "--model", model])
-    else:
-        sink = _sink("out", ["log-sink", "--quiet"])
-    return {
-        "apiVersion": "numaflow.numaproj.io/v1alpha1",
-        "kind": "Pipeline",
-        "metadata": {"name": PIPELINE},
-        "spec": {
-            "vertices": [
-                {"name": "in", "source": {"udsource": _container(["source", "--channel", CHANNEL, "--model", model])}},
-                {
-                    "name": "cat",
-                    "udf": _container(inference),
-                    "limits": {"readBatchSize": setting.batch},
-                    "scale": {"min": condition.replicas, "max": condition.replicas},
-                },
-                sink,
-            ],
-            "edges": [{"from": "in", "to": "cat"}, {"from": "cat", "to": sink["name"]}],
-        },
+    arguments = {
+        "in": ["source", "--channel", CHANNEL, "--model", model],
+        WORKER: ["inference", "--model", model, "--threads", str(setting.threads)],
+        "image": ["image-sink", "--model", model],
+        "out": ["log-sink", "--quiet"],
     }
+    pipeline = _shipped(_STITCHING_MANIFEST if condition.stitch else _MANIFEST)
+    pipeline["metadata"] = {"name": PIPELINE}
+    spec = pipeline["spec"]
+    if condition.stitch:
+        spec["vertices"] = [vertex for vertex in spec["vertices"] if vertex["name"] != "out"]
+        spec["edges"] = [edge for edge in spec["edges"] if edge["to"] != "out"]
+    for vertex in spec["vertices"]:
+        _container(vertex)["args"] = arguments[vertex["name"]]
+        if vertex["name"] == WORKER:
+            vertex["limits"] = {**vertex.get("limits", {}), "readBatchSize": setting.batch}
+            vertex["scale"] = {"min": condition.replicas, "max": condition.replicas}
+    return pipeline
 
 
-def _sink(name: str, arguments: list[str]) -> dict[str, Any]:
-    return {"name": name, "sink": {"udsink": _container(arguments)}}
+def _shipped(name: str) -> dict[str, Any]:
+    """Return the pipeline in a shipped manifest, which contains other objects too."""
+    path = shipped(name)
+    if path is None:
+        raise UnavailableError(f"{name}: not in this installation of Charon; install it again")
+    return next(document for document in yaml.safe_load_all(path.read_text()) if document["kind"] == "Pipeline")
 
 
-def _container(arguments: list[str]) -> dict[str, Any]:
-    return {"container": {"image": "charon:latest", "args": arguments}}
+def _container(vertex: dict[str, Any]) -> dict[str, Any]:
+    if "udf" in vertex:
+        return vertex["udf"]["container"]
+    return vertex["source"]["udsource"]["container"] if "source" in vertex else vertex["sink"]["udsink"]["container"]
