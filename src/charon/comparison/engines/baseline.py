@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from charon.comparison.engines.frame_files import FrameFiles
@@ -11,6 +10,7 @@ from charon.comparison.engines.manifest import CHANNEL
 from charon.comparison.engines.program import Program, children_of
 from charon.comparison.engines.restarts import restart_notes
 from charon.engines.pvapy.process_file import PROCESS_FILE
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,13 +65,21 @@ class BaselineDriver:
         return self._program.failure()
 
     def processes(self) -> dict[str, int]:
-        """Return the process ids of the supervisor and of PvaPy's programs, from the supervisor's file."""
+        """Return the process ids of the supervisor and of PvaPy's programs, from the supervisor's file.
+
+        Raises
+        ------
+        UnavailableError
+            If the supervisor has not written the file yet.
+        """
         pid = self._program.pid
         if pid is None:
             return {}
-        found: dict[str, int] = {}
-        with suppress(OSError, ValueError):
-            found = json.loads((self._output / "run" / PROCESS_FILE).read_text())
+        path = self._output / "run" / PROCESS_FILE
+        try:
+            found: dict[str, int] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"cannot read {path}: {error}") from error
         children = children_of(pid)
         return {"charonctl": pid, **{name: child for name, child in found.items() if child in children}}
 

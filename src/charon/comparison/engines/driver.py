@@ -34,7 +34,13 @@ class Driver(Protocol):
         ...
 
     def processes(self) -> Mapping[str, int]:
-        """Return the process ids of the engine by name, such as ``cat.0``; a process that is restarting is missing."""
+        """Return the process ids of the engine by name, such as ``cat.0``; a process that is restarting is missing.
+
+        Raises
+        ------
+        UnavailableError
+            If they cannot be read now.
+        """
         ...
 
     def records(self) -> NDArray[np.void]:

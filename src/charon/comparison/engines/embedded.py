@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charon.adapters.nats import NatsConnection
 from charon.comparison.engines.frame_files import FrameFiles
-from charon.comparison.engines.manifest import PIPELINE, write_manifest
+from charon.comparison.engines.manifest import PIPELINE, WORKER, write_manifest
 from charon.comparison.engines.program import Program, children_of
 from charon.comparison.engines.restarts import restart_notes
 from charon.engines.embedded import RunInfo
@@ -38,7 +37,7 @@ class EmbeddedDriver:
         Environment variables of its processes.
     """
 
-    worker = "cat.0"
+    worker = f"{WORKER}.0"
     client_delay_s = 0.5
 
     def __init__(self, condition: Condition, folder: Path, environment: dict[str, str]) -> None:
@@ -62,15 +61,23 @@ class EmbeddedDriver:
         return self._program.failure()
 
     def processes(self) -> dict[str, int]:
-        """Return the process ids of the supervisor, the nats-server and the replicas, from the run's ledger."""
+        """Return the process ids of the supervisor, the nats-server and the replicas, from the run's ledger.
+
+        Raises
+        ------
+        UnavailableError
+            If the ledger cannot be read, for example because the run is starting or ending.
+        """
         pid = self._program.pid
         if pid is None:
             return {}
         children = children_of(pid)
         found = {name: child for child, name in children.items() if name == _SERVER}
-        with suppress(OSError, ValueError, TypeError, UnavailableError):
+        try:
             info = RunInfo(**json.loads(self._run_file.read_text()))
-            found |= asyncio.run(_replicas(info))
+        except (OSError, ValueError, TypeError) as error:
+            raise UnavailableError(f"cannot read {self._run_file}: {error}") from error
+        found |= asyncio.run(_replicas(info))
         return {"charonctl": pid, **{name: child for name, child in found.items() if child in children}}
 
     def records(self) -> NDArray[np.void]:

@@ -16,7 +16,7 @@ from charon.comparison.running.detector import Detector
 from charon.comparison.running.sampler import Sampler
 from charon.comparison.running.validity import too_slow
 from charon.errors import UnavailableError
-from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, STITCHED
+from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, STITCHED, UNSTITCHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,7 +183,7 @@ class _Run:
 
     def _finished(self, records: NDArray[np.void]) -> int:
         """Return the number of frames that will have no further result."""
-        last = STITCHED if self._condition.stitch else PROCESSED
+        last = (STITCHED, UNSTITCHED) if self._condition.stitch else (PROCESSED,)
         outcome = records["outcome"]
-        is_last = (outcome == last) | (outcome >= FIRST_REJECTED)
+        is_last = np.isin(outcome, last) | (outcome >= FIRST_REJECTED)
         return len(np.unique(records[["unique_id", "time_ns"]][is_last]))

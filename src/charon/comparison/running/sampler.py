@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from charon.comparison.running.series import MachineSeries, ProcessSeries
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,8 @@ class Sampler:
     Parameters
     ----------
     find
-        Returns the process ids of the engine by name; called at the start and while a known process is missing.
+        Returns the process ids of the engine by name; called at the start, while a known process is missing, and again
+        if it raises `UnavailableError`.
     detector
         Process id of the detector.
     interval_s
@@ -45,6 +47,8 @@ class Sampler:
         self._known: dict[str, psutil.Process] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._error: Exception | None = None
+        self._is_located = False
         self.processes: dict[str, list[ProcessSeries]] = {}
         self.detector = ProcessSeries()
         self.own = ProcessSeries()
@@ -57,18 +61,29 @@ class Sampler:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        if self._error is not None and kind is None:
+            raise self._error
         self._sample()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self._sample()
-            self.cpu_s = time.thread_time()
+        try:
+            while not self._stop.wait(self._interval_s):
+                self._sample()
+                self.cpu_s = time.thread_time()
+        except Exception as error:  # noqa: BLE001 - raised again at the end of the context
+            self._error = error
 
     def _locate(self) -> None:
-        for name, pid in self._find().items():
+        try:
+            found = self._find()
+        except UnavailableError:
+            self._is_located = False
+            return
+        self._is_located = True
+        for name, pid in found.items():
             known = self._known.get(name)
             if known is not None and known.pid == pid:
                 continue
@@ -86,7 +101,7 @@ class Sampler:
         _add(self._detector, self.detector, time_ns)
         _add(self._own, self.own, time_ns)
         self.machine.add(time_ns, _busy_s(), clock_offset_ns())
-        if not all(present):
+        if not (self._is_located and all(present)):
             self._locate()
 
 

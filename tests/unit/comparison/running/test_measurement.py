@@ -15,7 +15,7 @@ from charon.comparison.running import measurement
 from charon.comparison.running.detector import Detector, DetectorReport
 from charon.comparison.running.measurement import DetectorTooSlowError, _Run
 from charon.errors import Reason, UnavailableError
-from charon.ledger.frame_log import PROCESSED, PUBLISHED, RECEIVED, RECORD, STITCHED, rejected
+from charon.ledger.frame_log import PROCESSED, PUBLISHED, RECEIVED, RECORD, STITCHED, UNSTITCHED, rejected
 
 FRAMES = 20
 WAIT = [sys.executable, "-c", "import time; time.sleep(120)"]
@@ -185,6 +185,7 @@ def test_no_frame_within_timeout_is_an_error(worker, monkeypatch):
         (PROCESSED, False, FRAMES),
         (PROCESSED, True, 0),
         (STITCHED, True, FRAMES),
+        (UNSTITCHED, True, FRAMES),
         (rejected(Reason.SHAPE), True, FRAMES),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 
 from charon.comparison.running.sampler import Sampler, clock_offset_ns
 from charon.comparison.running.series import process_figures
+from charon.errors import UnavailableError
 
 BURN = """
 import sys, time
@@ -78,6 +79,36 @@ def test_restarted_process_keeps_its_name():
         (figures,) = process_figures(sampler.processes, 0, time.time_ns())
     assert len(sampler.processes["cat.0"]) == 2
     assert figures.cpu_s == pytest.approx(first_s + second_s, abs=2 * TOLERANCE_S)
+
+
+def test_unreadable_processes_are_found_later():
+    answers = [UnavailableError("starting"), UnavailableError("starting")]
+
+    def find():
+        if answers:
+            raise answers.pop()
+        return {"cat.0": process.pid}
+
+    with child("import sys; sys.stdin.read()") as process:
+        with Sampler(find, process.pid, interval_s=0.02) as sampler:
+            end = time.monotonic() + 30
+            while not sampler.processes and time.monotonic() < end:
+                time.sleep(0.02)
+        assert set(sampler.processes) == {"cat.0"}
+
+
+def test_error_of_the_thread_is_raised():
+    def find():
+        raise ZeroDivisionError("broken") if started else UnavailableError("starting")
+
+    started = False
+    with child("import sys; sys.stdin.read()") as process:
+        sampler = Sampler(find, process.pid, interval_s=0.02)
+        sampler.__enter__()
+        started = True
+        sampler._thread.join(30)
+        with pytest.raises(ZeroDivisionError):
+            sampler.__exit__(None, None, None)
 
 
 def test_offset_of_the_clocks_is_constant():
