@@ -105,10 +105,10 @@ def recovery_times(samples: FrameSamples, killed_ns: int, from_ns: int) -> tuple
     """Return the times in s after a kill until the rate, and until the latency, are back at their level before it.
 
     The rate is back at the first result that is followed by at least 90 % of the results that the detector's rate
-    requires, both within the time of 20 frames and within 1 s. The latency is back at the first frame that was
-    published after the kill and whose median with the next 19 frames with a result is not above the level before the
-    kill: its 99th percentile, or 1.5 times its median if that is larger. Both are None if that never happens while
-    the detector publishes, or if there is nothing to compare with.
+    requires, both within the time of 20 frames and within 1 s; results of a backlog count also after the last frame.
+    The latency is back at the first frame that was published after the kill and whose median with the next 19 frames
+    with a result is not above the level before the kill: its 99th percentile, or 1.5 times its median if that is
+    larger. A time is None if that never happens, or if there is nothing to compare with.
 
     Parameters
     ----------
@@ -218,12 +218,20 @@ def _rate_recovery_s(samples: FrameSamples, killed_ns: int, from_ns: int) -> flo
     after = results[results >= killed_ns]
     recovered = np.ones(len(after), np.bool_)
     for window_s in (_WINDOW_FRAMES / rate_hz, _RATE_WINDOW_S):
-        # After the last frame, nothing arrives at the detector's rate any more.
-        window_ns = np.minimum(after + round(window_s * _NS_PER_S), end_ns) - after
-        found = np.searchsorted(results, after + window_ns) - np.searchsorted(results, after)
-        required = _MIN_RATE * rate_hz * window_ns / _NS_PER_S
-        recovered &= (window_ns >= _WINDOW_FRAMES / rate_hz * _NS_PER_S * _MIN_RATE) & (found >= required)
+        # A backlog provides results after the last frame; without one, nothing arrives any more.
+        is_full = _has_rate(results, after, np.full(len(after), round(window_s * _NS_PER_S)), rate_hz)
+        until_end_ns = np.minimum(after + round(window_s * _NS_PER_S), end_ns) - after
+        is_long = until_end_ns >= _WINDOW_FRAMES / rate_hz * _NS_PER_S * _MIN_RATE
+        recovered &= is_full | (is_long & _has_rate(results, after, until_end_ns, rate_hz))
     return _seconds_after(killed_ns, after[recovered])
+
+
+def _has_rate(
+    results: NDArray[np.int64], starts: NDArray[np.int64], windows_ns: NDArray[np.int64], rate_hz: float
+) -> NDArray[np.bool_]:
+    """Return whether the windows from some times contain 90 % of the results that a rate requires."""
+    found = np.searchsorted(results, starts + windows_ns) - np.searchsorted(results, starts)
+    return found >= _MIN_RATE * rate_hz * windows_ns / _NS_PER_S
 
 
 def _latency_recovery_s(samples: FrameSamples, killed_ns: int, from_ns: int) -> float | None:

@@ -173,6 +173,22 @@ def test_engine_that_stays_down_has_not_recovered():
     assert figures.recovery_times(samples, START_NS + 4 * 10**9, START_NS) == (None, None)
 
 
+def test_backlog_after_the_last_frame_shows_recovery():
+    # The detector stops 2 s after the kill, the worker restarts 3 s after it and works off its backlog at 200 Hz.
+    published_s = np.arange(600) / 100
+    waiting = published_s >= 4.0
+    done_s = np.where(waiting, 7.0 + (np.arange(600) - 400) / 200, published_s + 0.004)
+    samples = samples_of(published_s, done_s - published_s)
+    assert figures.recovery_times(samples, START_NS + 4 * 10**9, START_NS) == (pytest.approx(3.0, abs=0.01), None)
+
+
+def test_last_results_without_a_backlog_are_not_recovery():
+    published_s = np.arange(600) / 100
+    latencies = np.where((published_s < 4.0) | (published_s > 5.9), 0.004, np.nan)
+    samples = samples_of(published_s, latencies)
+    assert figures.recovery_times(samples, START_NS + 4 * 10**9, START_NS) == (None, None)
+
+
 def test_half_of_the_rate_is_not_recovery():
     # One of two consumers stays down.
     published_s = np.arange(1000) / 100
