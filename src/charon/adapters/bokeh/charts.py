@@ -92,7 +92,9 @@ def draw(chart: Chart) -> figure:
     """Draw a chart."""
     plot = new_figure(chart.x, _include_bars(chart), height=chart.height)
     if chart.diagonal:
-        plot.add_layout(Slope(gradient=1, y_intercept=0, line_color=GUIDE, line_dash="dotted", line_width=1.5))
+        diagonal = Slope(gradient=1, y_intercept=0, line_color=GUIDE, line_dash="dotted", line_width=1.5)
+        diagonal.level = "underlay"
+        plot.add_layout(diagonal)
     for position, text in chart.marks:
         _mark(plot, position, text)
     for curve in chart.curves:

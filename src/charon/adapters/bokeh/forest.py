@@ -59,7 +59,7 @@ def draw_forest(estimates: Sequence[Estimate], label: str, *, band: float | None
     plot, positions = new_row_figure(axis, [(estimate.group, estimate.label) for estimate in estimates])
     if band is not None:
         plot.add_layout(BoxAnnotation(left=1 - band, right=1 + band, fill_color=GUIDE, fill_alpha=0.2, line_color=None))
-    plot.add_layout(Span(location=1, dimension="height", line_color=GUIDE, line_width=1.5))
+    plot.add_layout(Span(location=1, dimension="height", line_color=GUIDE, line_width=1.5, level="underlay"))
     _draw_estimates(plot, estimates, positions)
     return plot
 

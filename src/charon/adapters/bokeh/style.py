@@ -109,7 +109,7 @@ def new_row_figure(axis: Axis, rows: Sequence[Row]) -> tuple[figure, dict[Row, f
     plot = _figure(round(60 + 20 * bottom), x=axis, y_range=Range1d(start=-bottom - 0.3, end=0))
     _style(plot)
     plot.yaxis.ticker = list(positions.values())
-    plot.yaxis.major_label_overrides = {position: plain(label) for (_, label), position in positions.items()}
+    plot.yaxis.major_label_overrides = {position: plain(label, 40) for (_, label), position in positions.items()}
     plot.yaxis.major_tick_line_color = None
     plot.ygrid.visible = False
     for heading, position in headings.items():
@@ -118,7 +118,7 @@ def new_row_figure(axis: Axis, rows: Sequence[Row]) -> tuple[figure, dict[Row, f
                 x=4,
                 x_units="screen",
                 y=position,
-                text=plain(heading),
+                text=plain(heading, 80),
                 text_baseline="middle",
                 text_font=FONT,
                 text_font_size="11px",
@@ -144,9 +144,10 @@ def _positions(rows: Sequence[Row]) -> tuple[dict[Row, float], dict[str, float],
     return positions, headings, bottom + 0.4
 
 
-def plain(text: str) -> str:
-    """Return a text that Bokeh does not interpret as TeX."""
-    return text.replace("$", "\N{FULLWIDTH DOLLAR SIGN}")
+def plain(text: str, max_characters: int) -> str:
+    """Return the start of a text, without the characters that Bokeh interprets as TeX."""
+    short = text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"
+    return short.replace("$", "\N{FULLWIDTH DOLLAR SIGN}")
 
 
 def add_hover(plot: figure, renderers: Sequence[Any], tooltips: Sequence[tuple[str, str]]) -> None:

@@ -56,7 +56,7 @@ def _figures(rows: Sequence[MetricRow]) -> Section:
     # The series with the clearest differences; the table has all of them.
     shown = sorted(shown, key=lambda row: not text.is_clear(row.ratio))[:_MAX_ROWS]
     estimates = [
-        Estimate(row.query, row.labels, row.ratio.value, row.ratio.low, row.ratio.high, _color(row))
+        Estimate(row.query, row.labels or "no labels", row.ratio.value, row.ratio.low, row.ratio.high, _color(row))
         for query in distinct(row.query for row in shown)
         for row in shown
         if row.query == query and row.ratio is not None

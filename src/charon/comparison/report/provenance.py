@@ -77,6 +77,11 @@ def repetition(comparison: Comparison, folder: str) -> Html:
         [
             element("p", "The first command repeats the measurement, the second draws this report from its results:"),
             element("pre", commands),
+            element(
+                "p",
+                "The folder contains the raw data: cells/ has the figures of each result, samples/ its frames as JSON "
+                "and Parquet, one row per frame.",
+            ),
         ]
     )
 

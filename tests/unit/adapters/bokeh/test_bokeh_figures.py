@@ -142,3 +142,10 @@ def test_a_log_axis_ignores_what_it_cannot_show():
     axis = log_axis("latency (ms)", [0.0, -1.0])
     assert axis.start is not None
     assert axis.start > 0
+
+
+def test_labels_are_short_and_not_tex():
+    figure: Any = draw_forest([Estimate("$$x$$", "y" * 99, 1.0, None, None, "#8b95a1")], "ratio A / B")
+    (label,) = figure.yaxis.major_label_overrides.values()
+    assert label == "y" * 39 + "…"
+    assert "$" not in only(figure, type=Label).text
