@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from charon.cli.compare.planning import check_packages
 from charon.cli.compare.tables import ratio_text
 from charon.comparison.metrics_files import compare_metrics
+from charon.comparison.report import write_metrics_report
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,15 +20,20 @@ if TYPE_CHECKING:
 def compare_metrics_files(sources: Sequence[Path], output: Path | None) -> int:
     """Print the means of the series of two files, and their ratios; return the exit status.
 
+    Parameters
+    ----------
+    sources
+        The two files.
+    output
+        File of the report; None writes none.
+
     Raises
     ------
     UsageError
-        If there are not two files, one of them is not such a file, or an output is given.
+        If there are not two files, or one of them is not such a file.
     """
     if len(sources) != 2 or any(source.is_dir() for source in sources):
         raise UsageError("--from: two files of charonctl metrics can be compared; use --from FILE --from FILE")
-    if output is not None:
-        raise UsageError("two files of charonctl metrics are compared on stdout; remove --output")
     found = compare_metrics(*sources)
     click.echo(f"A: {found.a}")
     click.echo(f"B: {found.b}")
@@ -36,6 +43,10 @@ def compare_metrics_files(sources: Sequence[Path], output: Path | None) -> int:
     for name, only in (("A", found.only_a), ("B", found.only_b)):
         for series in only:
             click.echo(f"only in {name}: {series}", err=True)
+    if output is not None:
+        check_packages(["bokeh"])
+        write_metrics_report(found, output)
+        click.echo(f"report: {output}")
     if not found.rows:
         click.echo("the two files have no series in common", err=True)
     return 0 if found.rows else 1

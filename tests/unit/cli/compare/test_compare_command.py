@@ -175,6 +175,10 @@ def test_two_metrics_files_are_compared(compare, tmp_path):
     assert (status, err) == (0, "")
     assert out.splitlines()[:2] == [f"A: {files[0]}", f"B: {files[1]}"]
     assert out.splitlines()[2].startswith('cpu {vertex="cat"}: A 5.5, B 11, A / B 0.50 (0.')
+    status, out, err = compare("--from", files[0], "--from", files[1], "--output", tmp_path / "r.html")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == f"report: {tmp_path / 'r.html'}"
+    assert "0.50 (0." in (tmp_path / "r.html").read_text()
     status, _, err = compare("--from", files[0])
     assert status == 2
     assert err == "error: --from: two files of charonctl metrics can be compared; use --from FILE --from FILE\n"
