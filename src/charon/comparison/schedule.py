@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from charon.comparison.bisection import RateSearch
 from charon.comparison.model import ChosenSetting, Condition, EngineSetting
 from charon.comparison.order import alternated, interleaved, round_robin
+from charon.comparison.running.validity import MAX_OTHER_CPU_FRACTION
 from charon.comparison.selection import candidate_settings, choose_setting
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Schedule:
     shapes
         (rows, columns) of the frames of each model.
     cores
-        Logical CPUs of the machine, which limit the candidates of the part ``setting``.
+        Logical CPUs of the machine.
     settings
         Settings that have been chosen before.
     on_setting
@@ -118,13 +119,28 @@ class Schedule:
                     condition = self._condition("maximum", engine, model, rate_hz, replicas=replicas)
                     result = yield PlannedCell(condition, repetitions[condition])
                     repetitions[condition] += 1
-                    if not _add_answer(searches[engine], rate_hz, result):
+                    if not self._add_answer(searches[engine], result):
                         remaining.remove(engine)
                 turn += 1
             for engine, search in searches.items():
                 highest_hz, _ = search.result()
                 if highest_hz is not None:
                     self._maxima[model, replicas, engine] = highest_hz
+
+    def _add_answer(self, search: RateSearch, result: CellResult) -> bool:
+        """Add a result to a search; return whether to continue it.
+
+        A rate at which the cell cannot run, or the detector cannot publish, limits the search from above. A cell that
+        cannot run at the first rate, or that other work has disturbed in every attempt, ends it.
+        """
+        condition = result.cell.condition
+        is_disturbed = result.invalid is not None and (result.other_cpu or 0) > MAX_OTHER_CPU_FRACTION * self.cores
+        if is_disturbed or (result.failure is not None and search.answers == 0):
+            reason = result.invalid or result.failure
+            self.on_note(f"search for the maximum of {condition.engine} ended at {condition.rate_hz:.4g}/s: {reason}")
+            return False
+        search.add(condition.rate_hz, result.is_usable and result.kept_up)
+        return True
 
     def _overload(self) -> Generator[PlannedCell, CellResult]:
         for model, replicas in self._grid():
@@ -190,18 +206,6 @@ class Schedule:
             warm_up_s=self.plan.warm_up_s,
             stitch=self.plan.stitch,
         )
-
-
-def _add_answer(search: RateSearch, rate_hz: float, result: CellResult) -> bool:
-    """Add a result to a search; return whether to continue it.
-
-    A rate that the detector, the memory or the machine does not sustain limits the search from above. An engine whose
-    first cell cannot run has no maximum.
-    """
-    if result.failure is not None and search.answers == 0:
-        return False
-    search.add(rate_hz, result.is_usable and result.kept_up)
-    return True
 
 
 def _run(conditions: Sequence[Condition], repetitions: int) -> Generator[PlannedCell, CellResult, list[CellResult]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -72,6 +73,8 @@ class SyntheticRunner:
         Engines whose cells cannot run.
     interrupt
         Position of the call that the user interrupts.
+    detector_hz
+        Highest rate of the detector; cells with a higher rate are invalid.
     keep_frames
         Whether to return the frames too; without them, the results folder is written faster.
     """
@@ -80,6 +83,7 @@ class SyntheticRunner:
     invalid: frozenset[int] = frozenset()
     failing: frozenset[str] = frozenset()
     interrupt: int | None = None
+    detector_hz: float = math.inf
     keep_frames: bool = True
     calls: list[tuple[Cell, int]] = field(default_factory=list)
 
@@ -97,7 +101,10 @@ class SyntheticRunner:
         samples = self.models[cell.condition.engine].run(cell)
         result = synthetic_result(cell, attempt, samples)
         if position in self.invalid:
-            result = result.model_copy(update={"invalid": "the machine was busy", "offered_hz": 1e9})
+            result = result.model_copy(update={"invalid": "other work used 1.5 of 2 cores", "other_cpu": 1.5})
+        elif cell.condition.rate_hz > self.detector_hz:
+            late = {"invalid": "the detector was late", "offered_hz": self.detector_hz, "other_cpu": 0.0}
+            result = result.model_copy(update=late)
         return result, samples if self.keep_frames else None
 
 

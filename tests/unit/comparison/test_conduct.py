@@ -144,6 +144,31 @@ def test_search_finds_the_capacity(service_a_s, service_b_s, queue, replicas):
         assert highest_hz < lowest_hz <= highest_hz * 1.1 * 1.001
 
 
+def test_detector_limits_the_search(tmp_path):
+    plan = a_plan(parts=["maximum"], duration_s=1.0, warm_up_s=0.2, max_attempts=1, rates_hz=[300.0])
+    models = {"embedded": QueueingModel(0.001), "baseline": QueueingModel(0.001)}
+    results = run_plan(plan, SyntheticRunner(models, detector_hz=210.0), tmp_path).results()
+    for engine in models:
+        usable_hz = [r.cell.condition.rate_hz for r in results if r.cell.condition.engine == engine and r.is_usable]
+        assert 190.0 < max(usable_hz) <= 210.0
+
+
+def test_busy_machine_ends_the_search(tmp_path):
+    plan = a_plan(parts=["maximum", "overload"], duration_s=0.5, warm_up_s=0.1, max_attempts=2)
+    notes = []
+    runner = SyntheticRunner(MODELS, invalid=frozenset(range(100)))
+    results = run_plan(plan, runner, tmp_path, notes=notes).results()
+    assert [(r.cell.condition.engine, r.attempt) for r in results] == [
+        ("embedded", 1),
+        ("embedded", 2),
+        ("baseline", 1),
+        ("baseline", 2),
+    ]
+    assert notes[:2] == [
+        f"search for the maximum of {engine} ended at 100/s: other work used 1.5 of 2 cores" for engine in MODELS
+    ]
+
+
 def test_overload_is_relative_to_own_maximum(tmp_path):
     plan = a_plan(parts=["maximum", "overload"], duration_s=3.0, warm_up_s=0.2, overload_s=2.0)
     results = run_plan(plan, SyntheticRunner(MODELS), tmp_path).results()
@@ -266,7 +291,8 @@ def test_failing_engine_costs_only_its_cells(tmp_path):
     failures = [r for r in folder.results() if r.failure]
     assert {r.failure for r in failures} == {"the engine does not start"}
     assert Counter(r.cell.condition.part for r in failures)["maximum"] == 1
-    assert notes == ["overload of baseline with ptychonn2-sim skipped: its maximum is unknown"]
+    assert notes[0] == "search for the maximum of baseline ended at 80/s: the engine does not start"
+    assert notes[1:] == ["overload of baseline with ptychonn2-sim skipped: its maximum is unknown"]
 
 
 def test_logs_are_kept_of_failed_cells_only(tmp_path):
