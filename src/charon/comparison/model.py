@@ -264,7 +264,7 @@ class CellResult(Settings):
     other_cpu
         CPU used by other work on the machine during the measurement, in cores.
     late_frames
-        Frames that the detector published more than one period late.
+        Frames that the detector published more than one period, and more than 5 ms, late.
     recovery
         Only for the part ``recovery``.
     notes

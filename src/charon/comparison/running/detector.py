@@ -40,13 +40,10 @@ class DetectorReport:
         Number of frames.
     achieved_hz
         Frame rate from the first to the last frame; None if it published fewer than two frames.
-    late
-        Frames that it published more than one period late.
     """
 
     published: int
     achieved_hz: float | None
-    late: int
 
 
 class Detector:
@@ -136,8 +133,7 @@ class Detector:
             raise UnavailableError(f"the detector did not end within {_EXIT_TIMEOUT_S:.0f} s")
         try:
             report: dict[str, Any] = json.loads(self._report.read_text())
-            late = sum(acquisition["late"] for acquisition in report["acquisitions"])
-            return DetectorReport(report["published"], report["achieved_hz"], late)
+            return DetectorReport(report["published"], report["achieved_hz"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UnavailableError(f"the detector wrote no valid report: {error}") from error
 

@@ -17,7 +17,7 @@ from charon.comparison.figures import (
 )
 from charon.comparison.model import LATENCY_STAGES, CellResult, RecoveryFigures
 from charon.comparison.running.series import process_figures
-from charon.comparison.running.validity import Observation, invalid_reason
+from charon.comparison.running.validity import Observation, count_late, invalid_reason
 
 if TYPE_CHECKING:
     from charon.comparison.model import Cell, LatencyFigures
@@ -47,12 +47,13 @@ def result_of(cell: Cell, attempt: int, started_ns: int, measurement: Measuremen
     engine_s = sum(process.cpu_s for process in processes)
     measured = int(((samples.published_ns >= from_ns) & (samples.result_ns > 0)).sum())
     other_cpu = _other_cpu(sampler, engine_s, from_ns, to_ns)
+    late = count_late(measurement.published, condition.rate_hz)
     observation = Observation(
         rate_hz=condition.rate_hz,
         achieved_hz=report.achieved_hz,
         planned=condition.frames,
         published=report.published,
-        late=report.late,
+        late=late,
         unknown=matched.unknown,
         other_cpu=other_cpu,
         cores=os.cpu_count() or 1,
@@ -75,7 +76,7 @@ def result_of(cell: Cell, attempt: int, started_ns: int, measurement: Measuremen
         rss_max_bytes=sum(process.rss_max_bytes for process in processes),
         detector_cpu_s=round(sampler.detector.cpu_between(from_ns, to_ns), 4),
         other_cpu=round(other_cpu, 4),
-        late_frames=report.late,
+        late_frames=late,
         recovery=_recovery(measurement, samples, from_ns),
         notes=measurement.notes,
     )

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 MIN_RATE_FRACTION = 0.98
 """Minimum achieved frame rate of the detector, as a fraction of the planned one."""
+
+MIN_LATENESS_NS = 5_000_000
+"""A frame that is late by less than this is not counted: the queues of the engines contain many more frames."""
 
 MAX_LATE_FRACTION = 0.02
 MIN_LATE_FRAMES = 5
@@ -33,7 +39,7 @@ class Observation:
     planned, published
         Planned and actual number of frames.
     late
-        Frames that the detector published more than one period late.
+        Number of frames that the detector published late, by `count_late`.
     unknown
         Records of frames that the detector never published.
     other_cpu
@@ -53,6 +59,25 @@ class Observation:
     other_cpu: float
     cores: int
     clock_jump_ns: int
+
+
+def count_late(published: NDArray[np.void], rate_hz: float) -> int:
+    """Return the number of frames that were published more than one period, and more than 5 ms, late.
+
+    Parameters
+    ----------
+    published
+        Records of the detector, (n,) of `charon.ledger.frame_log.RECORD`, with ids that increase by 1 per period. The
+        schedule is that of the most punctual frame.
+    rate_hz
+        Planned frame rate.
+    """
+    if not len(published):
+        return 0
+    first = published[0]
+    due_ns = (published["unique_id"] - first["unique_id"]) * (1e9 / rate_hz)
+    lateness_ns = published["time_ns"] - first["time_ns"] - due_ns
+    return int((lateness_ns - lateness_ns.min() > max(1e9 / rate_hz, MIN_LATENESS_NS)).sum())
 
 
 def too_slow(achieved_hz: float | None, rate_hz: float) -> str:
@@ -75,7 +100,7 @@ def _rules(o: Observation) -> Iterator[tuple[bool, str]]:
     yield o.published < o.planned, f"the detector published {o.published} of {o.planned} frames; repeat the cell"
     yield (
         o.late > max(MIN_LATE_FRAMES, MAX_LATE_FRACTION * o.published),
-        f"the detector published {o.late} of {o.published} frames more than one period late; end other work",
+        f"the detector published {o.late} of {o.published} frames late; end other work and repeat the cell",
     )
     yield o.unknown > 0, f"the engine has {o.unknown} records of frames that the detector never published"
     yield (

@@ -61,7 +61,7 @@ def sampler():
 
 def measurement(records, **changes):
     published = log(PUBLISHED, 0, range(1, FRAMES + 1))
-    values = {"report": DetectorReport(FRAMES, 100.0, 0), "sampler": sampler(), "notes": ["a note"], **changes}
+    values = {"report": DetectorReport(FRAMES, 100.0), "sampler": sampler(), "notes": ["a note"], **changes}
     return Measurement(published, records, **values)
 
 
@@ -107,6 +107,18 @@ def test_busy_machine_makes_the_result_invalid():
     result, _ = result_of(cell(), 1, START, measurement(records, sampler=busy))
     assert result.invalid == "other work used 1.18 of 2 cores; end it and repeat the cell"
     assert result.counts is not None
+
+
+def test_late_frames_are_counted_from_their_times():
+    changed = measurement(log(PROCESSED, LATENCY, range(1, FRAMES + 1)))
+    # The detector stops for 100 ms and catches up: ten frames are late, by 100 ms, 90 ms, ... 10 ms.
+    pause = np.maximum(0, 10 - np.arange(FRAMES - 200)) * PERIOD
+    for records in (changed.published, changed.records):
+        records["time_ns"][200:] += pause
+        records["done_ns"][200:] += pause
+    result, _ = result_of(cell(), 1, START, changed)
+    assert result.late_frames == 9
+    assert result.invalid == "the detector published 9 of 400 frames late; end other work and repeat the cell"
 
 
 def test_unknown_frames_make_the_result_invalid():

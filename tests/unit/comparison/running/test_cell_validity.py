@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from charon.comparison.running.validity import Observation, invalid_reason
+from charon.comparison.running.validity import Observation, count_late, invalid_reason
+from charon.ledger.frame_log import RECORD
 
 GOOD = Observation(
     rate_hz=100.0,
@@ -22,6 +24,24 @@ GOOD = Observation(
 
 
 @pytest.mark.parametrize(
+    ("rate_hz", "delays_ms", "late"),
+    [
+        (100.0, [0, 0, 0, 0], 0),
+        (100.0, [0, 9, 11, 30], 2),
+        (100.0, [50, 50, 0, 50], 3),
+        (1000.0, [0, 2, 4, 6], 1),
+        (100.0, [], 0),
+    ],
+)
+def test_frames_are_late_after_a_period_and_5_ms(rate_hz, delays_ms, late):
+    records = np.zeros(len(delays_ms), RECORD)
+    records["unique_id"] = np.arange(1, len(delays_ms) + 1)
+    records["time_ns"] = 1_700_000_000 * 10**9 + np.arange(len(delays_ms)) * round(1e9 / rate_hz)
+    records["time_ns"] += np.array(delays_ms, np.int64) * 1_000_000
+    assert count_late(records, rate_hz) == late
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({}, None),
@@ -32,7 +52,7 @@ GOOD = Observation(
         ({"achieved_hz": None, "planned": 1, "published": 1}, None),
         ({"published": 999}, "the detector published 999 of 1000 frames"),
         ({"late": 20}, None),
-        ({"late": 21}, "the detector published 21 of 1000 frames more than one period late"),
+        ({"late": 21}, "the detector published 21 of 1000 frames late"),
         ({"planned": 50, "published": 50, "late": 5}, None),
         ({"unknown": 1}, "the engine has 1 records of frames that the detector never published"),
         ({"other_cpu": 0.19}, None),

@@ -68,7 +68,7 @@ class FakeDetector(Detector):
 
     def end(self):
         """Return its report."""
-        return DetectorReport(len(self.log), 40.0, 0)
+        return DetectorReport(len(self.log), 40.0)
 
 
 class FakeDriver(Driver):
