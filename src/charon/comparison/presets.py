@@ -24,7 +24,7 @@ PLANS: dict[Size, Plan] = {
         repetitions=2,
         duration_s=3.0,
         warm_up_s=1.0,
-        overload_s=6.0,
+        overload_s=8.0,
         parts=["load", "maximum", "overload", "recovery"],
         tolerance=0.3,
     ),

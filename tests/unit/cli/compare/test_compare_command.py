@@ -192,7 +192,7 @@ PLAN_FIELD = r"its plan has {} = {}, not {}; omit the plan's options with --resu
     [
         (["--rates", "60,80"], PLAN_FIELD.format("rates_hz", "60", "60,80")),
         (["--seed", "1"], PLAN_FIELD.format("seed", "0", "1")),
-        (["--quick"], PLAN_FIELD.format("overload_s", "20", "6")),
+        (["--quick"], PLAN_FIELD.format("overload_s", "20", "8")),
         (["--stitch"], PLAN_FIELD.format("stitch", "False", "True")),
     ],
 )
