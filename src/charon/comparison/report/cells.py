@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from charon.adapters.bokeh.markup import Html, element, join, table
 from charon.comparison.report import text
-from charon.comparison.report.names import ENGINES
+from charon.comparison.report.names import ENGINES, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,11 @@ _NUMERIC = (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 def excluded(evaluation: Evaluation, problems: Sequence[str]) -> Html:
     """Return the lists of results that are in no figure, and of parts that were not measured, and why."""
     unusable = [
-        f"{_name(cell.result)}, {_what(cell.result)}: {cell.kind}: {cell.reason}" for cell in evaluation.excluded
+        f"cell {_name(cell.result)}, {_what(cell.result)}: {cell.kind}: {cell.reason}" for cell in evaluation.excluded
     ]
-    missing = [f"{part}, {ENGINES[engine].title}: {reason}" for (part, engine), reason in evaluation.missing.items()]
+    missing = [
+        f"{reason} ({', '.join(_engines(evaluation, reason))})" for reason in distinct(evaluation.missing.values())
+    ]
     return join(
         [
             *_listed(f"{len(unusable)} results are in no figure:", unusable),
@@ -53,13 +55,17 @@ def excluded(evaluation: Evaluation, problems: Sequence[str]) -> Html:
     )
 
 
+def _engines(evaluation: Evaluation, reason: str) -> list[str]:
+    return [ENGINES[engine].title for (_, engine), found in evaluation.missing.items() if found == reason]
+
+
 def _listed(title: str, lines: Sequence[str]) -> list[Html]:
     return [element("p", title), element("ul", *(element("li", line) for line in lines))] if lines else []
 
 
 def cells(results: Sequence[CellResult]) -> Html:
     """Return the table of all cells, with their notes."""
-    notes = [element("li", f"{_name(result)}: {note}") for result in results for note in result.notes]
+    notes = [element("li", f"cell {_name(result)}: {note}") for result in results for note in result.notes]
     return join(
         [
             element(

@@ -57,7 +57,8 @@ def indicators(evaluation: Evaluation, machine: Machine) -> Html:
     header += ["Ratio" if len(others) == 1 else f"Ratio to {ENGINES[other].title}" for other in others]
     blank = [text.ABSENT] * len(others)
     gpu = f"{', '.join(machine.gpus)}: not measured" if machine.gpus else "no GPU"
-    counts = ", ".join(str(row.replicas) for row in _scaling(evaluation, evaluation.reference))
+    replicas = [row.replicas for row in _scaling(evaluation, evaluation.reference)] or [1]
+    counts = ", ".join([*map(str, replicas[:-1]), count_replicas(replicas[-1])])
     rows = [
         [
             "Throughput",
@@ -71,7 +72,7 @@ def indicators(evaluation: Evaluation, machine: Machine) -> Html:
         ["Reliability", "frames without a result after SIGKILL", *_each(evaluation, _lost_after_kill), *blank],
         [
             "Scalability",
-            f"loss-free rate with {counts or 1} replicas (frames/s)",
+            f"loss-free rate with {counts} (frames/s)",
             *_each(evaluation, _replicas),
             *blank,
         ],
@@ -125,7 +126,7 @@ def _maximum(evaluation: Evaluation, engine: Engine) -> str:
 
 
 def _bound(row: MaximumRow) -> str:
-    return text.rate_number(row.loss_free_hz) if row.loss_free_hz else f"below {text.rate_number(row.lossy_hz or 0.0)}"
+    return text.number(row.loss_free_hz) if row.loss_free_hz else f"below {text.number(row.lossy_hz)}"
 
 
 def _rates(evaluation: Evaluation, other: Engine) -> str:

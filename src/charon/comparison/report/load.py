@@ -121,7 +121,10 @@ def distributions(evaluation: Evaluation, folder: ResultsFolder) -> Section:
         "Latency distributions",
         "Share of frames whose latency is at most the value on the axis: every frame of all repetitions after the "
         "warm-up, from the detector's time stamp.",
-        [*engine_key(evaluation), *(Entry(f"to {stage}", "currentColor", dash) for stage, dash in _STAGES.items())],
+        [
+            *engine_key(evaluation),
+            *(Entry(f"to {stage}", "currentColor", _STAGES[stage]) for stage in _stages(evaluation.load)),
+        ],
         panels,
     )
 

@@ -49,20 +49,20 @@ def memory(evaluation: Evaluation) -> Section:
 def scaling(evaluation: Evaluation) -> Section:
     """Show the highest loss-free rate against the number of replicas."""
     panels: list[Panel] = []
+    names = set_ups(evaluation.maximum)
     for model in distinct(row.model for row in evaluation.maximum):
         curves: list[Curve] = []
         for engine in evaluation.engines:
             curves += _scaling(evaluation, engine, model)
         counts = tuple(sorted({row.replicas for row in evaluation.maximum if row.model == model}))
         x = Axis("replicas of the inference", start=0.5, end=counts[-1] + 0.5, ticks=counts)
-        names = set_ups(evaluation.maximum)
         panels.append(Panel(model if len(names.models) > 1 else "", draw(Chart(curves, x, Axis("frames/s", start=0)))))
     return Section(
         "scaling",
         "Highest loss-free rate and scaling with replicas",
-        "Found by bisection. The bar ends at the lowest rate at which frames were lost or a backlog grew; the dotted "
-        f"line shows proportional scaling.{_contradictions(evaluation)}",
-        [*engine_key(evaluation), Entry("proportional", NEUTRAL, "dotted")],
+        "Found by bisection. The bar ends at the lowest rate at which frames were lost or a backlog grew."
+        + _contradictions(evaluation),
+        engine_key(evaluation) + ([Entry("proportional", NEUTRAL, "dotted")] if len(names.replicas) > 1 else []),
         panels,
     )
 

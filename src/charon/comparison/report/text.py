@@ -59,9 +59,17 @@ def ratio(value: Ratio | None) -> str:
     """Return a ratio with its confidence interval."""
     if value is None:
         return ABSENT
-    if value.low is None or value.high is None:
-        return f"{value.value:.2f} (no interval)"
-    return f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
+    return f"{factor(value.value)} ({interval(value) or 'no interval'})"
+
+
+def interval(value: Ratio) -> str:
+    """Return the confidence interval of a ratio; empty without one."""
+    return "" if value.low is None or value.high is None else f"{factor(value.low)} to {factor(value.high)}"
+
+
+def factor(value: float) -> str:
+    """Return a ratio with two decimals; with two significant digits if it is very small or large."""
+    return f"{value:.2f}" if 0.1 <= value < 100 else number(value, 2)
 
 
 def utc(time_ns: int | None) -> str:

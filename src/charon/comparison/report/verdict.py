@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeVar
 
 from charon.comparison.report import text
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from charon.comparison.evaluation import Evaluation, LoadRow, MaximumRow, OverloadRow, RecoveryRow
     from charon.comparison.model import Engine
 
+_MIN_ADVANTAGE = 1.05  # smaller ratios are within the noise that A/A measurements accept
+
+_MIN_RATE_ADVANTAGE = 1.1  # bisection ends at a tolerance of some per cent
 _Row = TypeVar("_Row", bound="OverloadRow")
 
 
@@ -70,7 +74,9 @@ def _latency(evaluation: Evaluation) -> str:
     if not values:
         return ""
     all_kept_up = all(engine.kept_up for engine in row.engines)
-    which = "the highest measured rate that every engine sustained" if all_kept_up else "a rate that not all sustained"
+    which = (
+        "the highest measured rate that every engine sustained" if all_kept_up else "which not every engine sustained"
+    )
     return (
         f"At {text.frame_rate(row.rate_hz)} ({_set_up(row)}), {which}, the median is "
         f"{text.listing(values)}. {_faster(evaluation, row)}"
@@ -87,17 +93,18 @@ def _faster(evaluation: Evaluation, row: LoadRow) -> str:
         name = ENGINES[other].phrase
         best = better(evaluation, "p50_result_ms", other, value)
         if best is None:
-            interval = "" if value.low is None else f", 95 % interval {value.low:.2f} to {value.high:.2f}"
+            interval = f", 95 % interval {text.interval(value)}" if text.interval(value) else ""
             sentences.append(
-                f"The figures do not distinguish {reference} from {name} (ratio {value.value:.2f}{interval})."
+                f"The figures do not distinguish {reference} from {name} (ratio {text.factor(value.value)}{interval})."
             )
             continue
         slower, factor = (reference, value) if best == other else (name, value)
         low, high = factor.low or 0.0, factor.high or 0.0
         times = (factor.value, low, high) if best == other else (1 / factor.value, 1 / high, 1 / low)
+        value_text, low_text, high_text = map(text.factor, times)
         sentences.append(
-            f"{_capital(ENGINES[best].phrase)} is faster: the latency of {slower} is {times[0]:.2f} times as long "
-            f"(95 % interval {times[1]:.2f} to {times[2]:.2f})."
+            f"{_capital(ENGINES[best].phrase)} is faster: the latency of {slower} is {value_text} times as long "
+            f"(95 % interval {low_text} to {high_text})."
         )
     return " ".join(sentences)
 
@@ -105,9 +112,9 @@ def _faster(evaluation: Evaluation, row: LoadRow) -> str:
 def _rate(evaluation: Evaluation) -> str:
     rows = [row for engine in evaluation.engines if (row := first_maximum(evaluation, engine)) is not None]
     values = [
-        f"{text.frame_rate(row.loss_free_hz)} for {ENGINES[row.engine].phrase}"
+        f"{text.number(row.loss_free_hz)} frames/s for {ENGINES[row.engine].phrase}"
         if row.loss_free_hz
-        else f"below {text.frame_rate(row.lossy_hz)} for {ENGINES[row.engine].phrase}"
+        else f"below {text.number(row.lossy_hz)} frames/s for {ENGINES[row.engine].phrase}"
         for row in rows
     ]
     if not values:
@@ -191,11 +198,14 @@ def _without_loss(rows: Iterable[OverloadRow]) -> list[Engine]:
 
 
 def _highest(values: Mapping[Engine, float]) -> list[Engine]:
-    # Bisection ends at a tolerance of some per cent: a smaller difference is not an advantage.
     if len(values) < 2:
         return []
     best = max(values.values())
-    return [engine for engine, value in values.items() if value == best] if best > 1.1 * min(values.values()) else []
+    return (
+        [engine for engine, value in values.items() if value == best]
+        if best > _MIN_RATE_ADVANTAGE * min(values.values())
+        else []
+    )
 
 
 def _best(evaluation: Evaluation, row: LoadRow | None, key: str) -> list[Engine]:
@@ -203,7 +213,10 @@ def _best(evaluation: Evaluation, row: LoadRow | None, key: str) -> list[Engine]
         return []
     engines: list[Engine] = []
     for other, ratios in row.ratios.items():
-        best = better(evaluation, key, other, ratios.get(key))
+        value = ratios.get(key)
+        best = better(evaluation, key, other, value)
+        if value and abs(math.log(value.value)) < math.log(_MIN_ADVANTAGE):
+            continue
         if best and best not in engines:
             engines.append(best)
     return engines

@@ -103,7 +103,9 @@ def test_damaged_files_are_listed(tmp_path):
 
 def test_parts_that_were_not_measured_have_no_section(tmp_path):
     folder = synthetic_comparison.write_comparison(tmp_path / "a", small_plan(parts=["load"], engines=["embedded"]))
-    assert sections(written(folder, tmp_path)) == ["throughput", "latency", "quantiles", "loss", "cpu", "memory", *TEXT]
+    html = written(folder, tmp_path)
+    assert "the part overload is not in the plan (Pipeline)" in html
+    assert sections(html) == ["throughput", "latency", "quantiles", "loss", "cpu", "memory", *TEXT]
 
 
 def test_a_folder_without_results_has_a_report(tmp_path):

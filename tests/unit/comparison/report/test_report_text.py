@@ -55,6 +55,7 @@ def test_times_are_in_utc():
         (Ratio(1.739, 1.71, 1.78, 3), "1.74 (1.71 to 1.78)", True),
         (Ratio(1.01, 0.97, 1.05, 3), "1.01 (0.97 to 1.05)", False),
         (Ratio(1.7, None, None, 1), "1.70 (no interval)", False),
+        (Ratio(2.11, 0.00216, 2054.9, 2), "2.11 (0.0022 to 2,055)", False),
         (None, text.ABSENT, False),
     ],
 )

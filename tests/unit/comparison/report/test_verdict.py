@@ -107,3 +107,14 @@ def test_a_worker_that_did_not_recover_is_stated(plan, results):
     gone = recovery[0].recovery.model_copy(update={"recovered_s": None})
     found = lines(plan, [recovery[0].model_copy(update={"recovery": gone}), *recovery[1:]])
     assert "did not return to the offered rate in 1 of 3 repetitions" in found["Crash"]
+
+
+def test_an_advantage_within_the_noise_is_not_one(plan, results):
+    def with_cpu(result, factor):
+        value = 4.0 + 0.001 * result.cell.repetition
+        return result.model_copy(update={"cpu_ms_per_frame": value * factor})
+
+    own = [result for result in of(results, "load") if result.cell.condition.engine == "embedded"]
+    for factor, expected in ((1.03, False), (1.2, True)):
+        sides = [*(with_cpu(result, factor) for result in own), *(as_baseline(with_cpu(result, 1.0)) for result in own)]
+        assert ("less CPU time per frame" in lines(plan, sides)["Choice"]) is expected
