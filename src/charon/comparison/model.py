@@ -312,7 +312,7 @@ class Plan(Settings):
     replicas
         Numbers of inference vertices or consumers.
     repetitions
-        Repetitions of each condition of the parts ``load``, ``recovery`` and ``noise``.
+        Repetitions of each condition of the parts ``load`` and ``recovery``, from which the others follow.
     duration_s, warm_up_s
         Duration of each cell.
     overload_s
@@ -352,6 +352,11 @@ class Plan(Settings):
     def setting_repetitions(self) -> int:
         """Repetitions of the part ``setting``."""
         return 1 if self.repetitions < 3 else 2
+
+    @property
+    def noise_repetitions(self) -> int:
+        """Repetitions of the part ``noise``; few pairs cannot show a noise of a few percent."""
+        return max(self.repetitions, 5) if self.repetitions >= 3 else self.repetitions
 
     @property
     def confirmations(self) -> int:

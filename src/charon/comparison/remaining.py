@@ -86,6 +86,6 @@ class Estimate:
             "maximum": grid * (_SEARCH_CELLS + 2 * (plan.confirmations - 1)),
             "overload": grid,
             "recovery": grid * plan.repetitions,
-            "noise": 2 * plan.repetitions,
+            "noise": 2 * plan.noise_repetitions,
         }
         return expected[part]

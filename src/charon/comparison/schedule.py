@@ -168,7 +168,7 @@ class Schedule:
         rate_hz = rates_hz[(len(rates_hz) - 1) // 2]
         for engine in self.plan.engines:
             a = self._condition("noise", engine, model, rate_hz, replicas=replicas).model_copy(update={"side": "A"})
-            yield from _run([a, a.model_copy(update={"side": "B"})], self.plan.repetitions)
+            yield from _run([a, a.model_copy(update={"side": "B"})], self.plan.noise_repetitions)
 
     def _recovery_rate_hz(self, model: str, replicas: int) -> float:
         """Return half of the lowest maximum, so that every engine can clear its backlog, at most the highest load."""
