@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from charon.adapters.kubernetes.deferred_signals import deferred_signals
 from charon.adapters.kubernetes.kubeconfig import find_kubectl
@@ -112,6 +112,27 @@ class Kubectl:
             [*self._command.program, *arguments, *self._options], stdin=False, new_session=True
         ) as process:
             yield process
+
+    def stream(self, *arguments: str, output: BinaryIO, errors: BinaryIO) -> subprocess.Popen[bytes]:
+        """Start kubectl with its output and its messages in files; the caller ends it.
+
+        Raises
+        ------
+        UnavailableError
+            If kubectl cannot be started.
+        """
+        command = [*self._command.program, *arguments, *self._options]
+        try:
+            return subprocess.Popen(  # noqa: S603 - kubectl, with arguments of this package's callers
+                command,
+                env=self._command.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UnavailableError(f"cannot start {command[0]}: {error.strerror}") from error
 
     @contextmanager
     def _popen(self, command: Sequence[str], *, stdin: bool, new_session: bool) -> Generator[subprocess.Popen[str]]:

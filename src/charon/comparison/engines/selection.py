@@ -20,8 +20,8 @@ _DRIVERS: dict[str, Callable[[Condition, Path, dict[str, str]], Driver]] = {
     "baseline": BaselineDriver,
 }
 
-MEASURABLE = tuple(_DRIVERS)
-"""Engines with a driver."""
+MEASURABLE = (*_DRIVERS, "baseline-pods")
+"""Engines that can be measured: on this machine with a driver, in pods by `charon.comparison.running.pods`."""
 
 
 def make_driver(condition: Condition, folder: Path, environment: dict[str, str]) -> Driver:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import psutil
 from charon.comparison.model import CellResult
 from charon.comparison.running.checks import available_bytes, obstacle
 from charon.comparison.running.measurement import DetectorTooSlowError, measure
+from charon.comparison.running.pods import POD_ENGINES, measure_pods
 from charon.comparison.running.result import result_of
 from charon.errors import UnavailableError, UsageError
 
@@ -56,11 +58,15 @@ def run_cell(
             ended_ns=time.time_ns(),
         ), None
 
-    reason = obstacle(cell.condition, available_bytes() if memory_bytes is None else memory_bytes)
+    in_pods = cell.condition.engine in POD_ENGINES
+    if memory_bytes is None:
+        # The scheduler of a cluster checks the memory of its nodes.
+        memory_bytes = sys.maxsize if in_pods else available_bytes()
+    reason = obstacle(cell.condition, memory_bytes)
     if reason is not None:
         return without_figures(failure=reason)
     try:
-        return result_of(cell, attempt, started_ns, measure(cell, folder))
+        return result_of(cell, attempt, started_ns, (measure_pods if in_pods else measure)(cell, folder))
     except (UnavailableError, UsageError, OSError, psutil.Error) as error:
         return without_figures(failure=_one_line(error))
     except DetectorTooSlowError as error:

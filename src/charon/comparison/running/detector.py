@@ -46,6 +46,42 @@ class DetectorReport:
     achieved_hz: float | None
 
 
+def detector_arguments(
+    condition: Condition, seed: int, *, client_delay_s: float, report: Path, frame_log: Path
+) -> list[str]:
+    """Return the arguments of ``charonctl detector``.
+
+    Parameters
+    ----------
+    condition
+        Frame rate, size and number of frames.
+    seed
+        Random seed of the frames.
+    client_delay_s
+        Time between the connection of a client and the first frame.
+    report, frame_log
+        Files that the detector writes.
+    """
+    rows, columns = condition.shape
+    values = {
+        "channel-name": CHANNEL,
+        "frame-rate": condition.rate_hz,
+        "n-frames": condition.frames,
+        "n-y-pixels": rows,
+        "n-x-pixels": columns,
+        "points": min(condition.frames, SCAN_POINTS),
+        "repeat": 0,
+        "seed": seed,
+        "client-delay": client_delay_s,
+        "shutdown-delay": _SHUTDOWN_DELAY_S,
+        "report-period": 0,
+        "report": report,
+        "frame-log": frame_log,
+    }
+    options = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    return ["--wait-for-client", "--prepare-all", *options]
+
+
 class Detector:
     """A simulated detector that publishes the frames of a condition when a client has connected.
 
@@ -69,25 +105,10 @@ class Detector:
         self.frames = condition.frames
         self._report = folder / "detector.json"
         self._files = FrameFiles(folder, "detector.bin")
-        rows, columns = condition.shape
-        values = {
-            "channel-name": CHANNEL,
-            "frame-rate": condition.rate_hz,
-            "n-frames": self.frames,
-            "n-y-pixels": rows,
-            "n-x-pixels": columns,
-            "points": min(self.frames, SCAN_POINTS),
-            "repeat": 0,
-            "seed": seed,
-            "client-delay": client_delay_s,
-            "shutdown-delay": _SHUTDOWN_DELAY_S,
-            "report-period": 0,
-            "report": self._report,
-            "frame-log": folder / "detector.bin",
-        }
-        arguments = ["detector", "--wait-for-client", "--prepare-all"]
-        arguments += [part for name, value in values.items() for part in (f"--{name}", str(value))]
-        self._program = Program("the detector", arguments, environment, folder / "detector.log")
+        arguments = detector_arguments(
+            condition, seed, client_delay_s=client_delay_s, report=self._report, frame_log=folder / "detector.bin"
+        )
+        self._program = Program("the detector", ["detector", *arguments], environment, folder / "detector.log")
 
     @property
     def pid(self) -> int:
@@ -132,11 +153,25 @@ class Detector:
         if not self._program.exits_within(_EXIT_TIMEOUT_S):
             raise UnavailableError(f"the detector did not end within {_EXIT_TIMEOUT_S:.0f} s")
         try:
-            report: dict[str, Any] = json.loads(self._report.read_text())
-            return DetectorReport(report["published"], report["achieved_hz"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return parse_report(self._report.read_text())
+        except OSError as error:
             raise UnavailableError(f"the detector wrote no valid report: {error}") from error
 
     def kill(self) -> None:
         """Kill the detector; without effect if it has ended."""
         self._program.kill()
+
+
+def parse_report(text: str) -> DetectorReport:
+    """Return the content of a detector's report.
+
+    Raises
+    ------
+    UnavailableError
+        If it is not valid.
+    """
+    try:
+        report: dict[str, Any] = json.loads(text)
+        return DetectorReport(report["published"], report["achieved_hz"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnavailableError(f"the detector wrote no valid report: {error}") from error

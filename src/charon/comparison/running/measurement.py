@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ from charon.errors import UnavailableError
 from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, STITCHED, UNSTITCHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from charon.comparison.engines import Driver
     from charon.comparison.model import Cell, Condition
     from charon.comparison.running.detector import DetectorReport
+    from charon.comparison.running.interfaces import Resources, RunningDetector
 
 _POLL_INTERVAL_S = 0.1
 _START_TIMEOUT_S = 120.0
@@ -81,7 +84,7 @@ class Measurement:
     published: NDArray[np.void]
     records: NDArray[np.void]
     report: DetectorReport
-    sampler: Sampler
+    sampler: Resources
     kill: Kill | None = None
     notes: list[str] = field(default_factory=list[str])
 
@@ -103,14 +106,40 @@ def measure(cell: Cell, folder: Path) -> Measurement:
     driver = make_driver(cell.condition, folder, environment)
     detector = Detector(cell.condition, cell.seed, folder, environment, client_delay_s=driver.client_delay_s)
     try:
-        return _Run(cell.condition, driver, detector).run()
+        return Run(cell.condition, driver, detector, lambda: sampling(driver, detector)).run()
     finally:
         driver.kill()
         detector.kill()
 
 
-class _Run:
-    def __init__(self, condition: Condition, driver: Driver, detector: Detector) -> None:
+@contextmanager
+def sampling(driver: Driver, detector: Detector) -> Generator[Callable[[], Resources]]:
+    """Sample the resources of processes on this machine; yield a function that returns them after the context."""
+    with Sampler(driver.processes, detector.pid) as sampler:
+        yield lambda: sampler
+
+
+class Run:
+    """One run of an engine with a detector.
+
+    Parameters
+    ----------
+    condition
+        Load and setting.
+    driver, detector
+        The engine and the detector, not started yet.
+    sampling
+        Returns a context in which the resources are sampled; it yields a function that returns them afterwards.
+    """
+
+    def __init__(
+        self,
+        condition: Condition,
+        driver: Driver,
+        detector: RunningDetector,
+        sampling: Callable[[], AbstractContextManager[Callable[[], Resources]]],
+    ) -> None:
+        self._sampling = sampling
         self._condition = condition
         self._driver = driver
         self._detector = detector
@@ -118,19 +147,26 @@ class _Run:
         self._kill: Kill | None = None
 
     def run(self) -> Measurement:
+        """Run and return what was recorded.
+
+        Raises
+        ------
+        UnavailableError, DetectorTooSlowError
+            See `measure`.
+        """
         notes: list[str] = []
         if not self._detector.start():
             notes.append("the detector had no higher priority than the engine, because this user may not set it")
         self._driver.start()
         self._wait(lambda: len(self._detector.published()) > 0, _START_TIMEOUT_S, "no frame was published")
         self._started_s = time.monotonic()
-        with Sampler(self._driver.processes, self._detector.pid) as sampler:
+        with self._sampling() as resources:
             self._wait_until_published()
             self._wait_until_idle()
         notes += self._driver.drain(_DRAIN_TIMEOUT_S)
         report = self._detector.end()
         published, records = self._detector.published(), self._driver.records()
-        return Measurement(published, records, report, sampler, self._kill, notes)
+        return Measurement(published, records, report, resources(), self._kill, notes)
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
         deadline_s = time.monotonic() + timeout_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,8 @@ from charon.comparison.running.validity import Observation, count_late, invalid_
 
 if TYPE_CHECKING:
     from charon.comparison.model import Cell, LatencyFigures
+    from charon.comparison.running.interfaces import Resources
     from charon.comparison.running.measurement import Measurement
-    from charon.comparison.running.sampler import Sampler
     from charon.comparison.samples import FrameSamples
 
 
@@ -56,7 +55,7 @@ def result_of(cell: Cell, attempt: int, started_ns: int, measurement: Measuremen
         late=late,
         unknown=matched.unknown,
         other_cpu=other_cpu,
-        cores=os.cpu_count() or 1,
+        cores=sampler.cores,
         clock_jump_ns=sampler.machine.clock_jump_ns,
     )
     result = CellResult(
@@ -94,7 +93,7 @@ def _latencies(samples: FrameSamples, from_ns: int) -> dict[str, LatencyFigures]
     return {stage: figure for stage, figure in figures.items() if figure is not None}
 
 
-def _other_cpu(sampler: Sampler, engine_s: float, from_ns: int, to_ns: int) -> float:
+def _other_cpu(sampler: Resources, engine_s: float, from_ns: int, to_ns: int) -> float:
     """Return the CPU used by other work, in cores."""
     known_s = engine_s + sampler.detector.cpu_between(from_ns, to_ns) + sampler.own.cpu_between(from_ns, to_ns)
     other_s = sampler.machine.busy_between(from_ns, to_ns) - known_s

@@ -5,6 +5,7 @@ With six processes, one sample needs about 1 ms of CPU time, so the sampler uses
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import suppress
@@ -53,6 +54,7 @@ class Sampler:
         self.detector = ProcessSeries()
         self.own = ProcessSeries()
         self.machine = MachineSeries()
+        self.cores = os.cpu_count() or 1
         self.cpu_s = 0.0
 
     def __enter__(self) -> Self:

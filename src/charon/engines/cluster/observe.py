@@ -168,7 +168,7 @@ def observe(kubectl: Kubectl, name: str, namespace: str) -> ClusterView:
         for item in items
         if item["kind"] == "Vertex" and "replicas" in item.get("spec", {})
     }
-    return build_view(pipeline, pods, replicas, _cluster_queries(kubectl, option))
+    return build_view(pipeline, pods, replicas, cluster_queries(kubectl, option))
 
 
 def build_view(
@@ -240,7 +240,7 @@ def _pod_view(pod: Mapping[str, Any], queries: ClusterQueries) -> PodView:
     return PodView(str(pod["metadata"]["name"]), is_ready(pod), restarts, not_ready_reason(pod, queries))
 
 
-def _cluster_queries(kubectl: Kubectl, namespace: str) -> ClusterQueries:
+def cluster_queries(kubectl: Kubectl, namespace: str) -> ClusterQueries:
     """Return queries through kubectl that return nothing for missing or forbidden objects."""
 
     def events(kind: str, name: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import pytest
 
 from charon.comparison.model import Cell, Condition
 from charon.comparison.running import cell as cell_module
-from charon.comparison.running import result as result_module
 from charon.comparison.running import run_cell
 from charon.comparison.running.detector import DetectorReport
 from charon.comparison.running.measurement import DetectorTooSlowError, Kill, Measurement
@@ -48,6 +47,7 @@ def log(outcome, delay_ns, ids):
 def sampler():
     """Return a sampler whose series are set: 2 % and 30 % of a core, and 0.1 cores of other work."""
     result = Sampler(dict, 1)
+    result.cores = 2
     result.processes = {"mirror": [type(result.own)()], "consumer.1": [type(result.own)()]}
     for k in range(10):
         time_ns = START + k * SECOND // 2
@@ -63,11 +63,6 @@ def measurement(records, **changes):
     published = log(PUBLISHED, 0, range(1, FRAMES + 1))
     values = {"report": DetectorReport(FRAMES, 100.0), "sampler": sampler(), "notes": ["a note"], **changes}
     return Measurement(published, records, **values)
-
-
-@pytest.fixture(autouse=True)
-def _two_cores(monkeypatch):
-    monkeypatch.setattr(result_module.os, "cpu_count", lambda: 2)
 
 
 def test_figures_are_those_of_the_records():

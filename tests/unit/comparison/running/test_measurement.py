@@ -13,7 +13,7 @@ from charon.comparison.engines import Driver
 from charon.comparison.model import Condition
 from charon.comparison.running import measurement
 from charon.comparison.running.detector import Detector, DetectorReport
-from charon.comparison.running.measurement import DetectorTooSlowError, _Run
+from charon.comparison.running.measurement import DetectorTooSlowError, Run, sampling
 from charon.errors import Reason, UnavailableError
 from charon.ledger.frame_log import PROCESSED, PUBLISHED, RECEIVED, RECORD, STITCHED, UNSTITCHED, rejected
 
@@ -119,9 +119,13 @@ def _short_timeouts(monkeypatch):
     monkeypatch.setattr(measurement, "_SCHEDULE_TOLERANCE_S", 0.1)
 
 
+def a_run(load, driver, detector):
+    return Run(load, driver, detector, lambda: sampling(driver, detector))
+
+
 def run(worker, done, *, published=FRAMES, **changes):
     detector = FakeDetector(worker.pid, published)
-    return _Run(condition(**changes), FakeDriver(worker.pid, done), detector).run()
+    return a_run(condition(**changes), FakeDriver(worker.pid, done), detector).run()
 
 
 def test_records_and_notes_are_returned(worker):
@@ -169,7 +173,7 @@ def test_failed_engine_ends_the_cell(worker):
     driver = FakeDriver(worker.pid, records(PROCESSED), "the pipeline exited with status 1: no space left")
     detector = FakeDetector(worker.pid, 0)
     with pytest.raises(UnavailableError, match="the pipeline exited with status 1: no space left"):
-        _Run(condition(), driver, detector).run()
+        a_run(condition(), driver, detector).run()
 
 
 def test_no_frame_within_timeout_is_an_error(worker, monkeypatch):
@@ -192,5 +196,5 @@ def test_no_frame_within_timeout_is_an_error(worker, monkeypatch):
 def test_finished_frames_are_counted_once(worker, outcome, stitch, finished):
     done = records(outcome)
     engine = FakeDriver(worker.pid, done)
-    course = _Run(condition(stitch=stitch), engine, FakeDetector(worker.pid))
+    course = a_run(condition(stitch=stitch), engine, FakeDetector(worker.pid))
     assert course._finished(np.concatenate([done, done])) == finished
