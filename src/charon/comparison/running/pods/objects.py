@@ -28,7 +28,7 @@ _REPORT = Path("/dev/termination-log")
 
 @dataclass(frozen=True, slots=True)
 class CellObjects:
-    """Objects in the form of the Kubernetes API, in the order in which they are created.
+    """Objects in the form of the Kubernetes API.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class CellObjects:
     consumers
         The consumers' Deployment, and all Services.
     mirror
-        The mirror server's Deployment, whose subscription starts the frames.
+        The mirror server's Deployment.
     """
 
     detector: list[dict[str, Any]]

@@ -57,7 +57,7 @@ def measure_pods(cell: Cell, folder: Path) -> Measurement:
         raise UsageError(f"{found}; delete the baseline and the detector, or use another namespace")
     with _pods(kubectl, namespace, folder, objects) as pods:
         driver = PodsDriver(kubectl, pods, objects, cell.condition)
-        return PodsRun(cell.condition, driver, PodDetector(kubectl, pods, objects, cell.condition.frames)).run()
+        return PodsRun(cell.condition, driver, PodDetector(kubectl, pods, cell.condition.frames)).run()
 
 
 @contextmanager
@@ -103,11 +103,15 @@ class PodsDriver:
         self._replicas = condition.replicas
 
     def start(self) -> None:
-        """Start the consumers and, when they are ready, the mirror server, whose subscription starts the frames."""
-        _apply(self._kubectl, self._objects.consumers)
+        """Start the consumers and the mirror server and, when they are ready, the detector.
+
+        The detector publishes its first frame when the mirror server subscribes. If the consumers or the Service of the
+        mirror server were not ready, the first frames would be missed.
+        """
+        _apply(self._kubectl, [*self._objects.consumers, *self._objects.mirror])
         _wait(lambda: self.pods.ready("consumer") == self._replicas, self.pods, "the consumers are not ready")
-        _wait(lambda: self.pods.ready("detector") == 1, self.pods, "the detector is not ready")
-        _apply(self._kubectl, self._objects.mirror)
+        _wait(lambda: self.pods.ready("mirror") == 1, self.pods, "the mirror server is not ready")
+        _apply(self._kubectl, self._objects.detector)
 
     def failure(self) -> str | None:
         """Return why a pod cannot run, or None."""
@@ -139,21 +143,17 @@ class PodDetector:
         Client of the cluster.
     pods
         The pods of the cell.
-    objects
-        The objects of the cell.
     frames
         Number of frames that it publishes.
     """
 
-    def __init__(self, kubectl: Kubectl, pods: PodSet, objects: CellObjects, frames: int) -> None:
+    def __init__(self, kubectl: Kubectl, pods: PodSet, frames: int) -> None:
         self.kubectl = kubectl
         self._pods = pods
-        self._objects = objects
         self.frames = frames
 
     def start(self) -> bool:
-        """Create the pod; return True: priorities of pods are those of their manifests."""
-        _apply(self.kubectl, self._objects.detector)
+        """Return True without a start: the driver starts it last, and pods have the priority of their manifests."""
         return True
 
     def failure(self) -> str | None:
