@@ -76,7 +76,12 @@ def indicators(evaluation: Evaluation, machine: Machine) -> Html:
             *_each(evaluation, _replicas),
             *blank,
         ],
-        ["Scalability", "latency p50 (ms) at the lowest, highest sustained rate", *_each(evaluation, _growth), *blank],
+        [
+            "Scalability",
+            "latency p50 (ms) at the lowest and highest rate at which it kept up",
+            *_each(evaluation, _growth),
+            *blank,
+        ],
     ]
     return table(header, merge_first(rows), numeric=range(2, len(header)), name="guide")
 
@@ -122,11 +127,7 @@ def _loaded(evaluation: Evaluation, engine: Engine) -> EngineRow | None:
 
 def _maximum(evaluation: Evaluation, engine: Engine) -> str:
     row = first_maximum(evaluation, engine)
-    return _NOT_MEASURED if row is None else _bound(row)
-
-
-def _bound(row: MaximumRow) -> str:
-    return text.number(row.loss_free_hz) if row.loss_free_hz else f"below {text.number(row.lossy_hz)}"
+    return _NOT_MEASURED if row is None else text.limit(row)
 
 
 def _rates(evaluation: Evaluation, other: Engine) -> str:
@@ -158,12 +159,12 @@ def _coordination(evaluation: Evaluation, engine: Engine) -> str:
 
 def _scaled(evaluation: Evaluation, engine: Engine) -> str:
     rows = _scaling(evaluation, engine)
-    rates = [f"{_bound(row)} frames/s with {count_replicas(row.replicas)}" for row in rows]
+    rates = [f"{text.limit(row)} frames/s with {count_replicas(row.replicas)}" for row in rows]
     return ", ".join(rates) or _NOT_MEASURED
 
 
 def _replicas(evaluation: Evaluation, engine: Engine) -> str:
-    return ", ".join(_bound(row) for row in _scaling(evaluation, engine)) or _NOT_MEASURED
+    return ", ".join(text.limit(row) for row in _scaling(evaluation, engine)) or _NOT_MEASURED
 
 
 def _scaling(evaluation: Evaluation, engine: Engine) -> list[MaximumRow]:
@@ -191,7 +192,7 @@ def _account(engine: Engine, usable: Iterable[CellResult]) -> str:
     if not published:
         return _NOT_MEASURED
     missed = sum(count.missed for count in counts)
-    return f"its records account for {published - missed:,} of {published:,} published frames, by id"
+    return f"its frame logs contain {published - missed:,} of {published:,} published frames"
 
 
 def _delivery(evaluation: Evaluation, engine: Engine) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from charon.comparison.evaluation import MaximumRow
     from charon.comparison.model import FrameCounts
     from charon.comparison.statistics import Ratio
 
@@ -35,6 +36,13 @@ def milliseconds(value: float | None) -> str:
 def seconds(value: float | None) -> str:
     """Return a time in s."""
     return ABSENT if value is None else f"{number(value)} s"
+
+
+def limit(row: MaximumRow) -> str:
+    """Return a highest loss-free rate in frames/s, or the limit that is known of it."""
+    if row.loss_free_hz is None:
+        return f"below {number(row.lossy_hz)}"
+    return number(row.loss_free_hz) if row.lossy_hz is not None else f"at least {number(row.loss_free_hz)}"
 
 
 def frame_rate(value: float | None) -> str:

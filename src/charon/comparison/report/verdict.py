@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MIN_ADVANTAGE = 1.05  # smaller ratios are within the noise that A/A measurements accept
 
 _MIN_RATE_ADVANTAGE = 1.1  # bisection ends at a tolerance of some per cent
+_NOT_COMPARED = "The engines cannot be compared: no cell of the parts load, maximum, overload and recovery is valid"
 _Row = TypeVar("_Row", bound="OverloadRow")
 
 
@@ -31,9 +32,7 @@ def verdict(evaluation: Evaluation) -> list[tuple[str, str]]:
     ]
     found = [(topic, sentences) for topic, sentences in lines if sentences]
     if not found:
-        return [
-            ("Result", "No cell has a valid result: the engines cannot be compared. See the invalid and failed cells.")
-        ]
+        return [("Result", f"{_NOT_COMPARED}. See the invalid and failed cells.")]
     choice = _choice(evaluation)
     return [*found, *([("Choice", choice)] if choice else [])]
 
@@ -65,22 +64,33 @@ def _latency(evaluation: Evaluation) -> str:
     row = reference_load(evaluation)
     if row is None:
         return ""
-    values = [
-        f"{text.milliseconds(engine.values['p50_result_ms'])} for {ENGINES[engine.engine].phrase} "
+    values = {
+        engine.engine: f"{text.milliseconds(engine.values['p50_result_ms'])} for {ENGINES[engine.engine].phrase} "
         f"(p99 {text.milliseconds(engine.values.get('p99_result_ms'))})"
         for engine in row.engines
         if "p50_result_ms" in engine.values
-    ]
+    }
     if not values:
         return ""
-    all_kept_up = all(engine.kept_up for engine in row.engines)
-    which = (
-        "the highest measured rate that every engine sustained" if all_kept_up else "which not every engine sustained"
-    )
-    return (
-        f"At {text.frame_rate(row.rate_hz)} ({_set_up(row)}), {which}, the median is "
-        f"{text.listing(values)}. {_faster(evaluation, row)}"
-    ).strip()
+    rate = f"At {text.frame_rate(row.rate_hz)} ({_set_up(row)}){_which(evaluation, row)}"
+    sentences = [
+        f"{rate}, the median latency is {text.listing([*values.values()])}.",
+        *(
+            f"{_capital(ENGINES[engine].phrase)} has no valid latency at this rate."
+            for engine in evaluation.engines
+            if engine not in values
+        ),
+        _faster(evaluation, row),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _which(evaluation: Evaluation, row: LoadRow) -> str:
+    if not all(engine.kept_up for engine in row.engines):
+        return ", a rate at which not every engine kept up"
+    if len(row.engines) < len(evaluation.engines):
+        return ""
+    return ", the highest measured rate at which every engine kept up"
 
 
 def _faster(evaluation: Evaluation, row: LoadRow) -> str:
@@ -93,9 +103,10 @@ def _faster(evaluation: Evaluation, row: LoadRow) -> str:
         name = ENGINES[other].phrase
         best = better(evaluation, "p50_result_ms", other, value)
         if best is None:
-            interval = f", 95 % interval {text.interval(value)}" if text.interval(value) else ""
+            interval = f"95 % interval {text.interval(value)}" if text.interval(value) else "no interval"
             sentences.append(
-                f"The figures do not distinguish {reference} from {name} (ratio {text.factor(value.value)}{interval})."
+                f"The difference between {reference} and {name} is not significant "
+                f"(ratio {text.factor(value.value)}, {interval})."
             )
             continue
         slower, factor = (reference, value) if best == other else (name, value)
@@ -111,12 +122,7 @@ def _faster(evaluation: Evaluation, row: LoadRow) -> str:
 
 def _rate(evaluation: Evaluation) -> str:
     rows = [row for engine in evaluation.engines if (row := first_maximum(evaluation, engine)) is not None]
-    values = [
-        f"{text.number(row.loss_free_hz)} frames/s for {ENGINES[row.engine].phrase}"
-        if row.loss_free_hz
-        else f"below {text.number(row.lossy_hz)} frames/s for {ENGINES[row.engine].phrase}"
-        for row in rows
-    ]
+    values = [f"{text.limit(row)} frames/s for {ENGINES[row.engine].phrase}" for row in rows]
     if not values:
         return ""
     load = reference_load(evaluation)
@@ -132,25 +138,37 @@ def _rate(evaluation: Evaluation) -> str:
 def _overload(evaluation: Evaluation) -> str:
     rows = _first_rows(evaluation, evaluation.overload)
     parts = [
-        f"{ENGINES[row.engine].phrase} lost {text.loss(row.counts, 'frames')}"
-        + (f" and needed {text.seconds(row.drain_s)} to drain" if row.drain_s and not row.counts.without_result else "")
+        f"{text.loss(row.counts)} for {ENGINES[row.engine].phrase}"
+        + (f", drained in {text.seconds(row.drain_s)}" if row.drain_s and not row.counts.without_result else "")
         for row in rows
     ]
-    return f"At 1.5 times its own maximum, {'; '.join(parts)}." if parts else ""
+    rate = "1.5 times the engine's own highest loss-free rate"
+    return f"Frames without a result at {rate}: {'; '.join(parts)}." if parts else ""
 
 
 def _recovery(evaluation: Evaluation) -> str:
     rows = _first_rows(evaluation, evaluation.recovery)
-    parts = [
-        f"{ENGINES[row.engine].phrase} lost {text.loss(row.counts, 'frames')} and {_recovered(row)}" for row in rows
+    if not rows:
+        return ""
+    losses = [f"{text.loss(row.counts)} for {ENGINES[row.engine].phrase}" for row in rows]
+    times = [
+        f"{text.seconds(row.recovered_s)} for {ENGINES[row.engine].phrase}"
+        for row in rows
+        if row.recovered_s is not None
     ]
-    return f"After SIGKILL of an inference worker, {'; '.join(parts)}." if parts else ""
+    sentences = [
+        f"Frames without a result after SIGKILL of an inference worker: {'; '.join(losses)}.",
+        *([f"Results arrived at the offered rate again after {text.listing(times)}."] if times else []),
+        *(_not_recovered(row) for row in rows if row.recovered_s is None),
+    ]
+    return " ".join(sentences)
 
 
-def _recovered(row: RecoveryRow) -> str:
-    if row.recovered_s is None:
-        return f"did not return to the offered rate in {row.not_recovered} of {row.repetitions} repetitions"
-    return f"was back at the offered rate after {text.seconds(row.recovered_s)}"
+def _not_recovered(row: RecoveryRow) -> str:
+    return (
+        f"The rate of {ENGINES[row.engine].phrase} did not recover in "
+        f"{row.not_recovered} of {row.repetitions} repetitions."
+    )
 
 
 def _first_rows(evaluation: Evaluation, rows: Iterable[_Row]) -> list[_Row]:
@@ -170,8 +188,19 @@ def _choice(evaluation: Evaluation) -> str:
         if (reasons := [reason for reason, engines in advantages.items() if engine in engines])
     ]
     if not choices:
-        return "No measured figure separates the engines." if len(evaluation.engines) > 1 else ""
+        return _without_choice(evaluation)
     return f"{_capital('; '.join(choices))}."
+
+
+def _without_choice(evaluation: Evaluation) -> str:
+    if len(evaluation.engines) < 2:
+        return ""
+    measured = {engine.engine for row in evaluation.load for engine in row.engines}
+    measured |= {row.engine for row in (*evaluation.maximum, *evaluation.overload, *evaluation.recovery)}
+    missing = [ENGINES[engine].phrase for engine in evaluation.engines if engine not in measured]
+    if missing:
+        return f"No choice is possible without valid results of {text.listing(missing)}."
+    return "No measured figure differs significantly between the engines."
 
 
 def _advantages(evaluation: Evaluation) -> dict[str, list[Engine]]:

@@ -64,13 +64,12 @@ def test_the_rate_is_the_highest_loss_free_one(plan, results):
 
 def test_losses_are_counted(plan, results):
     found = lines(plan, results)
-    assert re.search(r"the pipeline lost 0 of [\d,]+ frames and needed [\d.]+ s to drain", found["Overload"])
+    assert re.search(r": 0 of [\d,]+ for the pipeline, drained in [\d.]+ s;", found["Overload"])
     overload = next(result for result in of(results, "overload") if result.cell.condition.engine == "baseline")
     assert overload.counts is not None
-    assert f"the PvaPy baseline lost {overload.counts.missed:,} of {overload.counts.published:,}" in found["Overload"]
+    assert f"; {overload.counts.missed:,} of {overload.counts.published:,} (" in found["Overload"]
     # Three repetitions at 100 frames/s, and the worker is down for a second.
-    assert "the pipeline lost 0 of 1,500 frames" in found["Crash"]
-    assert "the PvaPy baseline lost 300 of 1,500 frames (20 %)" in found["Crash"]
+    assert "0 of 1,500 for the pipeline; 300 of 1,500 (20 %) for the PvaPy baseline." in found["Crash"]
 
 
 def test_the_choice_follows_from_the_figures(plan, results):
@@ -82,8 +81,8 @@ def test_the_choice_follows_from_the_figures(plan, results):
 
 def test_without_an_interval_no_engine_is_faster(plan, results):
     found = lines(plan, [result for result in of(results, "load") if result.cell.repetition == 0])
-    assert "The figures do not distinguish the pipeline from the PvaPy baseline (ratio" in found["Latency"]
-    assert found["Choice"] == "No measured figure separates the engines."
+    assert "The difference between the pipeline and the PvaPy baseline is not significant (ratio" in found["Latency"]
+    assert found["Choice"] == "No measured figure differs significantly between the engines."
 
 
 def test_parts_that_were_not_measured_are_absent(plan, results):
@@ -94,7 +93,7 @@ def test_equal_engines_are_not_distinguished(plan, results):
     sides = [result for result in of(results, "load") if result.cell.condition.engine == "embedded"]
     found = lines(plan, [*sides, *map(as_baseline, sides)])
     assert "faster" not in found["Latency"]
-    assert found["Choice"] == "No measured figure separates the engines."
+    assert found["Choice"] == "No measured figure differs significantly between the engines."
 
 
 def test_no_valid_cell_is_stated(plan, results):
@@ -106,7 +105,32 @@ def test_a_worker_that_did_not_recover_is_stated(plan, results):
     recovery = of(results, "recovery")
     gone = recovery[0].recovery.model_copy(update={"recovered_s": None})
     found = lines(plan, [recovery[0].model_copy(update={"recovery": gone}), *recovery[1:]])
-    assert "did not return to the offered rate in 1 of 3 repetitions" in found["Crash"]
+    assert " did not recover in 1 of 3 repetitions." in found["Crash"]
+
+
+def test_an_engine_without_results_is_stated(plan, results):
+    own = [result for result in results if result.cell.condition.engine == "embedded"]
+    found = lines(plan, own)
+    assert found["Latency"].endswith("The PvaPy baseline has no valid latency at this rate.")
+    assert "every engine kept up" not in found["Latency"]
+    assert found["Choice"] == "No choice is possible without valid results of the PvaPy baseline."
+
+
+def test_an_unlimited_rate_is_a_lower_bound(plan, results):
+    kept_up = [result for result in of(results, "maximum") if result.kept_up]
+    assert "The highest loss-free rate is at least " in lines(plan, kept_up)["Rate"]
+
+
+def test_a_wide_interval_is_not_significant(plan, results):
+    def with_p50(result, p50):
+        latency = result.latency_ms["result"].model_copy(update={"p50": p50})
+        return result.model_copy(update={"latency_ms": result.latency_ms | {"result": latency}})
+
+    own = [r for r in of(results, "load") if r.cell.condition.engine == "embedded" and r.cell.repetition < 2]
+    sides = [*own, *(as_baseline(with_p50(result, 10.0 ** (3 * result.cell.repetition))) for result in own)]
+    assert re.search(
+        r"is not significant \(ratio [\d.]+, 95 % interval [\d.e-]+ to [\d,]+\)", lines(plan, sides)["Latency"]
+    )
 
 
 def test_an_advantage_within_the_noise_is_not_one(plan, results):
