@@ -38,7 +38,7 @@ _NUMERIC = (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 
 
 def excluded(evaluation: Evaluation, problems: Sequence[str]) -> Html:
-    """Return the lists of results that are in no figure, and of parts that were not measured, and why."""
+    """Return the lists of excluded results and of parts that were not measured, with their reasons."""
     unusable = [
         f"cell {_name(cell.result)}, {_what(cell.result)}: {cell.kind}: {cell.reason}" for cell in evaluation.excluded
     ]
@@ -47,10 +47,10 @@ def excluded(evaluation: Evaluation, problems: Sequence[str]) -> Html:
     ]
     return join(
         [
-            *_listed(f"{len(unusable)} results are in no figure:", unusable),
+            *_listed(f"Excluded from all figures ({len(unusable)}):", unusable),
             *_listed("Files that cannot be read:", problems),
             *_listed("Not measured:", missing),
-            *([] if unusable or problems else [element("p", "Every cell that ran is valid.")]),
+            *([] if unusable or problems else [element("p", "Every result is valid.")]),
         ]
     )
 

@@ -169,6 +169,6 @@ def _sides(folder: ResultsFolder, other: ResultsFolder) -> list[Section]:
 
 def _unmatched(found: SideBySide) -> str:
     if not found.rows:
-        return "No condition is in both: the comparisons have different rates, models or replicas."
-    settings = "" if all(row.same_setting for row in found.rows) else " Each uses its own best setting of the engines."
-    return f"{found.only_a} conditions are only in A, {found.only_b} only in B.{settings}"
+        return "The comparisons have no condition in common: their rates, models or replicas differ."
+    settings = "" if all(row.same_setting for row in found.rows) else " The settings of the engines differ."
+    return f"Conditions only in A: {found.only_a}, only in B: {found.only_b}.{settings}"

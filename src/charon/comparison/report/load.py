@@ -44,7 +44,7 @@ def throughput(evaluation: Evaluation) -> Section:
     return Section(
         "throughput",
         "Throughput against offered rate",
-        "Median of the repetitions; the bars span all of them. On the dotted line, every frame is processed at once.",
+        "Median of the repetitions; the bars span all of them. On the dotted line, both rates are equal.",
         [*engine_key(evaluation), *_overload_key(evaluation), Entry("processed = offered", NEUTRAL, "dotted")],
         panels,
     )
@@ -63,7 +63,7 @@ def losses(evaluation: Evaluation) -> Section:
     return Section(
         "loss",
         "Loss against offered rate",
-        "Frames that were published and have no result, over all repetitions, counted by id.",
+        "Published frames without a result (missed, lost or rejected), over all repetitions, counted by id.",
         [*engine_key(evaluation), *_overload_key(evaluation)],
         panels,
     )
@@ -119,8 +119,8 @@ def distributions(evaluation: Evaluation, folder: ResultsFolder) -> Section:
     return Section(
         "latency",
         "Latency distributions",
-        "Share of frames whose latency is at most the value on the axis: every frame of all repetitions after the "
-        "warm-up, from the detector's time stamp.",
+        "Share of the frames whose latency is at most the value on the axis. All repetitions, without the warm-up; the "
+        "latency starts at the detector's time stamp.",
         [
             *engine_key(evaluation),
             *(Entry(f"to {stage}", "currentColor", _STAGES[stage]) for stage in _stages(evaluation.load)),

@@ -1,4 +1,4 @@
-"""Where the figures are from: machine, versions, command, settings, definitions."""
+"""Origin of the figures: machine, versions, command, settings, definitions."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
     from charon.comparison.model import Comparison
 
 _DEFINITIONS = """\
-latency to result: From the detector's time stamp of a frame to its result. Pipeline: the message is acknowledged \
-after inference. Baseline: the output is published on the consumer's channel.
-latency to stitched: From the detector's time stamp to the patch in the stitched image.
+latency to result: Time from the detector's time stamp of a frame until its result is available. Pipeline: the message \
+is acknowledged after inference. Baseline: the result is published on the consumer's channel.
+latency to stitched: Time from the detector's time stamp of a frame until its patch is in the stitched image.
 p50, p90, p99: Quantiles over all frames after the warm-up, with linear interpolation between order statistics.
 offered rate: Rate at which the detector published after the warm-up.
 processed rate: Rate at which results became available, from the first to the last frame after the warm-up.
-without a result: Frames that the detector published and that were missed (never received), lost (received, but \
-without a result) or rejected; counted by id, including the warm-up.
-kept up: No frame is without a result, and the backlog did not grow.
+frames without a result (loss): Published frames that were missed (never received), lost (received, without result) or \
+rejected; counted by id, including the warm-up.
+kept up: Every published frame has a result, and the latency did not grow during the cell.
 highest loss-free rate: The highest rate at which the engine kept up, by bisection.
 overload: 1.5 times the engine's own highest loss-free rate.
 drain: Time from the detector's last frame to the last result.
-recovered: Time from SIGKILL until results arrive at the offered rate again.
+inference worker: A replica of the pipeline's inference vertex, or a consumer of the baseline.
+rate recovered after: Time from SIGKILL of an inference worker until results arrive at the offered rate again.
 CPU time per frame: User and system time of the engine's processes after the warm-up, per processed frame. The \
 detector has its own machine at a beamline and is not included.
 memory: Sum of the maximum resident memory of the engine's processes; shared pages are counted in each.
 ratio: Geometric mean of the ratios of neighbouring cells of equal repetition. Its 95 % confidence interval is the t \
 interval of the logarithms; it needs two repetitions.
-invalid: The detector was behind its schedule, or the machine was busy with other work. The cell was repeated and is \
-not in any figure.
+invalid: The detector was behind its schedule, other work used the machine, the system clock changed, or the account \
+contains unknown frames. The result is excluded from all figures, and the cell was repeated.
 """
 
 
@@ -71,11 +72,11 @@ def provenance(comparison: Comparison) -> Html:
 
 
 def repetition(comparison: Comparison, folder: str) -> Html:
-    """Return how to repeat the measurement and draw the report again."""
+    """Return the commands that repeat the measurement and write the report again."""
     commands = f"{comparison.command}\ncharonctl compare --from {folder}"
     return join(
         [
-            element("p", "The first command repeats the measurement, the second draws this report from its results:"),
+            element("p", "The first command repeats the measurement, the second writes this report from its results:"),
             element("pre", commands),
             element(
                 "p",

@@ -48,14 +48,15 @@ def engines(evaluation: Evaluation) -> Section:
         "ratios",
         "Ratios at equal load",
         "Geometric mean over pairs of neighbouring cells, with 95 % confidence intervals. The colour is that of the "
-        "engine with the better value; grey if the interval contains 1, or with fewer than two repetitions. Rates that "
-        "an engine did not sustain are omitted: there, latency depends on the duration of the measurement.",
+        "engine with the better value; grey if the interval contains 1, or with fewer than two repetitions. Rates at "
+        "which an engine did not keep up are omitted if there are others: latency then depends on the duration of the "
+        "cell.",
         [
             *(
                 Entry(f"{ENGINES[engine].title} is better", ENGINES[engine].color, "circle")
                 for engine in evaluation.engines
             ),
-            Entry("not distinguished", NEUTRAL, "circle"),
+            Entry("not significant", NEUTRAL, "circle"),
         ],
         panels,
     )
@@ -101,7 +102,7 @@ def sides_table(comparison: SideBySide) -> Html:
             if found:
                 mean = math.exp(sum(math.log(value.value) for value in found) / len(found))
                 rows.append([ENGINES[engine].title, FIGURE_LABELS[key], f"{mean:.2f}", *map(str, counts)])
-    header = ["Engine", "Figure", "Mean ratio A / B", "A is better", "B is better", "Not distinguished"]
+    header = ["Engine", "Figure", "Mean ratio A / B", "A is better", "B is better", "Not significant"]
     return table(header, merge_first(rows), numeric=(2, 3, 4, 5))
 
 

@@ -55,12 +55,12 @@ def scaling(evaluation: Evaluation) -> Section:
         for engine in evaluation.engines:
             curves += _scaling(evaluation, engine, model)
         counts = tuple(sorted({row.replicas for row in evaluation.maximum if row.model == model}))
-        x = Axis("replicas of the inference", start=0.5, end=counts[-1] + 0.5, ticks=counts)
+        x = Axis("inference workers", start=0.5, end=counts[-1] + 0.5, ticks=counts)
         panels.append(Panel(model if len(names.models) > 1 else "", draw(Chart(curves, x, Axis("frames/s", start=0)))))
     return Section(
         "scaling",
         "Highest loss-free rate and scaling with replicas",
-        "Found by bisection. The bar ends at the lowest rate at which frames were lost or a backlog grew."
+        "Found by bisection. The bar ends at the lowest rate at which the engine did not keep up."
         + _contradictions(evaluation),
         engine_key(evaluation) + ([Entry("proportional", NEUTRAL, "dotted")] if len(names.replicas) > 1 else []),
         panels,

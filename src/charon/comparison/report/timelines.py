@@ -1,4 +1,4 @@
-"""Figures of the course of single cells: recovery after SIGKILL, overload."""
+"""Rates and backlog over time in single cells: recovery after SIGKILL, overload."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _BIN_S = 0.25
 
 
 def recovery(evaluation: Evaluation, folder: ResultsFolder) -> Section:
-    """Show the course of the cells in which a worker was killed."""
+    """Show rates and backlog of the cells in which an inference worker was killed."""
     return Section(
         "recovery",
         "Recovery after SIGKILL of an inference worker",
-        "Rates in bins of 0.25 s, relative to the kill; one line per repetition. The backlog contains published frames "
-        "that have a result later.",
+        "Rates in bins of 0.25 s; time 0 is the kill; one line per repetition. The backlog is the number of published "
+        "frames whose result follows later.",
         _key(evaluation),
         _panels(evaluation.recovery, folder, "after the kill"),
     )
 
 
 def overload(evaluation: Evaluation, folder: ResultsFolder) -> Section:
-    """Show the course of the cells at 1.5 times the maximum."""
+    """Show rates and backlog of the cells at 1.5 times the highest loss-free rate."""
     return Section(
         "overload",
         "Overload",

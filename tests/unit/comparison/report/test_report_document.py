@@ -68,7 +68,7 @@ def test_a_report_has_all_sections(html):
 
 
 def test_invalid_and_failed_cells_have_their_reason(html):
-    assert "2 results are in no figure" in html
+    assert "Excluded from all figures (2):" in html
     assert "invalid: other work used 0.91 cores during the measurement" in html
     assert "failed: model &#x27;huge&#x27; needs 31 GiB of memory, and 22 GiB are available" in html
 
@@ -112,7 +112,7 @@ def test_a_folder_without_results_has_a_report(tmp_path):
     comparison = synthetic_comparison.comparison(small_plan()).model_copy(update={"ended_ns": None})
     html = written(ResultsFolder.create(tmp_path / "a", comparison), tmp_path)
     assert "The comparison is not complete" in html
-    assert "No cell has a valid result" in html
+    assert "The engines cannot be compared" in html
     assert figures(html) == {}
 
 
@@ -121,14 +121,14 @@ def test_two_folders_have_ratios(folder, tmp_path):
     html = written(folder, tmp_path, other=other)
     assert sections(html)[:2] == ["both", "sides"]
     assert str(tmp_path / "b") in html
-    assert "0 conditions are only in A, 0 only in B." in html
+    assert "Conditions only in A: 0, only in B: 0." in html
     assert {"sides-1", "sides-2"} <= set(figures(html))
 
 
 def test_folders_without_a_common_condition_are_stated(folder, tmp_path):
     plan = small_plan(models=["other"], parts=["load"])
     html = written(folder, tmp_path, other=synthetic_comparison.write_comparison(tmp_path / "b", plan))
-    assert "No condition is in both" in html
+    assert "The comparisons have no condition in common" in html
 
 
 def test_a_report_that_cannot_be_written_is_an_error(folder, tmp_path):
