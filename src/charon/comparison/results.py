@@ -192,7 +192,9 @@ class ResultsFolder:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UsageError(f"{self.path}: another charonctl compare is running; wait until it ends") from error
+                raise UsageError(
+                    f"{self.path}: another charonctl compare is running in this folder; wait until it ends"
+                ) from error
             yield
         finally:
             os.close(descriptor)

@@ -54,18 +54,22 @@ class _ExactCommand(click.Command):
 @click.option(
     "--engines",
     type=Names(ENGINES),
-    help=f"Engines to compare, of {', '.join(ENGINES)}; the first is the reference.  [default: embedded,baseline]",
+    help=f"Comma-separated engines: {', '.join(ENGINES)}. The first is the reference.  [default: embedded,baseline]",
 )
-@click.option("--rates", type=Rates(), help="Frame rates in frames/s.  [default: from the plan]")
+@click.option("--rates", type=Rates(), help="Comma-separated frame rates in frames/s.  [default: from the plan]")
 @click.option("--model", multiple=True, metavar="NAME", help="Model bundle: a name or a folder; repeatable.")
-@click.option("--replicas", type=Numbers(), help="Numbers of inference vertices or consumers, such as 1,2.")
+@click.option("--replicas", type=Numbers(), help="Numbers of inference workers, such as 1,2.")
 @click.option("--repetitions", type=click.IntRange(1), help="Repetitions of each condition.")
-@click.option("--duration", type=Seconds(1), help="Measured seconds of each cell.")
-@click.option("--warm-up", type=Seconds(), help="Seconds before them that are not measured.")
-@click.option("--parts", type=Names(PARTS), help=f"Parts to measure, of {', '.join(PARTS)}.  [default: from the plan]")
-@click.option("--stitch", is_flag=True, help="Both engines also stitch the image.")
+@click.option(
+    "--duration", type=Seconds(1), help="Seconds per cell after the warm-up, except in the parts overload and recovery."
+)
+@click.option("--warm-up", type=Seconds(), help="Seconds of warm-up per cell, which are not measured.")
+@click.option(
+    "--parts", type=Names(PARTS), help=f"Comma-separated parts: {', '.join(PARTS)}.  [default: from the plan]"
+)
+@click.option("--stitch", is_flag=True, help="Also stitch the image, with every engine.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the frames.")
-@click.option("--resume", is_flag=True, help="Continue the comparison in the output folder.")
+@click.option("--resume", is_flag=True, help="Continue the comparison in the folder of --output.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -76,9 +80,9 @@ class _ExactCommand(click.Command):
     "sources",
     type=click.Path(path_type=Path),
     multiple=True,
-    metavar="DIR",
-    help="Measure nothing: write the report of this results folder again. Twice: compare two folders, or two files "
-    "saved by charonctl metrics.",
+    metavar="PATH",
+    help="Write the report of this results folder again, without measuring. Given twice: compare two folders, or two "
+    "files of charonctl metrics.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing until the end.")
 @click.pass_context
@@ -103,9 +107,9 @@ def compare(
 ) -> int:
     """Measure the pipeline and the PvaPy baseline side by side on this machine, and write a report.
 
-    Each cell starts one engine and one detector, and counts every frame by its id. The cells of the engines alternate,
-    and cells that other work on the machine has disturbed are repeated. Ctrl-C keeps what is measured; --resume
-    continues it. Use the machine for nothing else meanwhile.
+    A cell is one run of one engine with one detector; every frame is counted by its id. The cells of the engines
+    alternate, and cells that other work on the machine has disturbed are repeated. Ctrl-C keeps the results so far;
+    --resume continues the comparison. Do not use the machine for other work during a comparison.
     """
     given = [name for name in _PLAN_OPTIONS if is_set(ctx, name)]
     if sources:
@@ -114,7 +118,7 @@ def compare(
         _refuse_with_from([*given, *(["resume"] if resume else [])])
         return redraw(sources, output)
     if quick and full:
-        raise UsageError("--quick and --full are two different plans; use one of them")
+        raise UsageError("--quick and --full exclude each other; use one of them")
     from charon.cli.compare.measure import measure, resume_measurement  # noqa: PLC0415
     from charon.cli.compare.planning import PlanOptions  # noqa: PLC0415
 

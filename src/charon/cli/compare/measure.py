@@ -102,7 +102,7 @@ def check_same_system(
     for name, before, now in pairs:
         if before != now:
             raise UsageError(
-                f"{path}: was measured with {name} {_show(before)}, and here it is {_show(now)}; "
+                f"{path}: measured with {name} {_show(before)}, not {_show(now)} as here; "
                 "start a new comparison, and compare the two folders with --from"
             )
 
@@ -114,8 +114,8 @@ def _run(folder: ResultsFolder, shapes: Mapping[str, tuple[int, int]], *, quiet:
             _conduct(folder, shapes, quiet=quiet)
         except KeyboardInterrupt:
             recorded = len(folder.results())
-            click.echo(f"interrupted; {recorded} measured cells are kept in {folder.path}", err=True)
-            click.echo(f"report of these cells: charonctl compare --from {folder.path}", err=True)
+            click.echo(f"interrupted; {recorded} results are kept in {folder.path}", err=True)
+            click.echo(f"report of these results: charonctl compare --from {folder.path}", err=True)
             click.echo(f"continue with: charonctl compare --output {folder.path} --resume", err=True)
             return _INTERRUPTED
         folder.update(folder.comparison.model_copy(update={"ended_ns": time.time_ns()}))

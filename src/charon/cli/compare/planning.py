@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from charon.comparison.presets import Size
 
 _CLUSTER_ENGINES = {"numaflow", "baseline-pods"}
-# Import names of the packages without which a comparison would fail in its middle, and their distributions.
+# Import names of the packages that a comparison imports only later, and their distributions.
 _PACKAGES = {"pvapy": "pvapy", "bokeh": "bokeh", "pyarrow": "pyarrow"}
 
 _FIELDS = {
@@ -61,7 +61,7 @@ def make_plan(options: PlanOptions) -> Plan:
     Raises
     ------
     UsageError
-        If the options do not fit together.
+        If the options contradict each other.
     """
     plan = PLANS[options.size]
     given: dict[str, Any] = {
@@ -101,7 +101,7 @@ def check_machine(plan: Plan) -> dict[str, tuple[int, int]]:
             try:
                 find_kubectl(("get",))
             except UsageError as error:
-                raise UsageError(f"engine {engine} needs a cluster: {error}") from error
+                raise UsageError(f"engine {engine} requires a cluster: {error}") from error
         if engine not in MEASURABLE:
             raise UsageError(f"engine {engine} cannot be measured yet; use {', '.join(MEASURABLE)}")
     return {model: _shape_of(model) for model in plan.models}
@@ -139,6 +139,6 @@ def _check(options: PlanOptions, parts: list[str], engines: list[str]) -> None:
     if options.replicas is not None and min(options.replicas) < 1:
         raise UsageError(f"--replicas: {min(options.replicas)}: must be at least 1")
     if len(engines) == 1 and parts != ["noise"]:
-        raise UsageError(f"--engines: {engines[0]} alone has nothing to be compared with; add an engine")
+        raise UsageError(f"--engines: only {engines[0]} is given; add a second engine, or use --parts noise")
     if "overload" in parts and "maximum" not in parts:
-        raise UsageError("--parts: overload needs the engine's maximum; add maximum")
+        raise UsageError("--parts: overload requires maximum; add maximum")

@@ -62,7 +62,7 @@ class Progress:
         self._update(f"{describe(cell.condition)}{again}")
 
     def finished(self, result: CellResult) -> None:
-        """Print an attempt that is repeated or was in vain."""
+        """Print the result of an invalid attempt."""
         if result.invalid is not None:
             self.note(f"{describe(result.cell.condition)}: {outcome(result)}")
 

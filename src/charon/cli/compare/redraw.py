@@ -51,7 +51,7 @@ def write_and_print(folder: ResultsFolder, output: Path | None = None) -> int:
     _report_problems(folder)
     unusable = [result for result in results if not result.is_usable]
     if unusable:
-        click.echo(f"{len(unusable)} of {len(results)} attempts are invalid or failed; the report lists them")
+        click.echo(f"{len(unusable)} of {len(results)} results are invalid or failed; the report lists them")
     click.echo(f"report: {report}")
     return 0 if any(result.is_usable for result in results) else 1
 

@@ -41,9 +41,11 @@ def figures_table(evaluation: Evaluation) -> str:
     for row in evaluation.load:
         rows += _load_rows(row, evaluation.engines, others)
     rows += _part_rows("highest loss-free rate", evaluation.maximum, evaluation.engines, _MAXIMUM)
-    rows += _part_rows("1.5 times this rate", evaluation.overload, evaluation.engines, _OVERLOAD)
+    rows += _part_rows(
+        "overload, 1.5 times the highest loss-free rate", evaluation.overload, evaluation.engines, _OVERLOAD
+    )
     rows += _part_rows("SIGKILL of an inference worker", evaluation.recovery, evaluation.engines, _RECOVERY)
-    text = _aligned(rows) if len(rows) > 1 else "no part has a usable result\n"
+    text = _aligned(rows) if len(rows) > 1 else "no part has a valid result\n"
     return text + _noise_line(evaluation)
 
 

@@ -94,8 +94,8 @@ def test_interrupted_comparison_is_continued(compare, synthetic, tmp_path):
     status, out, err = compare(*BRIEF, "--output", folder)
     assert (status, out) == (130, "")
     assert err.splitlines()[-3:] == [
-        f"interrupted; 3 measured cells are kept in {folder}",
-        f"report of these cells: charonctl compare --from {folder}",
+        f"interrupted; 3 results are kept in {folder}",
+        f"report of these results: charonctl compare --from {folder}",
         f"continue with: charonctl compare --output {folder} --resume",
     ]
     assert ResultsFolder.open(folder).comparison.ended_ns is None
@@ -129,7 +129,7 @@ def test_failing_engine_is_reported(compare, synthetic, tmp_path):
     status, out, err = compare(*BRIEF, "--output", tmp_path / "results")
     assert status == 0
     assert "load baseline 60 frames/s (ptychonn2-sim): failed: the engine does not start" in err
-    assert "attempts are invalid or failed" in out
+    assert "results are invalid or failed" in out
     (losses,) = [line for line in out.splitlines() if "frames without a result" in line]
     assert losses.split() == ["frames", "without", "a", "result", "0", "of", "144", "-"]
 
@@ -138,7 +138,7 @@ def test_nothing_usable_exits_with_1(compare, synthetic, tmp_path):
     synthetic(failing=frozenset(ENGINES))
     status, out, _ = compare(*BRIEF, "--output", tmp_path / "results")
     assert status == 1
-    assert out.startswith("no part has a usable result\n")
+    assert out.startswith("no part has a valid result\n")
 
 
 def test_report_is_written_again(compare, synthetic, tmp_path):
@@ -217,8 +217,8 @@ def test_resume_with_the_same_plan_is_accepted(compare, synthetic, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"commit": "0" * 40}, "was measured with commit " + "0" * 40),
-        ({"versions": {"charon": "0.0.1"}}, "was measured with charon 0.0.1, and here it is "),
+        ({"commit": "0" * 40}, "measured with commit " + "0" * 40 + ", not "),
+        ({"versions": {"charon": "0.0.1"}}, "measured with charon 0.0.1, not "),
     ],
 )
 def test_resume_with_other_software_is_refused(compare, synthetic, tmp_path, changes, expected):
@@ -250,9 +250,9 @@ def folders(tmp_path, monkeypatch):
         (["--engines", "embeded,baseline"], "unknown name 'embeded'; did you mean embedded?"),
         (["--engines", "fast,baseline"], "unknown name 'fast'; use embedded, baseline, numaflow, baseline-pods"),
         (["--engines", "baseline,baseline"], "baseline is given twice; remove one"),
-        (["--engines", "embedded"], "--engines: embedded alone has nothing to be compared with; add an engine"),
+        (["--engines", "embedded"], "--engines: only embedded is given; add a second engine, or use --parts noise"),
         (["--parts", "load,speed"], "unknown name 'speed'"),
-        (["--parts", "overload"], "--parts: overload needs the engine's maximum; add maximum"),
+        (["--parts", "overload"], "--parts: overload requires maximum; add maximum"),
         (["--rates", "50,-1"], "-1: must be a positive number of frames/s"),
         (["--rates", "0"], "0: must be a positive number of frames/s"),
         (["--rates", "nan"], "nan: must be a positive number of frames/s"),
@@ -262,7 +262,7 @@ def folders(tmp_path, monkeypatch):
         (["--model", "absent"], "model bundle 'absent' not found"),
         (["--repetitions", "0"], "0: must be at least 1"),
         (["--duration", "0"], "0.0: must be at least 1"),
-        (["--quick", "--full"], "--quick and --full are two different plans; use one of them"),
+        (["--quick", "--full"], "--quick and --full exclude each other; use one of them"),
         (["--resume"], "--resume requires --output"),
         (["--resume", "--output", "absent"], "absent: no such folder"),
         (["--resume", "--output", "empty"], "empty contains no comparison.json"),
@@ -288,7 +288,7 @@ def test_engine_on_a_cluster_needs_a_cluster(compare, tmp_path, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     status, _, err = compare("--engines", "numaflow,baseline-pods", "--output", tmp_path / "results")
     assert status == 2
-    assert err.startswith("error: engine numaflow needs a cluster: ")
+    assert err.startswith("error: engine numaflow requires a cluster: ")
     assert not (tmp_path / "results").exists()
 
 

@@ -103,7 +103,7 @@ def test_noise_is_counted():
 
 
 def test_empty_comparison_is_stated():
-    assert figures_table(evaluate(a_comparison(), [])) == "no part has a usable result\n"
+    assert figures_table(evaluate(a_comparison(), [])) == "no part has a valid result\n"
 
 
 def test_columns_are_aligned():
