@@ -9,7 +9,6 @@ import click
 from charon.cli.compare.planning import check_packages
 from charon.cli.compare.tables import ratio_text
 from charon.comparison.metrics_files import compare_metrics
-from charon.comparison.report import write_metrics_report
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ def compare_metrics_files(sources: Sequence[Path], output: Path | None) -> int:
     """
     if len(sources) != 2 or any(source.is_dir() for source in sources):
         raise UsageError("--from: two files of charonctl metrics can be compared; use --from FILE --from FILE")
+    if output is not None:
+        check_packages(["bokeh"])
     found = compare_metrics(*sources)
     click.echo(f"A: {found.a}")
     click.echo(f"B: {found.b}")
@@ -44,7 +45,8 @@ def compare_metrics_files(sources: Sequence[Path], output: Path | None) -> int:
         for series in only:
             click.echo(f"only in {name}: {series}", err=True)
     if output is not None:
-        check_packages(["bokeh"])
+        from charon.comparison.report import write_metrics_report  # noqa: PLC0415 - imports Bokeh
+
         write_metrics_report(found, output)
         click.echo(f"report: {output}")
     if not found.rows:

@@ -9,7 +9,6 @@ import click
 from charon.cli.compare.planning import check_packages
 from charon.cli.compare.tables import figures_table, side_by_side_table
 from charon.comparison.evaluation import evaluate, side_by_side
-from charon.comparison.report import write_report
 from charon.comparison.results import ResultsFolder
 from charon.errors import UsageError
 
@@ -46,7 +45,7 @@ def write_and_print(folder: ResultsFolder, output: Path | None = None) -> int:
     """Write the report of a results folder and print its main figures; return the exit status."""
     report = output or folder.report
     results = folder.results()
-    write_report(folder, report)
+    _write_report(folder, report)
     click.echo(figures_table(evaluate(folder.comparison, results)), nl=False)
     _report_problems(folder)
     unusable = [result for result in results if not result.is_usable]
@@ -58,7 +57,7 @@ def write_and_print(folder: ResultsFolder, output: Path | None = None) -> int:
 
 def _write_side_by_side(a: ResultsFolder, b: ResultsFolder, output: Path | None) -> int:
     report = output or a.path / SIDE_BY_SIDE_FILE
-    write_report(a, report, other=b)
+    _write_report(a, report, other=b)
     for name, folder in (("A", a), ("B", b)):
         click.echo(f"{name}: {_origin(folder)}")
     found = side_by_side((a.comparison, a.results()), (b.comparison, b.results()))
@@ -66,6 +65,13 @@ def _write_side_by_side(a: ResultsFolder, b: ResultsFolder, output: Path | None)
     _report_problems(a, b)
     click.echo(f"report: {report}")
     return 0 if found.rows else 1
+
+
+def _write_report(folder: ResultsFolder, report: Path, other: ResultsFolder | None = None) -> None:
+    # Without Bokeh, the checks before must be able to name it.
+    from charon.comparison.report import write_report  # noqa: PLC0415 - imports Bokeh
+
+    write_report(folder, report, other=other)
 
 
 def _origin(folder: ResultsFolder) -> str:

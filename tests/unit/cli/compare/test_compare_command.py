@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -309,6 +310,15 @@ def test_missing_package_is_named_before_the_start(compare, tmp_path, monkeypatc
     status, _, err = compare(*BRIEF, "--output", tmp_path / "results")
     assert (status, err) == (2, f"error: compare requires {package}; run: {sys.executable} -m pip install {package}\n")
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("package", ["pvapy", "bokeh", "pyarrow"])
+def test_package_missing_from_the_start_is_named(tmp_path, package):
+    arguments = ["compare", *BRIEF, "--output", str(tmp_path / "results")]
+    code = f"import sys; sys.modules[{package!r}] = None\nfrom charon.cli.main import main; main({arguments!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    expected = f"error: compare requires {package}; run: {sys.executable} -m pip install {package}\n"
+    assert (done.returncode, done.stderr) == (2, expected)
 
 
 def test_damaged_comparison_is_named(compare, tmp_path):
