@@ -88,8 +88,12 @@ def test_interrupted_comparison_is_completed(start, tmp_path):
     assert f"continue with: charonctl compare --output {folder} --resume" in first.log.read_text()
     psutil.wait_procs(children, timeout=10)
     assert not [child for child in children if child.is_running()]
-    measured = ResultsFolder.open(folder).results()
+    interrupted = ResultsFolder.open(folder)
+    measured = interrupted.results()
     assert measured
+    # On a busy machine most attempts are invalid; repeating them would only prolong the test.
+    plan = interrupted.comparison.plan.model_copy(update={"max_attempts": 1})
+    interrupted.update(interrupted.comparison.model_copy(update={"plan": plan}))
 
     second = start("--output", folder, "--resume")
     status = second.process.wait(300)
