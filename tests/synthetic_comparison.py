@@ -88,6 +88,7 @@ def plan(**changes: object) -> Plan:
         "warm_up_s": 1.0,
         "overload_s": 8.0,
         "parts": ["load", "maximum", "overload", "recovery", "noise"],
+        "tolerance": 0.3,
         "stitch": True,
     }
     return Plan.model_validate(values | changes)

@@ -129,12 +129,17 @@ def test_maximum_is_between_loss_free_and_lossy_rates():
     results = [
         a_cell(part="maximum", rate_hz=rate * n, replicas=n, kept_up=kept_up) for n in (1, 2) for rate, kept_up in rates
     ]
-    evaluation = evaluated(*results)
+    evaluation = evaluated(*results, tolerance=0.3)
     assert [(row.loss_free_hz, row.lossy_hz, row.contradictory) for row in evaluation.maximum] == [
         (140.0, 170.0, False),
         (280.0, 340.0, False),
     ]
     assert [(row.replicas, row.speed_up) for row in evaluation.scaling] == [(1, 1.0), (2, 2.0)]
+    assert not any(row.is_bound for row in evaluation.maximum)
+    # The search ended before it had reached the tolerance.
+    unfinished = evaluated(*results, tolerance=0.2)
+    assert all(row.is_bound for row in unfinished.maximum)
+    assert [row.speed_up for row in unfinished.scaling] == [None, None]
 
 
 def test_maximum_that_was_not_reached_has_no_lossy_rate():
@@ -228,9 +233,21 @@ def test_one_repetition_does_not_cover_1():
     assert row.covers_1 is False
 
 
+def maximum(rate_hz, *, lossy=True):
+    """Return the cells of a search that ended at a rate, with or without a loss above it."""
+    cells = [a_cell(part="maximum", rate_hz=rate_hz)]
+    return [*cells, a_cell(part="maximum", rate_hz=1.05 * rate_hz, kept_up=False)] if lossy else cells
+
+
+def test_bounds_of_two_folders_have_no_ratio():
+    sides = [(a_comparison(), maximum(rate_hz, lossy=lossy)) for rate_hz, lossy in ((300.0, False), (200.0, True))]
+    for a, b in (sides, sides[::-1]):
+        assert side_by_side(a, b).rows == ()
+
+
 def test_two_folders_have_ratios_per_condition():
-    a = [*cells_of("embedded", [2.0, 2.2, 2.1]), a_cell(part="maximum", rate_hz=300.0), a_cell(9.0, rate_hz=77.0)]
-    b = [*cells_of("embedded", [1.0, 1.1, 1.05]), a_cell(part="maximum", rate_hz=200.0), a_cell(9.0, rate_hz=78.0)]
+    a = [*cells_of("embedded", [2.0, 2.2, 2.1]), *maximum(300.0), a_cell(9.0, rate_hz=77.0)]
+    b = [*cells_of("embedded", [1.0, 1.1, 1.05]), *maximum(200.0), a_cell(9.0, rate_hz=78.0)]
     found = side_by_side((a_comparison(), a), (a_comparison(), b))
     ratios = {row.key: row for row in found.rows}
     p50 = ratios["p50_result_ms"]

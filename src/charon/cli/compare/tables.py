@@ -113,7 +113,7 @@ def _part_rows(
 def _loss_free(row: MaximumRow) -> str:
     if row.loss_free_hz is None:
         return "-" if row.lossy_hz is None else f"below {row.lossy_hz:.4g}"
-    return f"{row.loss_free_hz:.4g}" if row.lossy_hz is not None else f"at least {row.loss_free_hz:.4g}"
+    return f"at least {row.loss_free_hz:.4g}" if row.is_bound else f"{row.loss_free_hz:.4g}"
 
 
 def _without_result(row: OverloadRow) -> str:

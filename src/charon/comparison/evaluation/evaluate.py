@@ -43,7 +43,9 @@ def evaluate(comparison: Comparison, results: Sequence[CellResult]) -> Evaluatio
     usable = list({(r.cell.condition, r.cell.repetition): r for r in results if r.is_usable}.values())
     order = {engine: number for number, engine in enumerate(plan.engines)}
     usable.sort(key=lambda r: (_load_order(plan, r.cell.condition), order.get(r.cell.condition.engine, len(order))))
-    maximum = tuple(_maximum_row(group) for group in _groups(usable, "maximum", "engine", "replicas", "model", "shape"))
+    maximum = tuple(
+        _maximum_row(plan, group) for group in _groups(usable, "maximum", "engine", "replicas", "model", "shape")
+    )
     return Evaluation(
         reference=plan.engines[0],
         engines=tuple(plan.engines),
@@ -109,7 +111,7 @@ def _engine_row(engine: Engine, results: Sequence[CellResult]) -> EngineRow:
     )
 
 
-def _maximum_row(group: Sequence[CellResult]) -> MaximumRow:
+def _maximum_row(plan: Plan, group: Sequence[CellResult]) -> MaximumRow:
     condition = group[0].cell.condition
     rates_hz = [result.cell.condition.rate_hz for result in group]
     search = RateSearch(min(rates_hz), min(rates_hz), max(rates_hz), tolerance=1.0)
@@ -123,6 +125,7 @@ def _maximum_row(group: Sequence[CellResult]) -> MaximumRow:
         replicas=condition.replicas,
         loss_free_hz=loss_free_hz,
         lossy_hz=lossy_hz,
+        is_bound=loss_free_hz is not None and (lossy_hz is None or lossy_hz > loss_free_hz * (1 + plan.tolerance)),
         contradictory=search.contradictions > 0,
         results=tuple(sorted(group, key=lambda result: result.cell.number)),
     )
@@ -130,8 +133,9 @@ def _maximum_row(group: Sequence[CellResult]) -> MaximumRow:
 
 def _scaling_row(row: MaximumRow, maximum: Sequence[MaximumRow]) -> ScalingRow:
     same = [found for found in maximum if (found.engine, found.model) == (row.engine, row.model)]
-    first_hz = min(same, key=lambda found: found.replicas).loss_free_hz
-    speed_up = row.loss_free_hz / first_hz if row.loss_free_hz and first_hz else None
+    first = min(same, key=lambda found: found.replicas)
+    are_exact = not (row.is_bound or first.is_bound)
+    speed_up = row.loss_free_hz / first.loss_free_hz if row.loss_free_hz and first.loss_free_hz and are_exact else None
     return ScalingRow(row.engine, row.model, row.replicas, row.loss_free_hz, speed_up)
 
 

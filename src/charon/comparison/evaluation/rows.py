@@ -83,6 +83,9 @@ class MaximumRow:
         The highest loss-free rate; None if every measured rate was lossy.
     lossy_hz
         The lowest lossy rate above it; None if there is none: the detector or the plan limited the rate.
+    is_bound
+        Whether the engine may reach a higher loss-free rate: no lossy rate was measured within the tolerance of the
+        search, because the detector, other work or an interrupt ended it.
     contradictory
         Whether cells contradict this limit.
     results
@@ -95,6 +98,7 @@ class MaximumRow:
     replicas: int
     loss_free_hz: float | None
     lossy_hz: float | None
+    is_bound: bool
     contradictory: bool
     results: tuple[CellResult, ...]
 
@@ -110,7 +114,7 @@ class ScalingRow:
     loss_free_hz
         The highest loss-free rate, or None.
     speed_up
-        Ratio to the rate with the smallest number of replicas; None if one of them is missing.
+        Ratio to the rate with the smallest number of replicas; None if one of them is missing or only a bound.
     """
 
     engine: Engine

@@ -55,7 +55,7 @@ class SideBySide:
     a, b
         The comparisons.
     rows
-        Figures that both have measured.
+        Figures that both have measured; not the highest loss-free rate if one side has only a bound of it.
     only_a, only_b
         Numbers of conditions of the part ``load`` that only one of them has measured.
     """
@@ -127,7 +127,8 @@ def _maximum_rows(a: Side, b: Side) -> list[SideRow]:
                 other.shape,
                 other.replicas,
             )
-            ratio = unpaired_ratio([row.loss_free_hz], [other.loss_free_hz]) if is_same else None
+            are_exact = not (row.is_bound or other.is_bound)
+            ratio = unpaired_ratio([row.loss_free_hz], [other.loss_free_hz]) if is_same and are_exact else None
             if ratio is None or row.loss_free_hz is None or other.loss_free_hz is None:
                 continue
             condition = next(

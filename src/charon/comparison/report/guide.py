@@ -57,7 +57,7 @@ def indicators(evaluation: Evaluation, machine: Machine) -> Html:
     header += ["Ratio" if len(others) == 1 else f"Ratio to {ENGINES[other].title}" for other in others]
     blank = [text.ABSENT] * len(others)
     gpu = f"{', '.join(machine.gpus)}: not measured" if machine.gpus else "no GPU"
-    replicas = [row.replicas for row in _scaling(evaluation, evaluation.reference)] or [1]
+    replicas = _all_replicas(evaluation) or [1]
     counts = ", ".join([*map(str, replicas[:-1]), count_replicas(replicas[-1])])
     rows = [
         [
@@ -132,8 +132,11 @@ def _maximum(evaluation: Evaluation, engine: Engine) -> str:
 
 def _rates(evaluation: Evaluation, other: Engine) -> str:
     found = [first_maximum(evaluation, engine) for engine in (evaluation.reference, other)]
-    rates = [row.loss_free_hz for row in found if row is not None and row.loss_free_hz]
-    return f"{rates[0] / rates[1]:.2f}" if len(rates) == 2 else text.ABSENT
+    rows = [(row.loss_free_hz, row.is_bound) for row in found if row is not None and row.loss_free_hz]
+    if len(rows) < 2 or all(is_bound for _, is_bound in rows):
+        return text.ABSENT
+    (rate_hz, is_lower), (other_hz, is_upper) = rows
+    return f"{'at least ' if is_lower else 'at most ' if is_upper else ''}{rate_hz / other_hz:.2f}"
 
 
 def _architecture(row: EngineRow | None) -> str:
@@ -164,12 +167,20 @@ def _scaled(evaluation: Evaluation, engine: Engine) -> str:
 
 
 def _replicas(evaluation: Evaluation, engine: Engine) -> str:
-    return ", ".join(text.limit(row) for row in _scaling(evaluation, engine)) or _NOT_MEASURED
+    rates = {row.replicas: text.limit(row) for row in _scaling(evaluation, engine)}
+    if not rates:
+        return _NOT_MEASURED
+    return ", ".join(rates.get(replicas, _NOT_MEASURED) for replicas in _all_replicas(evaluation))
+
+
+def _all_replicas(evaluation: Evaluation) -> list[int]:
+    rows = [row for engine in evaluation.engines for row in _scaling(evaluation, engine)]
+    return sorted({row.replicas for row in rows})
 
 
 def _scaling(evaluation: Evaluation, engine: Engine) -> list[MaximumRow]:
-    first = first_maximum(evaluation, engine)
-    rows = [row for row in evaluation.maximum if first and (row.engine, row.model) == (engine, first.model)]
+    firsts = [row for name in evaluation.engines if (row := first_maximum(evaluation, name)) is not None]
+    rows = [row for row in evaluation.maximum if firsts and (row.engine, row.model) == (engine, firsts[0].model)]
     return sorted(rows, key=lambda row: row.replicas)
 
 

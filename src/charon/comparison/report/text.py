@@ -42,7 +42,7 @@ def limit(row: MaximumRow) -> str:
     """Return a highest loss-free rate in frames/s, or the limit that is known of it."""
     if row.loss_free_hz is None:
         return f"below {number(row.lossy_hz)}"
-    return number(row.loss_free_hz) if row.lossy_hz is not None else f"at least {number(row.loss_free_hz)}"
+    return f"at least {number(row.loss_free_hz)}" if row.is_bound else number(row.loss_free_hz)
 
 
 def frame_rate(value: float | None) -> str:

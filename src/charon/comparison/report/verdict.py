@@ -10,7 +10,7 @@ from charon.comparison.report.names import ENGINES, count_replicas
 from charon.comparison.report.ratios import better
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
     from charon.comparison.evaluation import Evaluation, LoadRow, MaximumRow, OverloadRow, RecoveryRow
     from charon.comparison.model import Engine
@@ -52,12 +52,17 @@ def reference_load(evaluation: Evaluation) -> LoadRow | None:
 
 
 def first_maximum(evaluation: Evaluation, engine: Engine) -> MaximumRow | None:
-    """Return the highest loss-free rate of an engine with the set-up of `reference_load`."""
-    load = reference_load(evaluation)
-    rows = [row for row in evaluation.maximum if row.engine == engine]
+    """Return the highest loss-free rate of an engine with the set-up of `reference_load`.
+
+    If no engine has one with that set-up, with the smallest number of replicas of all engines: rates of different
+    set-ups cannot be compared.
+    """
+    load, rows = reference_load(evaluation), evaluation.maximum
     if load is not None:
-        rows = [row for row in rows if (row.model, row.replicas) == (load.model, load.replicas)] or rows
-    return min(rows, key=lambda row: row.replicas) if rows else None
+        rows = tuple(row for row in rows if (row.model, row.replicas) == (load.model, load.replicas)) or rows
+    first = min(rows, key=lambda row: row.replicas, default=None)
+    same = [row for row in rows if first and (row.model, row.replicas) == (first.model, first.replicas)]
+    return next((row for row in same if row.engine == engine), None)
 
 
 def _latency(evaluation: Evaluation) -> str:
@@ -206,13 +211,11 @@ def _without_choice(evaluation: Evaluation) -> str:
 def _advantages(evaluation: Evaluation) -> dict[str, list[Engine]]:
     """Return the engines that have an advantage over at least one other, by advantage."""
     load = reference_load(evaluation)
-    maxima: dict[Engine, float | None] = {
-        engine: row.loss_free_hz for engine in evaluation.engines if (row := first_maximum(evaluation, engine))
-    }
+    maxima = [row for engine in evaluation.engines if (row := first_maximum(evaluation, engine)) is not None]
     candidates: dict[str, list[Engine]] = {
         "no loss at overload": _without_loss(_first_rows(evaluation, evaluation.overload)),
         "no loss after a crash": _without_loss(_first_rows(evaluation, evaluation.recovery)),
-        "a higher loss-free rate": _highest({engine: rate for engine, rate in maxima.items() if rate is not None}),
+        "a higher loss-free rate": _highest(maxima),
         "a lower latency": _best(evaluation, load, "p50_result_ms"),
         "less CPU time per frame": _best(evaluation, load, "cpu_ms_per_frame"),
         "less memory": _best(evaluation, load, "rss_max_bytes"),
@@ -226,15 +229,14 @@ def _without_loss(rows: Iterable[OverloadRow]) -> list[Engine]:
     return without if any(lost.values()) else []
 
 
-def _highest(values: Mapping[Engine, float]) -> list[Engine]:
-    if len(values) < 2:
+def _highest(rows: Sequence[MaximumRow]) -> list[Engine]:
+    rates_hz: dict[Engine, float] = {row.engine: row.loss_free_hz for row in rows if row.loss_free_hz is not None}
+    best_hz = max(rates_hz.values(), default=0.0)
+    # An engine with only a bound may be faster than all others.
+    is_open = any(row.is_bound for row in rows if row.loss_free_hz != best_hz)
+    if len(rates_hz) < 2 or is_open or best_hz <= _MIN_RATE_ADVANTAGE * min(rates_hz.values()):
         return []
-    best = max(values.values())
-    return (
-        [engine for engine, value in values.items() if value == best]
-        if best > _MIN_RATE_ADVANTAGE * min(values.values())
-        else []
-    )
+    return [engine for engine, rate_hz in rates_hz.items() if rate_hz == best_hz]
 
 
 def _best(evaluation: Evaluation, row: LoadRow | None, key: str) -> list[Engine]:

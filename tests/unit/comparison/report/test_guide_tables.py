@@ -61,6 +61,36 @@ def test_each_indicator_has_a_figure(plan, results):
     assert rows[0] == ["Throughput", "highest loss-free rate (frames/s)", "200", "361", "0.55"]
 
 
+def maxima(plan, results, keep):
+    """Return the rows of the maximum, its ratio and the scaling, with only some cells of the search."""
+    comparison = synthetic_comparison.comparison(plan)
+    kept = [r for r in results if r.cell.condition.part != "maximum" or keep(r.cell.condition, r)]
+    rows = cells(indicators(evaluate(comparison, kept), comparison.machine))
+    scaling = next(row for row in rows if row[1].startswith("loss-free rate with"))
+    return rows[0][2:], scaling[1:4]
+
+
+def test_a_limit_of_the_detector_is_a_bound(plan, results):
+    assert maxima(plan, results, lambda c, r: r.kept_up or c.engine != "baseline") == (
+        ["200", "at least 361", "at most 0.55"],
+        ["loss-free rate with 1, 2 replicas (frames/s)", "200, 347", "at least 361, at least 629"],
+    )
+    assert maxima(plan, results, lambda c, r: r.kept_up or c.engine != "embedded")[0] == [
+        "at least 200",
+        "361",
+        "at least 0.55",
+    ]
+    assert maxima(plan, results, lambda _, r: r.kept_up)[0] == ["at least 200", "at least 361", "–"]  # noqa: RUF001
+
+
+def test_missing_number_of_replicas_is_not_replaced(plan, results):
+    found = maxima(plan, results, lambda c, _: (c.engine, c.replicas) != ("baseline", 1))
+    assert found == (
+        ["200", "not measured", "–"],  # noqa: RUF001
+        ["loss-free rate with 1, 2 replicas (frames/s)", "200, 347", "not measured, 629"],
+    )
+
+
 def test_missing_parts_are_not_measured(plan, results):
     comparison = synthetic_comparison.comparison(plan)
     load = [result for result in results if result.cell.condition.part == "load"]

@@ -62,6 +62,54 @@ def test_the_rate_is_the_highest_loss_free_one(plan, results):
     assert "The highest loss-free rate is 200 frames/s for the pipeline and 361 frames/s" in rate
 
 
+def without_lossy_cells(results, engine):
+    """Return the results of an engine that the detector or an interrupt limited, not a loss."""
+    return [
+        result
+        for result in results
+        if result.kept_up or result.cell.condition.part != "maximum" or result.cell.condition.engine != engine
+    ]
+
+
+def test_a_rate_that_the_detector_limited_is_a_bound(plan, results):
+    found = lines(plan, without_lossy_cells(results, "baseline"))
+    assert "is 200 frames/s for the pipeline and at least 361 frames/s for the PvaPy baseline" in found["Rate"]
+    assert "the PvaPy baseline for a higher loss-free rate" in found["Choice"]
+    found = lines(plan, without_lossy_cells(results, "embedded"))
+    assert "is at least 200 frames/s for the pipeline and 361 frames/s for the PvaPy baseline" in found["Rate"]
+    # The pipeline may be as fast.
+    assert "loss-free rate" not in found["Choice"]
+
+
+def test_an_unfinished_search_gives_a_bound(plan, results):
+    near = [
+        result
+        for result in results
+        if result.cell.condition.part != "maximum" or result.kept_up or result.cell.condition.engine != "baseline"
+    ]
+    far = [result for result in results if result.cell.condition.part == "maximum" and not result.kept_up]
+    (lossy,) = [result for result in far if result.cell.condition.engine == "baseline"]
+    condition = lossy.cell.condition.model_copy(update={"rate_hz": 800.0})
+    lossy = lossy.model_copy(update={"cell": lossy.cell.model_copy(update={"condition": condition})})
+    assert "and at least 361 frames/s for the PvaPy baseline" in lines(plan, [*near, lossy])["Rate"]
+
+
+def test_maxima_of_other_set_ups_are_not_compared():
+    plan = synthetic_comparison.plan(replicas=[1, 2], duration_s=4.0, overload_s=6.0)
+    both = [result for result, _ in synthetic_comparison.measure_all(plan)]
+    found = lines(
+        plan,
+        [
+            result
+            for result in both
+            if (result.cell.condition.part, result.cell.condition.engine, result.cell.condition.replicas)
+            != ("maximum", "embedded", 1)
+        ],
+    )
+    assert "is 361 frames/s for the PvaPy baseline (ptychonn2-sim, 1 replica)." in found["Rate"]
+    assert "loss-free rate" not in found["Choice"]
+
+
 def test_losses_are_counted(plan, results):
     found = lines(plan, results)
     assert re.search(r": 0 of [\d,]+ for the pipeline, drained in [\d.]+ s;", found["Overload"])
