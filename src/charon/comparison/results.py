@@ -15,14 +15,15 @@ its result, so that an interrupt cannot leave a result without them.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, cast
 
 from pydantic import ValidationError
 
-from charon.comparison.model import CellResult, Comparison
+from charon.comparison.model import FORMAT, CellResult, Comparison
 from charon.comparison.sample_files import SamplesError, samples_from_json, samples_to_json, samples_to_parquet
 from charon.errors import UnavailableError, UsageError
 
@@ -173,9 +174,18 @@ class ResultsFolder:
         self._results[result.cell.number, result.attempt] = result
 
     def set_damaged_aside(self) -> None:
-        """Rename damaged files of cells, so that a resumed comparison repeats these cells under their numbers."""
+        """Rename damaged files of cells, so that a resumed comparison repeats these cells under their numbers.
+
+        Raises
+        ------
+        UnavailableError
+            If a file cannot be renamed.
+        """
         for file in list(self._damaged):
-            file.replace(file.with_name(file.name + _DAMAGED_SUFFIX))
+            try:
+                file.replace(file.with_name(file.name + _DAMAGED_SUFFIX))
+            except OSError as error:
+                raise UnavailableError(f"{file}: damaged and not renamed: {error.strerror}; remove it") from error
             del self._damaged[file]
 
     @contextmanager
@@ -205,13 +215,27 @@ class ResultsFolder:
 
 def _read_comparison(file: Path) -> Comparison:
     try:
-        return Comparison.model_validate_json(file.read_bytes())
+        content = file.read_bytes()
+        _check_format(file, content)
+        return Comparison.model_validate_json(content)
     except FileNotFoundError as error:
         raise UsageError(
             f"{file.parent} contains no {COMPARISON_FILE}; use a results folder of charonctl compare"
         ) from error
-    except (OSError, ValueError) as error:
+    except UsageError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: damaged: {_describe(error)}; restore it, or measure again") from error
+
+
+def _check_format(file: Path, content: bytes) -> None:
+    """Raise UsageError if a file was written by a version of Charon with another format."""
+    document: object = json.loads(content)
+    found = cast("dict[str, object]", document).get("format") if isinstance(document, dict) else None
+    if isinstance(found, int) and found != FORMAT:
+        raise UsageError(
+            f"{file}: format {found}, and this version of Charon reads format {FORMAT}; use the version that wrote it"
+        )
 
 
 def _cell_files(folder: Path) -> list[tuple[tuple[int, int], Path]]:
@@ -248,5 +272,6 @@ def _write(file: Path, content: bytes) -> None:
             os.fsync(output.fileno())
         part.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise UnavailableError(f"{file}: {error.strerror}; the comparison can be continued with --resume") from error

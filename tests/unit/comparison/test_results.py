@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -128,6 +129,27 @@ def test_damaged_cell_can_be_added_again(folder):
     assert (folder.path / "cells/0001-1.json.damaged").read_text() == "{"
 
 
+def test_folder_of_another_format_is_named(folder):
+    file = folder.path / "comparison.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": 2}))
+    expected = f"{file}: format 2, and this version of Charon reads format 1; use the version that wrote it"
+    with pytest.raises(UsageError, match=f"^{re.escape(expected)}$"):
+        ResultsFolder.open(folder.path)
+
+
+def test_folder_that_cannot_be_written_is_one_error(folder):
+    folder.add(a_result(1), None)
+    (folder.path / "samples").write_text("a file")
+    with pytest.raises(UnavailableError, match=r"samples/.*: .*; the comparison can be continued with --resume"):
+        folder.add(a_result(2), some_samples())
+    (folder.path / "cells/0001-1.json").write_text("{")
+    opened = ResultsFolder.open(folder.path)
+    (folder.path / "cells/0001-1.json.damaged").mkdir()
+    (folder.path / "cells/0001-1.json.damaged/notes").touch()
+    with pytest.raises(UnavailableError, match=r"0001-1.json: .*; remove it"):
+        opened.set_damaged_aside()
+
+
 def test_occupied_folder_is_not_overwritten(folder):
     with pytest.raises(UsageError, match=r"is not empty; choose another folder with --output, or continue .* --resume"):
         ResultsFolder.create(folder.path, a_comparison())
@@ -146,9 +168,10 @@ def test_folder_without_comparison_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        ("{", "EOF"),
+        ("{", "Expecting property name"),
+        ("[]", "Input should be an object"),
         ('{"format": 1}', "plan: Field required"),
-        (a_comparison().model_dump_json().replace('"format":1', '"format":2'), "format: Input should be 1"),
+        ('{"format": "two"}', "format: Input should be 1"),
     ],
 )
 def test_damaged_comparison_is_named(folder, content, cause):
