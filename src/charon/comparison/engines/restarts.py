@@ -16,5 +16,10 @@ def restart_notes(summary: Path) -> list[str]:
     except (OSError, ValueError):
         return ["the engine wrote no summary"]
     restarts: dict[str, int] = document.get("restarts") or {}
-    times = {1: "once", 2: "twice"}
-    return [f"{name} was restarted {times.get(n, f'{n} times')}" for name, n in sorted(restarts.items())]
+    return [restart_note(name, n) for name, n in sorted(restarts.items())]
+
+
+def restart_note(name: str, restarts: int) -> str:
+    """Return the number of restarts of a process in one line."""
+    times = {1: "once", 2: "twice"}.get(restarts, f"{restarts} times")
+    return f"{name} was restarted {times}"

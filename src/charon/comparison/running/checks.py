@@ -1,4 +1,4 @@
-"""Checks before a cell runs: its model bundle, the packages that it needs, and its memory."""
+"""Checks before a cell runs: its model bundle, the packages that it requires, and its memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def obstacle(condition: Condition, memory_bytes: int) -> str | None:
     needed_bytes = required_bytes(condition, bundle)
     if needed_bytes > memory_bytes:
         return (
-            f"the cell needs {needed_bytes >> 20} MiB of memory, and {max(0, memory_bytes) >> 20} MiB are available;"
+            f"the cell requires {needed_bytes >> 20} MiB of memory, and {max(0, memory_bytes) >> 20} MiB are available;"
             " reduce the replicas, the rate or the duration"
         )
     return None
@@ -62,7 +62,7 @@ def obstacle(condition: Condition, memory_bytes: int) -> str | None:
 def required_bytes(condition: Condition, bundle: Bundle) -> int:
     """Return an estimate of the memory of all processes of a cell.
 
-    Every frame may have to wait: in the buffers of the pipeline, or in the queues of the baseline's consumers.
+    All frames can be waiting at the same time: in the buffers of the pipeline, or in the queues of the consumers.
     """
     rows, columns = condition.shape
     frame_bytes = rows * columns * _DETECTOR_PIXEL_BYTES

@@ -156,7 +156,7 @@ class Run:
         """
         notes: list[str] = []
         if not self._detector.start():
-            notes.append("the detector had no higher priority than the engine, because this user may not set it")
+            notes.append("the detector has no higher priority than the engine: this user may not increase it")
         self._driver.start()
         self._wait(lambda: len(self._detector.published()) > 0, _START_TIMEOUT_S, "no frame was published")
         self._started_s = time.monotonic()
@@ -199,7 +199,7 @@ class Run:
         name = self._driver.worker
         pid = self._driver.processes().get(name)
         if pid is None:
-            raise UnavailableError(f"{name} was not running when it was to be killed")
+            raise UnavailableError(f"cannot kill {name}: it is not running")
         os.kill(pid, signal.SIGKILL)
         return Kill(name, time.time_ns())
 

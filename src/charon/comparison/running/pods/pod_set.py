@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from charon.comparison.engines.frame_files import FrameFiles
+from charon.comparison.engines.restarts import restart_note
 from charon.comparison.running.pods.objects import FRAME_LOG, NAME_LABEL
 from charon.comparison.running.pods.resources import SAMPLE_COMMAND, NodesSeries, PodResources, joined, read_samples
 from charon.comparison.running.pods.streams import PodStream
@@ -89,21 +90,21 @@ class PodSet:
         return found[0] if found else {}
 
     def failure(self) -> str | None:
-        """Return why a pod will not start or cannot be observed, in one line; else None."""
+        """Return why a pod does not start or cannot be read, in one line, or None."""
         self.refresh()
         stuck = stuck_reason(self._kubectl, self._namespace, self._pods)
         failures = (stream.failure() for streams in self._streams.values() for stream in streams)
         return stuck or next((failure for failure in failures if failure is not None), None)
 
     def notes(self) -> list[str]:
-        """Return the restarts of containers, and the number of nodes if there are several."""
+        """Return the restarts of containers, and the names of the nodes if there are several."""
         restarted = {
             self._names[pod["metadata"]["name"]]: status["restartCount"]
             for pod in self._pods
             for status in pod.get("status", {}).get("containerStatuses", [])
             if status["restartCount"] and pod["metadata"]["name"] in self._names
         }
-        lines = [f"{name} was restarted {count} times" for name, count in sorted(restarted.items())]
+        lines = [restart_note(name, count) for name, count in sorted(restarted.items())]
         nodes = sorted(set(self._nodes.values()))
         if len(nodes) > 1:
             lines.append(f"the latency depends on the clocks of the nodes {', '.join(nodes)}")

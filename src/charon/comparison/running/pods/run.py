@@ -114,7 +114,7 @@ class PodsDriver:
         _apply(self._kubectl, self._objects.detector)
 
     def failure(self) -> str | None:
-        """Return why a pod cannot run, or None."""
+        """Return why a pod cannot run, or None while all can."""
         return self.pods.failure()
 
     def processes(self) -> Mapping[str, int]:
@@ -174,7 +174,7 @@ class PodDetector:
         """
         pod = self._pods.pod("detector")
         if pod is None:
-            raise UnavailableError("the detector's pod has disappeared")
+            raise UnavailableError("the detector's pod no longer exists")
         self.kubectl.text("exec", pod, "--", "sh", "-c", "kill -TERM 1")
         deadline_s = time.monotonic() + _END_TIMEOUT_S
         while not (ended := _terminated(self._pods.state("detector"))):
@@ -201,7 +201,7 @@ class PodsRun(Run):
         name = self._driver.worker
         pod = self._pods.pod(name)
         if pod is None:
-            raise UnavailableError(f"{name} was not running when it was to be killed")
+            raise UnavailableError(f"cannot kill {name}: it has no running pod")
         killed_ns = time.time_ns()
         self._kubectl.text("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
         return Kill(name, killed_ns)

@@ -49,7 +49,7 @@ class PodStream:
         self._failures = 0
 
     def ensure(self) -> None:
-        """Start the command unless it runs."""
+        """Start the command if it is not running."""
         is_running = self._process is not None and self._process.poll() is None
         if is_running or time.monotonic() < self._started_s + _RETRY_INTERVAL_S:
             return
@@ -63,11 +63,11 @@ class PodStream:
             self._process = self._kubectl.stream(*command, output=file, errors=errors)
 
     def failure(self) -> str | None:
-        """Return why the command has never had an output, after many attempts; else None."""
+        """Return why the command has had no output after many attempts, or None."""
         if self._failures <= _MAX_FAILURES:
             return None
         lines = self._errors.read_text(errors="replace").splitlines()
-        return f"kubectl exec in pod {self._pod} fails: {lines[-1] if lines else 'without a message'}"
+        return f"kubectl exec in pod {self._pod} failed: {lines[-1] if lines else 'no message'}"
 
     def close(self) -> None:
         """End the command."""

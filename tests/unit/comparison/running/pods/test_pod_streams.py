@@ -60,5 +60,5 @@ def test_command_that_always_fails_is_reported(kubectl, tmp_path):
         assert time.monotonic() < deadline_s
         stream.ensure()
         time.sleep(0.01)
-    assert stream.failure() == "kubectl exec in pod consumer fails: no"
+    assert stream.failure() == "kubectl exec in pod consumer failed: no"
     stream.close()
