@@ -66,7 +66,7 @@ def baseline_lines(title: str, snapshot: BaselineSnapshot) -> list[str]:
 
 
 def stitching_line(account: StitchAccount) -> str:
-    """Return what became of the patches at the end; before it, results between two consumers would count as missed."""
+    """Return the account of the patches; before the end, results that are being delivered would count as missed."""
     return "  ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in account.to_json().items())
 
 

@@ -111,7 +111,7 @@ _PUBLISHING = _options(
         "--client-delay",
         type=FiniteRange(0),
         show_default="0.5, or 2.5 with --position-channel",
-        help="Delay after the clients have connected, in seconds.",
+        help="Delay in seconds between the connection of the clients and the first frame.",
     ),
     click.option("--codec", type=click.Choice(["lz4", "bslz4", "blosc"]), help="Compress the images."),
     click.option("--scan-id", default="scan-1", show_default=True, help="Name of the scan (attribute scan_id)."),
@@ -222,7 +222,7 @@ _REPORTS = _options(
     click.option(
         "--frame-log",
         type=_OUTPUT_FILE,
-        help="Append a record of 32 bytes to a file for each published frame: uniqueId, time stamp, time of the put.",
+        help="Append a record of each published frame to this file: uniqueId, time stamp, time after its publication.",
     ),
     click.option("--truth", type=_OUTPUT_FILE, help="Write the simulated object to an .npz file."),
 )

@@ -150,7 +150,7 @@ class PatchStitcher:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "frame %s carries no scan position, so its patch is not stitched; the baseline needs the image"
+                "frame %s carries no scan position, so its patch is not stitched; the baseline requires the image"
                 " attributes x_position and y_position, and does not support late positions",
                 frame_id.name,
             )

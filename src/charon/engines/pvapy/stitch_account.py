@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StitchAccount:
-    """Processed frames by what became of their patches; each is counted once.
+    """Processed frames by the state of their patches; each is counted once.
 
     Parameters
     ----------
@@ -125,6 +125,6 @@ class StitchReader:
         if self.account.unstitched and not self._warned:
             self._warned = True
             messages.append(
-                "patches without a scan position, or too far from the others, are not stitched: the baseline needs the"
-                " image attributes x_position and y_position, and does not support late positions"
+                "patches without a scan position, or too far from the others, are not stitched: the baseline requires"
+                " the image attributes x_position and y_position, and does not support late positions"
             )
