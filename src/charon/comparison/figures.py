@@ -124,7 +124,7 @@ def recovery_times(samples: FrameSamples, killed_ns: int, from_ns: int) -> tuple
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Course of a cell in bins of equal duration; all arrays have the shape (bins,), float64.
+    """Rates, backlog and latency of a cell in bins of equal duration; all arrays have the shape (bins,), float64.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Timeline:
 
 
 def timeline(samples: FrameSamples, bin_s: float) -> Timeline:
-    """Return the course of a cell from the first published frame to the last frame or result.
+    """Return the timeline of a cell from the first published frame to the last frame or result.
 
     Raises
     ------

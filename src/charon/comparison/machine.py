@@ -44,7 +44,7 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Charon, Python, nats-server and the installed packages that matter, by name."""
+    """Return the versions of Charon, Python, nats-server and the packages that affect the figures, by name."""
     found = {"charon": charon.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -75,7 +75,7 @@ class Condition(Settings):
     model
         Model bundle, a name or a folder; it requires frames of `shape`.
     replicas
-        Inference vertices or consumers.
+        Number of inference workers: replicas of the inference vertex, or consumers.
     setting
         Setting of the engine.
     duration_s
@@ -248,7 +248,7 @@ class CellResult(Settings):
     counts
         Account of the frames.
     kept_up
-        Whether the engine kept up: no frame is without a result, and the backlog did not grow.
+        Whether the engine kept up: every frame has a result, and the latency did not grow.
     drain_s
         Time from the detector's last frame to the last result.
     latency_ms
@@ -310,13 +310,13 @@ class Plan(Settings):
     models
         Model bundles; each determines the frame size.
     replicas
-        Numbers of inference vertices or consumers.
+        Numbers of inference workers.
     repetitions
         Repetitions of each condition of the parts ``load`` and ``recovery``, from which the others follow.
     duration_s, warm_up_s
-        Duration of each cell.
+        Measured time and warm-up of each cell; for the parts ``overload`` and ``recovery``, only the warm-up.
     overload_s
-        Duration of a cell of the parts ``overload`` and ``recovery``.
+        Measured time of a cell of the parts ``overload`` and ``recovery``.
     parts
         Parts to measure.
     tolerance
@@ -355,7 +355,7 @@ class Plan(Settings):
 
     @property
     def noise_repetitions(self) -> int:
-        """Repetitions of the part ``noise``; few pairs cannot show a noise of a few percent."""
+        """Repetitions of the part ``noise``; with fewer than five pairs, its intervals are too wide."""
         return max(self.repetitions, 5) if self.repetitions >= 3 else self.repetitions
 
     @property
@@ -425,7 +425,7 @@ class Comparison(Settings):
     command
         The exact command.
     versions
-        Versions of Charon, Python and the packages that matter, by name.
+        Versions of Charon, Python and the packages that affect the figures, by name.
     commit
         Commit of the checkout, with ``-dirty`` if it contains changes; None outside a checkout.
     started_ns, ended_ns

@@ -1,4 +1,4 @@
-"""Estimate of the time that a comparison still needs."""
+"""Estimate of the remaining time of a comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Cells of a search with a tolerance of 10 %, without confirmations.
 _SEARCH_CELLS = 5
 _OVERHEAD_S = 8.0
-"""Start and drain of an engine, before the first one was measured."""
+"""Time for start and drain of an engine, until a cell of it was measured."""
 
 
 @dataclass

@@ -247,7 +247,7 @@ def _cell_files(folder: Path) -> list[tuple[tuple[int, int], Path]]:
 
 
 def _describe(error: Exception) -> str:
-    """Return the cause of a damage in one line."""
+    """Return the cause of the damage in one line."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])

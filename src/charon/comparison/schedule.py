@@ -61,9 +61,9 @@ class Schedule:
     _maxima: dict[tuple[str, int, Engine], float] = field(default_factory=dict["tuple[str, int, Engine]", float])
 
     def cells(self) -> Generator[PlannedCell, CellResult]:
-        """Yield the cells in order; each is answered with its final result.
+        """Yield the cells in order; the caller sends the final result of each.
 
-        The order is: setting, load, maximum, overload, recovery, noise. It depends only on the plan and the answers.
+        The order is: setting, load, maximum, overload, recovery, noise. It depends only on the plan and the results.
         """
         self._chosen = {(s.engine, s.model): s.setting for s in self.settings}
         self._maxima = {}

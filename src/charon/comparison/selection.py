@@ -38,9 +38,9 @@ def candidate_settings(engine: Engine, cores: int) -> list[EngineSetting]:
 def choose_setting(engine: Engine, model: str, results: Sequence[CellResult]) -> ChosenSetting:
     """Choose the best setting of an engine from the results of the part ``setting``.
 
-    Settings without a frame without a result are better than others, then settings that kept up, then those with a
-    lower latency: the geometric mean of p50 and p99. The default is chosen if it is not worse than the best one by more
-    than the noise of the repetitions.
+    Settings with a smaller loss are better, then settings that kept up, then those with a lower latency: the geometric
+    mean of p50 and p99. The default is chosen if it is not worse than the best one by more than the noise of the
+    repetitions.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def choose_setting(engine: Engine, model: str, results: Sequence[CellResult]) ->
     noise = _noise(measured)
     for summary in measured:
         if summary.setting == default and summary is not best and summary.is_as_good_as(best, noise):
-            reason = f"default, {summary.figures}; within {noise:.0%} noise of the best, {best}"
+            reason = f"default, {summary.figures}; within the noise ({100 * noise:.0f} %) of the best: {best}"
             return ChosenSetting(engine=engine, model=model, setting=default, reason=reason)
     others = sorted((summary for summary in measured if summary is not best), key=lambda summary: summary.rank)
     compared = "; ".join(str(summary) for summary in others)

@@ -54,7 +54,7 @@ class LoadRow:
     model, shape
         Model bundle and (rows, columns) of the frames.
     replicas
-        Inference vertices or consumers.
+        Number of inference workers.
     rate_hz
         Frame rate of the detector.
     engines
@@ -158,7 +158,7 @@ class OverloadRow:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRow(OverloadRow):
-    """An engine one of whose inference workers was killed.
+    """An engine of which one inference worker was killed.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ class NoiseRow:
 
 @dataclass(frozen=True, slots=True)
 class ExcludedCell:
-    """A result that is in no figure.
+    """A result that is excluded from all figures.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class Evaluation:
     load, maximum, scaling, overload, recovery, noise
         Rows of each part, by model, replicas and rate in the order of the plan.
     excluded
-        Results that are in no figure.
+        Results that are excluded from all figures.
     missing
         Why a part of the plan has no usable cell of an engine, by part and engine.
     """

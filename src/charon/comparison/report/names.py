@@ -25,13 +25,13 @@ class SetUp(Protocol):
 
     @property
     def replicas(self) -> int:
-        """Inference vertices or consumers."""
+        """Number of inference workers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EngineName:
-    """How the report names an engine.
+    """Names and colour of an engine in the report.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class SetUps:
 
 
 def distinct(items: Iterable[_Item]) -> list[_Item]:
-    """Return each item once, in the order of their first appearance."""
+    """Return each item once, in order of first appearance."""
     return list(dict[_Item, None].fromkeys(items))
 
 

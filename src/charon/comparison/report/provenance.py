@@ -27,6 +27,7 @@ highest loss-free rate: The highest rate at which the engine kept up, by bisecti
 overload: 1.5 times the engine's own highest loss-free rate.
 drain: Time from the detector's last frame to the last result.
 inference worker: A replica of the pipeline's inference vertex, or a consumer of the baseline.
+replicas: Number of inference workers.
 rate recovered after: Time from SIGKILL of an inference worker until results arrive at the offered rate again.
 CPU time per frame: User and system time of the engine's processes after the warm-up, per processed frame. The \
 detector has its own machine at a beamline and is not included.

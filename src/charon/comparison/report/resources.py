@@ -55,7 +55,7 @@ def scaling(evaluation: Evaluation) -> Section:
         for engine in evaluation.engines:
             curves += _scaling(evaluation, engine, model)
         counts = tuple(sorted({row.replicas for row in evaluation.maximum if row.model == model}))
-        x = Axis("inference workers", start=0.5, end=counts[-1] + 0.5, ticks=counts)
+        x = Axis("replicas", start=0.5, end=counts[-1] + 0.5, ticks=counts)
         panels.append(Panel(model if len(names.models) > 1 else "", draw(Chart(curves, x, Axis("frames/s", start=0)))))
     return Section(
         "scaling",
