@@ -68,7 +68,7 @@ def test_cell_in_pods_has_an_exact_account(cluster, namespace, tmp_path):
 
 
 @pytest.mark.usefixtures("_current_namespace")
-def test_cell_leaves_objects_of_the_user(cluster, namespace, tmp_path):
+def test_cell_keeps_objects_of_the_user(cluster, namespace, tmp_path):
     service = {"spec": {"ports": [{"port": 5075}]}, "metadata": {"name": "baseline-phase"}}
     cluster.apply({"apiVersion": "v1", "kind": "Service", **service}, namespace=namespace)
     result, samples = run_cell(a_cell(), tmp_path / "cell", attempt=1)

@@ -1,4 +1,4 @@
-"""The baseline's stitched image: that of a pipeline, and exact figures of what is not in it."""
+"""The baseline's stitched image: equal to that of a pipeline, with exact numbers of the patches that it lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison of synthetic engines: which cells run, in which order, and what an interrupt costs."""
+"""A comparison of synthetic engines: which cells run, in which order, and the effect of an interrupt."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def test_interrupt_during_attempts_continues_counting(tmp_path):
     ]
 
 
-def test_failing_engine_costs_only_its_cells(tmp_path):
+def test_failing_engine_affects_only_its_cells(tmp_path):
     notes = []
     runner = SyntheticRunner(MODELS, failing=frozenset({"baseline"}))
     folder = run_plan(ALL_PARTS, runner, tmp_path / "results", notes=notes)

@@ -85,7 +85,7 @@ def test_rows_are_in_the_order_of_the_plan():
     assert all([engine.engine for engine in row.engines] == list(ENGINES) for row in load)
 
 
-def test_unusable_cells_are_listed_and_in_no_figure():
+def test_unusable_cells_are_listed_and_excluded():
     invalid = a_cell(1000.0, result={"invalid": "the machine was busy"})
     repeated = a_cell(2.0, result={"attempt": 2})
     failed = a_cell(engine="baseline", result={"failure": "PvaPy is missing", "counts": None})
@@ -109,7 +109,7 @@ def test_figure_without_value_is_absent():
     assert row.ratios == {}  # 0 has no ratio
 
 
-def test_figure_that_one_repetition_lacks_is_absent():
+def test_figure_missing_in_a_repetition_is_absent():
     results = [a_cell(3.0), a_cell(repetition=1)]
     (row,) = evaluated(*results).load
     assert row.engines[0].values == {}

@@ -13,30 +13,30 @@ from charon.ledger.frame_log import PROCESSED, RECEIVED, RECORD, REPEATED, STITC
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 10_000_000
-FATES = ("missed", "lost", "rejected", "processed", "stitched")
+OUTCOMES = ("missed", "lost", "rejected", "processed", "stitched")
 
 
 @st.composite
 def runs(draw):
-    """Return published frames and records in any order, with the fate and the results of each published frame."""
+    """Return published frames and records in any order, with the outcome and the results of each published frame."""
     starts = draw(st.lists(st.integers(0, 5), min_size=1, max_size=3))
     frames = []
     for start in starts:  # each start of the detector
         frames += [(start + k, START_NS + (len(frames) + k) * PERIOD_NS) for k in range(draw(st.integers(0, 12)))]
     records, known = [], {}
     for frame in frames:
-        fate = draw(st.sampled_from(FATES))
-        results = draw(st.integers(1, 3)) if fate in {"processed", "stitched"} else 0
+        outcome = draw(st.sampled_from(OUTCOMES))
+        results = draw(st.integers(1, 3)) if outcome in {"processed", "stitched"} else 0
         times = [frame[1] + draw(st.integers(1, 10**9)) for _ in range(results)]
-        known[frame] = (fate, times)
-        if fate == "missed":
+        known[frame] = (outcome, times)
+        if outcome == "missed":
             continue
         records.append((*frame, frame[1] + 1000, RECEIVED, 0))
         records += [(*frame, 0, REPEATED, 0)] * draw(st.integers(0, 2))
-        if fate == "rejected":
+        if outcome == "rejected":
             records.append((*frame, draw(st.sampled_from([0, frame[1] + 2000])), rejected(Reason.SHAPE), 0))
         records += [(*frame, time, PROCESSED, 0) for time in times]
-        if fate == "stitched":
+        if outcome == "stitched":
             records.append((*frame, max(times) + 5000, STITCHED, 0))
     order = draw(st.permutations(records))
     return draw(st.permutations(frames)), order, known
@@ -51,14 +51,14 @@ def published_log(frames):
 
 
 @given(runs())
-def test_known_fates_are_counted_exactly(run):
+def test_known_outcomes_are_counted_exactly(run):
     frames, records, known = run
     matched = match_frames(published_log(frames), log(records))
     counts = count_frames(matched)
-    fates = [known[frame][0] for frame in frames]
+    outcomes = [known[frame][0] for frame in frames]
     assert counts.published == len(frames)
-    assert counts.processed == fates.count("processed") + fates.count("stitched")
-    assert (counts.missed, counts.lost, counts.rejected) == tuple(map(fates.count, ("missed", "lost", "rejected")))
+    assert counts.processed == outcomes.count("processed") + outcomes.count("stitched")
+    assert (counts.missed, counts.lost, counts.rejected) == tuple(map(outcomes.count, ("missed", "lost", "rejected")))
     assert counts.duplicates == sum(max(0, len(times) - 1) for _, times in known.values())
     assert counts.unknown == 0
     assert counts.without_result == counts.missed + counts.lost + counts.rejected
@@ -71,12 +71,12 @@ def test_known_times_are_in_the_samples(run):
     rows = list(zip(samples.unique_id.tolist(), samples.published_ns.tolist(), strict=True))
     assert rows == sorted(known, key=lambda frame: frame[1])
     for k, frame in enumerate(rows):
-        fate, times = known[frame]
-        assert samples.received_ns[k] == (0 if fate == "missed" else frame[1] + 1000)
+        outcome, times = known[frame]
+        assert samples.received_ns[k] == (0 if outcome == "missed" else frame[1] + 1000)
         assert samples.result_ns[k] == min(times, default=0)
-        assert samples.stitched_ns[k] == (max(times) + 5000 if fate == "stitched" else 0)
+        assert samples.stitched_ns[k] == (max(times) + 5000 if outcome == "stitched" else 0)
         assert samples.results[k] == len(times)
-        assert samples.rejected[k] == (fate == "rejected")
+        assert samples.rejected[k] == (outcome == "rejected")
 
 
 @given(runs())
@@ -84,9 +84,9 @@ def test_ids_of_missed_and_lost_frames_are_exact(run):
     frames, records, known = run
     counts = count_frames(match_frames(published_log(frames), log(records)))
     in_order = sorted(frames, key=lambda frame: frame[1])
-    for fate, ranges in (("missed", counts.missed_ids), ("lost", counts.lost_ids)):
+    for outcome, ranges in (("missed", counts.missed_ids), ("lost", counts.lost_ids)):
         ids = [unique_id for first, last in ranges for unique_id in range(first, last + 1)]
-        assert ids == [frame[0] for frame in in_order if known[frame][0] == fate]
+        assert ids == [frame[0] for frame in in_order if known[frame][0] == outcome]
 
 
 @given(runs(), st.integers(1, 4))

@@ -10,7 +10,7 @@ from charon.comparison.order import interleaved, round_robin
 DISTINCT = st.lists(st.integers(), unique=True, max_size=5)
 
 
-def test_order_of_two_items_is_abba():
+def test_two_items_alternate_as_a_b_b_a():
     assert list(interleaved("AB", 3)) == [("A", 0), ("B", 0), ("B", 1), ("A", 1), ("A", 2), ("B", 2)]
 
 

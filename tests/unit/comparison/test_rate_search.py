@@ -108,7 +108,7 @@ def test_contradiction_is_measured_again():
     assert search.next_rate_hz() == 150.0 or search.result()[0] == 150.0
 
 
-def test_undecided_rate_is_not_called_loss_free():
+def test_ambiguous_rate_is_not_loss_free():
     search = RateSearch(100.0, MIN_HZ, MAX_HZ, 0.1)
     search.add(50.0, loss_free=True)
     search.add(100.0, loss_free=True)

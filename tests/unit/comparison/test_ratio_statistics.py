@@ -1,4 +1,4 @@
-"""Ratios are exact for known figures, their intervals have the stated coverage, and missing data give no number."""
+"""Ratios are exact for known figures, their intervals have the stated coverage, and missing data have no ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results folder: what is added can be read again, and a damaged file costs only its own cell."""
+"""The results folder: what is added can be read again, and a damaged file affects only its own cell."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_failed_cell_has_no_samples(folder):
         (a_result(7).model_dump_json().encode(), "contains cell 7, attempt 1"),
     ],
 )
-def test_damaged_cell_costs_only_itself(folder, content, cause):
+def test_damaged_cell_affects_only_itself(folder, content, cause):
     for number in (1, 2, 3):
         folder.add(a_result(number), some_samples())
     damaged = folder.path / "cells/0002-1.json"

@@ -1,4 +1,4 @@
-"""The best setting of an engine: no loss first, then the rate, then the latency; ties choose the default."""
+"""The best setting of an engine: smallest loss, then keeping up, then lowest latency; ties choose the default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of frames: what a reader returns of what writers have appended, whatever was left by a killed one."""
+"""The log of frames: a reader returns the records that writers have appended, also after one of them was killed."""
 
 from __future__ import annotations
 

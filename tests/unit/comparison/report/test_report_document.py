@@ -86,7 +86,7 @@ def test_machine_versions_and_command_are_stated(html):
     assert "2025-11-28 10:00:00 UTC" in html
 
 
-def test_distributions_are_thinned_out(html):
+def test_distributions_have_a_limited_size(html):
     assert len(json.dumps(figures(html)["latency-1"])) < 60_000
 
 

@@ -90,7 +90,7 @@ def test_tints_are_different_colors(labels):
     assert len(set(colors.values())) == len(set(labels))
 
 
-def test_only_differences_name_a_set_up():
+def test_name_of_a_set_up_has_differences_only():
     class SetUp:
         def __init__(self, model, replicas):
             self.model, self.replicas = model, replicas

@@ -57,7 +57,7 @@ def test_a_faster_reference_has_the_inverse_ratio(plan, results):
     assert factors[0] == factors[1]
 
 
-def test_the_rate_is_the_highest_loss_free_one(plan, results):
+def test_the_rate_is_the_highest_loss_free_rate(plan, results):
     rate = lines(plan, results)["Rate"]
     assert "The highest loss-free rate is 200 frames/s for the pipeline and 361 frames/s" in rate
 

@@ -1,4 +1,4 @@
-"""The course of a cell, with an engine and a detector that the test controls."""
+"""The run of a cell, with an engine and a detector that the test controls."""
 
 from __future__ import annotations
 
