@@ -166,7 +166,7 @@ def test_recovery_of_a_lossy_engine_is_found():
     assert cleared_s == pytest.approx(2.504, abs=0.011)
 
 
-def test_engine_without_later_results_not_recovered():
+def test_engine_without_results_has_not_recovered():
     published_s = np.arange(1000) / 100
     latencies = np.where(published_s < 4.0, 0.004, np.nan)
     samples = samples_of(published_s, latencies)

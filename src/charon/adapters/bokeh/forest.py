@@ -84,7 +84,7 @@ def _draw_estimates(plot: figure, estimates: Sequence[Estimate], positions: Mapp
 
 def _interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
-        return "needs two repetitions"
+        return "requires two repetitions"
     return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 

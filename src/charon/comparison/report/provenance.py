@@ -33,7 +33,7 @@ CPU time per frame: User and system time of the engine's processes after the war
 detector has its own machine at a beamline and is not included.
 memory: Sum of the maximum resident memory of the engine's processes; shared pages are counted in each.
 ratio: Geometric mean of the ratios of neighbouring cells of equal repetition. Its 95 % confidence interval is the t \
-interval of the logarithms; it needs two repetitions.
+interval of the logarithms; it requires two repetitions.
 invalid: The detector was behind its schedule, other work used the machine, the system clock changed, or the account \
 contains unknown frames. The result is excluded from all figures, and the cell was repeated.
 """

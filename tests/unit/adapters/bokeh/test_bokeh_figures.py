@@ -106,7 +106,7 @@ def test_a_forest_shows_intervals_around_1():
     columns = data(figure)[0]
     assert columns["low"] == [1.6, 0.9]
     assert columns["high"] == [1.9, 0.9]
-    assert columns["interval"] == ["1.600 to 1.900", "needs two repetitions"]
+    assert columns["interval"] == ["1.600 to 1.900", "requires two repetitions"]
     assert figure.x_range.start < 0.9
     assert figure.x_range.end > 1.9
     band = only(figure, type=BoxAnnotation, left=0.95)
