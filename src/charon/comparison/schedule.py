@@ -137,7 +137,8 @@ class Schedule:
         is_disturbed = result.invalid is not None and (result.other_cpu or 0) > MAX_OTHER_CPU_FRACTION * self.cores
         if is_disturbed or (result.failure is not None and search.answers == 0):
             reason = result.invalid or result.failure
-            self.on_note(f"search for the maximum of {condition.engine} ended at {condition.rate_hz:.4g}/s: {reason}")
+            rate = f"{condition.rate_hz:.4g} frames/s"
+            self.on_note(f"search for the maximum of {condition.engine} ended at {rate}: {reason}")
             return False
         search.add(condition.rate_hz, result.is_usable and result.kept_up)
         return True

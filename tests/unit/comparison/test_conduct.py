@@ -165,7 +165,7 @@ def test_busy_machine_ends_the_search(tmp_path):
         ("baseline", 2),
     ]
     assert notes[:2] == [
-        f"search for the maximum of {engine} ended at 100/s: other work used 1.5 of 2 cores" for engine in MODELS
+        f"search for the maximum of {engine} ended at 100 frames/s: other work used 1.5 of 2 cores" for engine in MODELS
     ]
 
 
@@ -291,7 +291,7 @@ def test_failing_engine_affects_only_its_cells(tmp_path):
     failures = [r for r in folder.results() if r.failure]
     assert {r.failure for r in failures} == {"the engine does not start"}
     assert Counter(r.cell.condition.part for r in failures)["maximum"] == 1
-    assert notes[0] == "search for the maximum of baseline ended at 80/s: the engine does not start"
+    assert notes[0] == "search for the maximum of baseline ended at 80 frames/s: the engine does not start"
     assert notes[1:] == ["overload of baseline with ptychonn2-sim skipped: its maximum is unknown"]
 
 

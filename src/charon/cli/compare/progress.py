@@ -115,7 +115,7 @@ def outcome(result: CellResult) -> str:
     if result.counts is not None:
         words.append(f"{result.counts.processed} of {result.counts.published} frames")
     if result.processed_hz is not None:
-        words.append(f"{result.processed_hz:.4g}/s")
+        words.append(f"{result.processed_hz:.4g} frames/s")
     latency = result.latency_ms.get("result")
     if latency is not None:
         words.append(f"p50/p99 {latency.p50:.3g}/{latency.p99:.3g} ms")

@@ -38,7 +38,7 @@ def test_condition_is_described():
 
 def test_outcome_is_one_line():
     result = a_result(counts=COUNTS, processed_hz=49.987, latency_ms={"result": LATENCY})
-    assert outcome(result) == "248 of 250 frames, 49.99/s, p50/p99 4.12/9.88 ms, did not keep up"
+    assert outcome(result) == "248 of 250 frames, 49.99 frames/s, p50/p99 4.12/9.88 ms, did not keep up"
     assert outcome(a_result(failure="no memory")) == "failed: no memory"
     assert outcome(a_result(invalid="busy")) == "invalid: busy"
 
