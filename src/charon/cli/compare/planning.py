@@ -140,5 +140,7 @@ def _check(options: PlanOptions, parts: list[str], engines: list[str]) -> None:
         raise UsageError(f"--replicas: {min(options.replicas)}: must be at least 1")
     if len(engines) == 1 and parts != ["noise"]:
         raise UsageError(f"--engines: only {engines[0]} is given; add a second engine, or use --parts noise")
+    if options.stitch and "baseline-pods" in engines:
+        raise UsageError("--stitch: engine baseline-pods has no stitching consumer; remove --stitch or the engine")
     if "overload" in parts and "maximum" not in parts:
         raise UsageError("--parts: overload requires maximum; add maximum")
