@@ -252,7 +252,7 @@ def folders(tmp_path, monkeypatch):
         (["--engines", "fast,baseline"], "unknown name 'fast'; use embedded, baseline, numaflow, baseline-pods"),
         (["--engines", "baseline,baseline"], "baseline is given twice; remove one"),
         (["--engines", "embedded"], "--engines: only embedded is given; add a second engine, or use --parts noise"),
-        (["--engines", "baseline-pods,baseline", "--stitch"], "--stitch: engine baseline-pods has no stitching consumer"),
+        (["--engines", "baseline-pods,baseline", "--stitch"], "baseline-pods has no stitching consumer"),
         (["--parts", "load,speed"], "unknown name 'speed'"),
         (["--parts", "overload"], "--parts: overload requires maximum; add maximum"),
         (["--rates", "50,-1"], "-1: must be a positive number of frames/s"),
