@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from charon.comparison.bisection import RateSearch
 from charon.comparison.model import ChosenSetting, Condition, EngineSetting
 from charon.comparison.order import alternated, interleaved, round_robin
-from charon.comparison.running.validity import MAX_OTHER_CPU_FRACTION
+from charon.comparison.running.validity import was_disturbed
 from charon.comparison.selection import candidate_settings, choose_setting
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Schedule:
     on_note: Callable[[str], None] = lambda _: None
     _chosen: dict[tuple[Engine, str], EngineSetting] = field(default_factory=dict["tuple[Engine, str]", EngineSetting])
     _maxima: dict[tuple[str, int, Engine], float] = field(default_factory=dict["tuple[str, int, Engine]", float])
+    _complete: set[tuple[str, int, Engine]] = field(default_factory=set["tuple[str, int, Engine]"])
 
     def cells(self) -> Generator[PlannedCell, CellResult]:
         """Yield the cells in order; the caller sends the final result of each.
@@ -66,7 +67,7 @@ class Schedule:
         The order is: setting, load, maximum, overload, recovery, noise. It depends only on the plan and the results.
         """
         self._chosen = {(s.engine, s.model): s.setting for s in self.settings}
-        self._maxima = {}
+        self._maxima, self._complete = {}, set()
         parts = {
             "setting": self._setting,
             "load": self._load,
@@ -126,6 +127,8 @@ class Schedule:
                 highest_hz, _ = search.result()
                 if highest_hz is not None:
                     self._maxima[model, replicas, engine] = highest_hz
+                if search.next_rate_hz() is None:
+                    self._complete.add((model, replicas, engine))
 
     def _add_answer(self, search: RateSearch, result: CellResult) -> bool:
         """Add a result to a search; return whether to continue it.
@@ -134,8 +137,7 @@ class Schedule:
         cannot run at the first rate, or that other work has disturbed in every attempt, ends it.
         """
         condition = result.cell.condition
-        is_disturbed = result.invalid is not None and (result.other_cpu or 0) > MAX_OTHER_CPU_FRACTION * self.cores
-        if is_disturbed or (result.failure is not None and search.answers == 0):
+        if was_disturbed(result) or (result.failure is not None and search.answers == 0):
             reason = result.invalid or result.failure
             rate = f"{condition.rate_hz:.4g} frames/s"
             self.on_note(f"search for the maximum of {condition.engine} ended at {rate}: {reason}")
@@ -147,8 +149,10 @@ class Schedule:
         for model, replicas in self._grid():
             conditions: list[Condition] = []
             for engine in self.plan.engines:
-                maximum_hz = self._maxima.get((model, replicas, engine))
-                if maximum_hz is None:
+                key = (model, replicas, engine)
+                maximum_hz = self._maxima.get(key)
+                # The highest rate of a search that was ended is only a lower bound, and 1.5 times that no overload.
+                if maximum_hz is None or key not in self._complete:
                     self.on_note(f"overload of {engine} with {model} skipped: its maximum is unknown")
                     continue
                 rate_hz = round(OVERLOAD * maximum_hz, 1)

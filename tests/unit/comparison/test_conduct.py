@@ -169,6 +169,32 @@ def test_busy_machine_ends_the_search(tmp_path):
     ]
 
 
+def test_overload_requires_a_complete_search(tmp_path):
+    plan = a_plan(parts=["maximum", "overload"], duration_s=0.5, warm_up_s=0.1, max_attempts=1, rates_hz=[20.0])
+    notes = []
+    # The first rate is loss-free; then other work starts.
+    results = run_plan(plan, SyntheticRunner(MODELS, invalid=frozenset(range(2, 100))), tmp_path, notes=notes).results()
+    assert [r.cell.condition.part for r in results] == ["maximum"] * 4
+    assert notes[2:] == [
+        f"overload of {engine} with ptychonn2-sim skipped: its maximum is unknown" for engine in MODELS
+    ]
+
+
+def test_large_machine_with_few_usable_cores(tmp_path):
+    plan = a_plan(parts=["maximum"], duration_s=1.0, warm_up_s=0.2, max_attempts=1, rates_hz=[300.0])
+
+    def run(cell, folder, *, attempt):
+        # 0.5 cores of other work are less than 10 % of the 64 cores of the machine, of which 2 may be used.
+        result, samples = detector(cell, folder, attempt=attempt)
+        return result.model_copy(update={"other_cpu": 0.5}), samples
+
+    detector = SyntheticRunner({"embedded": QueueingModel(0.001), "baseline": QueueingModel(0.001)}, detector_hz=210.0)
+    notes = []
+    results = run_plan(plan, run, tmp_path, notes=notes).results()
+    assert notes == []
+    assert max(r.cell.condition.rate_hz for r in results if r.is_usable) > 190.0
+
+
 def test_overload_is_relative_to_own_maximum(tmp_path):
     plan = a_plan(parts=["maximum", "overload"], duration_s=3.0, warm_up_s=0.2, overload_s=2.0)
     results = run_plan(plan, SyntheticRunner(MODELS), tmp_path).results()

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from charon.comparison.model import CellResult
+
 MIN_RATE_FRACTION = 0.98
 """Minimum achieved frame rate of the detector, as a fraction of the planned one."""
 
@@ -26,6 +28,8 @@ MAX_OTHER_CPU_FRACTION = 0.1
 
 MAX_CLOCK_JUMP_NS = 2_000_000
 """Maximum change of the system clock between two samples."""
+
+_OTHER_WORK = "other work used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +97,17 @@ def invalid_reason(observation: Observation) -> str | None:
     return next((reason for violated, reason in _rules(observation) if violated), None)
 
 
+def was_disturbed(result: CellResult) -> bool:
+    """Return whether a result is invalid because of other work on the machine."""
+    return result.invalid is not None and result.invalid.startswith(_OTHER_WORK)
+
+
 def _rules(o: Observation) -> Iterator[tuple[bool, str]]:
-    """Yield whether each rule is violated, and the reason."""
+    """Yield whether each rule is violated, and the reason; other work first, because it also delays the detector."""
+    yield (
+        o.other_cpu > MAX_OTHER_CPU_FRACTION * o.cores,
+        f"{_OTHER_WORK} {o.other_cpu:.2f} of {o.cores} cores; end it and repeat the cell",
+    )
     is_slow = o.planned > 1 and (o.achieved_hz or 0.0) < MIN_RATE_FRACTION * o.rate_hz
     yield is_slow, too_slow(o.achieved_hz, o.rate_hz)
     yield o.published < o.planned, f"the detector published {o.published} of {o.planned} frames; repeat the cell"
@@ -103,10 +116,6 @@ def _rules(o: Observation) -> Iterator[tuple[bool, str]]:
         f"the detector published {o.late} of {o.published} frames late; end other work and repeat the cell",
     )
     yield o.unknown > 0, f"the engine has {o.unknown} records of frames that the detector never published"
-    yield (
-        o.other_cpu > MAX_OTHER_CPU_FRACTION * o.cores,
-        f"other work used {o.other_cpu:.2f} of {o.cores} cores; end it and repeat the cell",
-    )
     yield (
         o.clock_jump_ns > MAX_CLOCK_JUMP_NS,
         f"the system clock jumped by {o.clock_jump_ns / 1e6:.1f} ms; repeat the cell",

@@ -58,6 +58,8 @@ def test_frames_are_late_after_a_period_and_5_ms(rate_hz, delays_ms, late):
         ({"other_cpu": 0.19}, None),
         ({"other_cpu": 0.21}, "other work used 0.21 of 2 cores"),
         ({"other_cpu": 0.21, "cores": 8}, None),
+        # Other work is also the cause of a late detector.
+        ({"other_cpu": 0.21, "late": 500, "achieved_hz": 50.0}, "other work used 0.21 of 2 cores"),
         ({"clock_jump_ns": 3_000_000}, "the system clock jumped by 3.0 ms"),
     ],
 )
