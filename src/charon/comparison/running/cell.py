@@ -59,13 +59,13 @@ def run_cell(
         ), None
 
     in_pods = cell.condition.engine in POD_ENGINES
-    if memory_bytes is None:
-        # The scheduler of a cluster checks the memory of its nodes.
-        memory_bytes = sys.maxsize if in_pods else available_bytes()
-    reason = obstacle(cell.condition, memory_bytes)
-    if reason is not None:
-        return without_figures(failure=reason)
     try:
+        if memory_bytes is None:
+            # The scheduler of a cluster checks the memory of its nodes.
+            memory_bytes = sys.maxsize if in_pods else available_bytes()
+        reason = obstacle(cell.condition, memory_bytes)
+        if reason is not None:
+            return without_figures(failure=reason)
         return result_of(cell, attempt, started_ns, (measure_pods if in_pods else measure)(cell, folder))
     except (UnavailableError, UsageError, OSError, psutil.Error) as error:
         return without_figures(failure=_one_line(error))

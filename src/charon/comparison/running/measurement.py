@@ -101,6 +101,8 @@ def measure(cell: Cell, folder: Path) -> Measurement:
     DetectorTooSlowError
         If the detector has not published all frames after the planned time.
     """
+    # Absolute: a name that begins with a dash would be an option of the programs.
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     environment = isolated_environment(folder)
     driver = make_driver(cell.condition, folder, environment)
@@ -108,8 +110,11 @@ def measure(cell: Cell, folder: Path) -> Measurement:
     try:
         return Run(cell.condition, driver, detector, lambda: sampling(driver, detector)).run()
     finally:
-        driver.kill()
-        detector.kill()
+        # A second interrupt may end the first wait; in the shell, a detector that is left would run for minutes.
+        try:
+            driver.kill()
+        finally:
+            detector.kill()
 
 
 @contextmanager

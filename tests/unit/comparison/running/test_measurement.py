@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from charon.comparison.engines import Driver
-from charon.comparison.model import Condition
+from charon.comparison.model import Cell, Condition
+from charon.comparison.running import cell as cells
 from charon.comparison.running import measurement
 from charon.comparison.running.detector import Detector, DetectorReport
 from charon.comparison.running.measurement import DetectorTooSlowError, Run, sampling
@@ -180,6 +182,56 @@ def test_no_frame_within_timeout_is_an_error(worker, monkeypatch):
     monkeypatch.setattr(measurement, "_START_TIMEOUT_S", 0.2)
     with pytest.raises(UnavailableError, match="no frame was published within 0 s"):
         run(worker, records(PROCESSED), published=0)
+
+
+@pytest.fixture
+def replaced(worker, monkeypatch):
+    """Replace engine and detector; return what was called and the folders that they were given."""
+    calls, folders = [], []
+
+    class InterruptedDriver(FakeDriver):
+        def kill(self):
+            """Be interrupted, as by a second Ctrl-C."""
+            calls.append("driver")
+            raise KeyboardInterrupt
+
+    class RecordingDetector(FakeDetector):
+        def __init__(self, _condition, _seed, folder, _environment, *, client_delay_s):
+            super().__init__(worker.pid)
+            folders.append(folder)
+            assert client_delay_s == 0
+
+        def kill(self):
+            """Record the call."""
+            calls.append("detector")
+
+    def make_driver(_condition, folder, _environment):
+        folders.append(folder)
+        return InterruptedDriver(worker.pid, records(PROCESSED))
+
+    monkeypatch.setattr(measurement, "make_driver", make_driver)
+    monkeypatch.setattr(measurement, "Detector", RecordingDetector)
+    return calls, folders
+
+
+def test_second_interrupt_leaves_no_detector(replaced, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        measurement.measure(Cell(number=1, condition=condition()), Path("-results"))
+    calls, folders = replaced
+    assert calls == ["driver", "detector"]
+    # A relative path that begins with a dash would be an option of the programs.
+    assert folders == [tmp_path / "-results"] * 2
+
+
+def test_error_in_the_checks_costs_only_the_cell(tmp_path, monkeypatch):
+    def fail(_condition, _memory_bytes):
+        raise PermissionError(13, "Permission denied", "model/card.json")
+
+    monkeypatch.setattr(cells, "obstacle", fail)
+    result, samples = cells.run_cell(Cell(number=1, condition=condition()), tmp_path, attempt=1)
+    assert samples is None
+    assert result.failure == "[Errno 13] Permission denied: 'model/card.json'"
 
 
 @pytest.mark.parametrize(
