@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from charon.comparison.model import Cell
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -81,7 +83,7 @@ class Conductor:
         KeyboardInterrupt
             If the user interrupts; the current cell is discarded, all earlier ones are recorded.
         UnavailableError
-            If a result cannot be written.
+            If the folder of a cell cannot be created, or its result cannot be written.
         """
         position = 0
         answer: CellResult | None = None
@@ -107,9 +109,7 @@ class Conductor:
 
     def _attempt(self, cell: Cell, attempt: int) -> None:
         self._observer.started(cell, attempt)
-        logs = self._folder.path / LOGS / f"{cell.number:04d}-{attempt}"
-        shutil.rmtree(logs, ignore_errors=True)
-        logs.mkdir(parents=True)
+        logs = _new_folder(self._folder.path / LOGS / f"{cell.number:04d}-{attempt}")
         keep = False
         try:
             result, samples = self._run_cell(cell, logs, attempt=attempt)
@@ -131,13 +131,34 @@ class Conductor:
         return Cell(number=number, condition=planned.condition, repetition=planned.repetition, seed=seed)
 
 
+def _new_folder(folder: Path) -> Path:
+    """Create an empty folder, and return it.
+
+    Raises
+    ------
+    UnavailableError
+        If it cannot be created.
+    """
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UnavailableError(f"{folder}: {error.strerror}; the comparison can be continued with --resume") from error
+    return folder
+
+
 def _remove_logs(folder: Path, *, keep_small: bool) -> None:
-    """Remove the files of a cell, such as a stitched image; of a failed cell, keep those that explain the failure."""
-    if not keep_small:
-        shutil.rmtree(folder, ignore_errors=True)
-    for file in folder.rglob("*"):
-        if file.is_file() and file.stat().st_size > _MAX_LOG_BYTES:
-            file.unlink()
-    parent = folder.parent
-    if parent.is_dir() and not any(parent.iterdir()):
-        parent.rmdir()
+    """Remove the files of a cell, such as a stitched image; of a failed cell, keep those that explain the failure.
+
+    A file that cannot be removed is left: it must not hide the result or the error of the cell.
+    """
+    with suppress(OSError):
+        if not keep_small:
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in folder.rglob("*"):
+            if file.is_file() and file.stat().st_size > _MAX_LOG_BYTES:
+                file.unlink()
+        parent = folder.parent
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()

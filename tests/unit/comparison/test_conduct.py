@@ -17,6 +17,7 @@ from charon.comparison.conduct import Conductor
 from charon.comparison.model import PARTS
 from charon.comparison.results import ResultsFolder
 from charon.comparison.schedule import Schedule
+from charon.errors import UnavailableError
 
 MODELS = {"embedded": QueueingModel(0.008), "baseline": QueueingModel(0.004, queue=20)}
 SHAPES = {"ptychonn2-sim": (512, 512), "ptychonn2-siemens": (128, 128)}
@@ -319,6 +320,15 @@ def test_failing_engine_affects_only_its_cells(tmp_path):
     assert Counter(r.cell.condition.part for r in failures)["maximum"] == 1
     assert notes[0] == "search for the maximum of baseline ended at 80 frames/s: the engine does not start"
     assert notes[1:] == ["overload of baseline with ptychonn2-sim skipped: its maximum is unknown"]
+
+
+def test_folder_that_cannot_be_written_ends_the_comparison(tmp_path):
+    folder = ResultsFolder.create(tmp_path / "results", a_comparison(a_plan()))
+    (folder.path / "logs").touch()
+    runner = SyntheticRunner(MODELS)
+    with pytest.raises(UnavailableError, match=r"logs/0001-1: .*; the comparison can be continued with --resume"):
+        conduct(folder, runner)
+    assert runner.calls == []
 
 
 def test_logs_are_kept_of_failed_cells_only(tmp_path):
