@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _special = cast("Any", special)  # SciPy has no type information
 
 _CONFIDENCE = 0.95
+_MAX_LOG = math.log(1e100)
+"""Largest logarithm of a ratio: figures cannot show larger ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Ratio | None:
     Returns
     -------
     ratio
-        None if a side is empty or its mean is not positive; without an interval if a side has only one value.
+        None if a side is empty, its mean is not positive, or the means differ by more than `_MAX_LOG`; without an
+        interval if a side has only one value.
     """
     sides = _finite(a), _finite(b)
     if not len(sides[0]) or not len(sides[1]):
@@ -141,8 +144,11 @@ def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Ratio | None:
     means = float(np.mean(sides[0])), float(np.mean(sides[1]))
     if means[0] <= 0 or means[1] <= 0:
         return None
+    log_ratio = math.log(means[0]) - math.log(means[1])
+    if abs(log_ratio) > _MAX_LOG:
+        return None
     scaled = _mean_variance(sides[0] / means[0]), _mean_variance(sides[1] / means[1])
-    return _welch(math.log(means[0] / means[1]), scaled, (len(sides[0]), len(sides[1])))
+    return _welch(log_ratio, scaled, (len(sides[0]), len(sides[1])))
 
 
 def batch_means(times: ArrayLike, values: ArrayLike, block_s: float) -> NDArray[np.float64]:

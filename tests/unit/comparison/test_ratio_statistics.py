@@ -130,6 +130,11 @@ def test_ratio_of_means_accepts_idle_blocks():
     assert ratio_of_means([1.0], []) is None
 
 
+@pytest.mark.parametrize(("a", "b"), [(1e-308, 8e307), (8e307, 1e-308), (5e-324, 1e300)])
+def test_ratio_of_means_that_no_figure_can_show(a, b):
+    assert ratio_of_means([a, a], [b, b]) is None
+
+
 @given(st.lists(st.floats(-1e6, 1e6), max_size=200), st.integers(2, 50))
 def test_ecdf_is_exact_at_its_points(values, max_points):
     x, fraction = ecdf(values, max_points)

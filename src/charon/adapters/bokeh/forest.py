@@ -60,19 +60,20 @@ def draw_forest(estimates: Sequence[Estimate], label: str, *, band: float | None
     if band is not None:
         plot.add_layout(BoxAnnotation(left=1 - band, right=1 + band, fill_color=GUIDE, fill_alpha=0.2, line_color=None))
     plot.add_layout(Span(location=1, dimension="height", line_color=GUIDE, line_width=1.5, level="underlay"))
-    _draw_estimates(plot, estimates, positions)
+    _draw_estimates(plot, estimates, positions, (start, end))
     return plot
 
 
-def _draw_estimates(plot: figure, estimates: Sequence[Estimate], positions: Mapping[Row, float]) -> None:
+def _draw_estimates(
+    plot: figure, estimates: Sequence[Estimate], positions: Mapping[Row, float], limits: tuple[float, float]
+) -> None:
     source = ColumnDataSource(
         {
             "line": [positions[estimate.group, estimate.label] for estimate in estimates],
-            "group": [estimate.group for estimate in estimates],
-            "label": [estimate.label for estimate in estimates],
+            "title": [": ".join(filter(None, (estimate.group, estimate.label))) for estimate in estimates],
             "value": [estimate.value for estimate in estimates],
-            "low": [estimate.value if estimate.low is None else estimate.low for estimate in estimates],
-            "high": [estimate.value if estimate.high is None else estimate.high for estimate in estimates],
+            "low": [estimate.value if estimate.low is None else estimate.low or limits[0] for estimate in estimates],
+            "high": [_end(estimate, limits[1]) for estimate in estimates],
             "interval": [_interval(estimate) for estimate in estimates],
             "color": [estimate.color for estimate in estimates],
         }
@@ -80,6 +81,12 @@ def _draw_estimates(plot: figure, estimates: Sequence[Estimate], positions: Mapp
     plot.segment(x0="low", x1="high", y0="line", y1="line", source=source, color="color", line_width=2)
     points = plot.scatter(x="value", y="line", source=source, color="color", size=8)
     add_hover(plot, [points], [("", "@title"), ("ratio", "@value{0.000}"), ("95 % interval", "@interval")])
+
+
+def _end(estimate: Estimate, limit: float) -> float:
+    # The logarithmic axis has neither 0 nor infinity, which very wide intervals contain.
+    high = estimate.value if estimate.high is None else estimate.high
+    return high if math.isfinite(high) else limit
 
 
 def _interval(estimate: Estimate) -> str:

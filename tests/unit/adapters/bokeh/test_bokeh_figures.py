@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -82,6 +84,30 @@ def test_linked_charts_share_their_x_axis():
     assert (first.xaxis.axis_label, second.xaxis.axis_label) == (None, X.label)
 
 
+def shown_columns(figure):
+    """Return the columns that the pointer shows, and those that exist, of each renderer with values."""
+    return [
+        (set(re.findall(r"@(\w+)", str(hover.tooltips))), set(renderer.data_source.column_names))
+        for hover in figure.select({"type": HoverTool})
+        for renderer in hover.renderers
+    ]
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        drawn(Curve("a", "#0f7cc0", [1, 2], [3, 4], low=[2, 3], high=[3, 9], marker=5)),
+        draw_bars([Segment("50 frames/s", "pipeline", "source", "#111111", 1.5)], Axis("CPU (ms)"), unit="ms"),
+        draw_forest([Estimate("latency", "50 frames/s", 1.7, 1.6, 1.9, "#d55e00")], "ratio A / B"),
+    ],
+    ids=["chart", "bars", "forest"],
+)
+def test_the_pointer_shows_columns_that_exist(figure):
+    found = shown_columns(figure)
+    assert found
+    assert all(shown and shown <= existing for shown, existing in found)
+
+
 def test_stacked_bars_add_up():
     segments = [
         Segment("50 frames/s", "pipeline", "source", "#111111", 1.5),
@@ -121,6 +147,13 @@ def test_a_wide_interval_does_not_compress_others():
     figure: Any = draw_forest(estimates, "ratio A / B")
     assert 0.5 < figure.x_range.start < 1
     assert 1.2 < figure.x_range.end < 2
+
+
+def test_an_interval_without_limits_ends_at_the_edge():
+    figure: Any = draw_forest([Estimate("", "p99", 1.1, 0.0, math.inf, "#d55e00")], "ratio A / B")
+    columns = data(figure)[0]
+    assert (columns["low"], columns["high"]) == ([figure.x_range.start], [figure.x_range.end])
+    assert columns["interval"] == ["0.000 to inf"]
 
 
 @given(st.lists(st.floats(1e-3, 1e6), min_size=1), st.floats(1.1, 100))
