@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -77,7 +78,8 @@ def start(tmp_path):
 
 
 def test_interrupted_comparison_is_completed(start, tmp_path):
-    folder = tmp_path / "results"
+    # Every program of both engines receives paths in this folder.
+    folder = tmp_path / """it's "Öl" <i> & $x"""
     first = start(*PLAN, "--output", folder)
     first.wait(lambda: any((folder / "cells").glob("*.json")))
     # The second cell has started: its engine and its detector run.
@@ -85,7 +87,7 @@ def test_interrupted_comparison_is_completed(start, tmp_path):
     children = psutil.Process(first.process.pid).children(recursive=True)
     os.killpg(first.process.pid, signal.SIGINT)
     assert first.process.wait(60) == 130, first.log.read_text()
-    assert f"continue with: charonctl compare --output {folder} --resume" in first.log.read_text()
+    assert f"continue with: charonctl compare --output {shlex.quote(str(folder))} --resume" in first.log.read_text()
     psutil.wait_procs(children, timeout=10)
     assert not [child for child in children if child.is_running()]
     interrupted = ResultsFolder.open(folder)

@@ -48,6 +48,15 @@ def test_ledger_keeps_one_page_for_each_replica(server):
     asyncio.run(main())
 
 
+def test_folder_may_have_any_name(tmp_path):
+    folder = tmp_path / 'Öl "é" \\ $x \n\udcff'
+    server = NatsServer(folder)
+    server.start()
+    server.stop()
+    assert (folder / "jetstream/jetstream").is_dir()
+    assert b"Server is ready" in (folder / "nats-server.log").read_bytes()
+
+
 def test_port_in_use_is_named(tmp_path, server):
     second = NatsServer(tmp_path / "second", port=server.address.port)
     with pytest.raises(UnavailableError, match=str(server.address.port)):

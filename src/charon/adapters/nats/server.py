@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -103,17 +102,16 @@ class NatsServer:
     def _config(self) -> str:
         store = self._folder / "jetstream"
         store.mkdir(exist_ok=True)
-        quoted = json.dumps
         return "\n".join(
             [
                 f'listen: "127.0.0.1:{self.address.port}"',
-                f"authorization {{ token: {quoted(self.address.token)} }}",
+                f"authorization {{ token: {_quoted(self.address.token)} }}",
                 f"max_payload: {MAX_PAYLOAD_BYTES}",
                 # The defaults disconnect a client that reads large messages slowly.
                 "max_pending: 256MB",
                 'write_deadline: "30s"',
-                f"jetstream {{ store_dir: {quoted(str(store))} }}",
-                f"log_file: {quoted(str(self.log))}",
+                f"jetstream {{ store_dir: {_quoted(store)} }}",
+                f"log_file: {_quoted(self.log)}",
                 "",
             ]
         )
@@ -141,6 +139,15 @@ class NatsServer:
                 return log.read().decode(errors="replace").strip()
         except OSError:
             return "(no log)"
+
+
+def _quoted(text: str | Path) -> str:
+    """Return a string of nats-server's configuration, whose escapes are not those of JSON."""
+    characters = (
+        chr(byte) if byte < 0x7F and chr(byte).isprintable() and chr(byte) not in '"\\' else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f'"{"".join(characters)}"'
 
 
 def _server_environment() -> dict[str, str]:
