@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from charon.adapters.bokeh.markup import Html, element, join, table
@@ -55,7 +56,10 @@ def write_page(page: str, path: Path) -> None:
         temporary.write_text(page, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise UnavailableError(f"{path}: cannot write the report: {error.strerror}") from error
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        message = f"{path}: cannot write the report: {error.strerror}; choose another file with --from and --output"
+        raise UnavailableError(message) from error
 
 
 def render(folder: ResultsFolder, other: ResultsFolder | None = None) -> str:

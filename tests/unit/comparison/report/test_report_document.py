@@ -136,6 +136,13 @@ def test_a_report_that_cannot_be_written_is_an_error(folder, tmp_path):
         write_report(folder, tmp_path / "missing" / "report.html")
 
 
+def test_a_failed_report_leaves_no_file(folder, tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(UnavailableError, match=r"Is a directory; choose another file with --from and --output"):
+        write_report(folder, tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
 def test_a_report_replaces_the_previous_one(folder, tmp_path):
     (tmp_path / "report.html").write_text("old")
     assert written(folder, tmp_path).startswith("<!DOCTYPE html>")
