@@ -112,6 +112,7 @@ def compare(
     --resume continues the comparison. Do not use the machine for other work during a comparison.
     """
     given = [name for name in _PLAN_OPTIONS if is_set(ctx, name)]
+    _require_text([*model, *map(str, (*sources, *([] if output is None else [output])))])
     if sources:
         from charon.cli.compare.redraw import redraw  # noqa: PLC0415
 
@@ -134,6 +135,16 @@ def compare(
 def exact_command(arguments: Sequence[str]) -> str:
     """Return the command line with the arguments as given."""
     return shlex.join(["charonctl", "compare", *arguments])
+
+
+def _require_text(names: list[str]) -> None:
+    """Raise UsageError if a name cannot be written to the results and the report, which are UTF-8."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise UsageError(f"{shown}: the name is not valid UTF-8; rename it or choose another") from None
 
 
 def _refuse_with_from(given: list[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from charon.cli.compare.planning import check_machine, make_plan, planned_fields
+from charon.cli.compare.planning import check_machine, check_rates, make_plan, planned_fields
 from charon.cli.compare.progress import Progress
 from charon.cli.compare.redraw import write_and_print
 from charon.cli.signals import exit_on_signals
@@ -39,6 +40,7 @@ def measure(options: PlanOptions, output: Path | None, command: str, *, quiet: b
         If the options are invalid, something that the plan needs is missing, or the folder is not empty.
     """
     plan = make_plan(options)
+    check_rates(plan)
     shapes = check_machine(plan)
     path = output or Path("out/compare") / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     comparison = Comparison(
@@ -109,14 +111,17 @@ def check_same_system(
 
 def _run(folder: ResultsFolder, shapes: Mapping[str, tuple[int, int]], *, quiet: bool) -> int:
     with folder.locked(), exit_on_signals():
+        # Another process may have measured cells until the folder was locked.
+        folder = ResultsFolder.open(folder.path)
         folder.set_damaged_aside()
         try:
             _conduct(folder, shapes, quiet=quiet)
         except KeyboardInterrupt:
             recorded = len(folder.results())
             click.echo(f"interrupted; {recorded} results are kept in {folder.path}", err=True)
-            click.echo(f"report of these results: charonctl compare --from {folder.path}", err=True)
-            click.echo(f"continue with: charonctl compare --output {folder.path} --resume", err=True)
+            path = shlex.quote(str(folder.path))
+            click.echo(f"report of these results: charonctl compare --from {path}", err=True)
+            click.echo(f"continue with: charonctl compare --output {path} --resume", err=True)
             return _INTERRUPTED
         folder.update(folder.comparison.model_copy(update={"ended_ns": time.time_ns()}))
     return write_and_print(folder)

@@ -12,12 +12,16 @@ from charon.adapters.kubernetes.kubeconfig import find_kubectl
 from charon.comparison.engines import MEASURABLE
 from charon.comparison.model import Plan
 from charon.comparison.presets import PLANS
+from charon.comparison.schedule import MAX_RATE_HZ
 from charon.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from charon.comparison.presets import Size
+
+_MIN_FRAMES = 10
+"""Smallest number of frames from which quantiles of the latency are computed."""
 
 _CLUSTER_ENGINES = {"numaflow", "baseline-pods"}
 # Import names of the packages that a comparison imports only later, and their distributions.
@@ -133,6 +137,24 @@ def _shape_of(model: str) -> tuple[int, int]:
         return load_bundle(model).card.input.detector_shape
     except BundleError as error:
         raise UsageError(str(error)) from error
+
+
+def check_rates(plan: Plan) -> None:
+    """Check the number of frames in a cell.
+
+    Raises
+    ------
+    UsageError
+        If it is too small for the figures of the cell, or too large for any detector.
+    """
+    low_hz, high_hz = min(plan.rates_hz), max(plan.rates_hz)
+    if high_hz > MAX_RATE_HZ:
+        raise UsageError(f"--rates: {high_hz:g}: must be at most {MAX_RATE_HZ:g} frames/s")
+    if low_hz * plan.duration_s < _MIN_FRAMES:
+        raise UsageError(
+            f"--rates: a cell of {plan.duration_s:g} s has fewer than {_MIN_FRAMES} frames at {low_hz:g} frames/s;"
+            " raise the rate or --duration"
+        )
 
 
 def _check(options: PlanOptions, parts: list[str], engines: list[str]) -> None:

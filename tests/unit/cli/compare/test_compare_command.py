@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -106,6 +107,36 @@ def test_interrupted_comparison_is_continued(compare, synthetic, tmp_path):
     assert "3 cells were measured before" in err
     assert keys_of(folder) == keys_of(tmp_path / "complete") == first.calls + second.calls
     assert ResultsFolder.open(folder).comparison.command.endswith(f"--parts load,maximum --output {folder}")
+
+
+def test_printed_commands_can_be_pasted(compare, synthetic, tmp_path):
+    folder = tmp_path / """it's <i> & "new" """
+    synthetic(interrupt=3)
+    _, _, err = compare(*BRIEF, "--output", folder)
+    commands = [shlex.split(line.partition(": ")[2])[2:] for line in err.splitlines()[-2:]]
+    assert commands == [["--from", str(folder)], ["--output", str(folder), "--resume"]]
+    synthetic()
+    assert [compare(*command)[0] for command in commands] == [0, 0]
+
+
+def test_cells_of_another_process_are_not_measured_again(compare, synthetic, tmp_path, monkeypatch):
+    folder = tmp_path / "results"
+    compare(*BRIEF, "--output", tmp_path / "complete")
+    complete = ResultsFolder.open(tmp_path / "complete")
+    synthetic(interrupt=3)
+    compare(*BRIEF, "--output", folder)
+
+    def check_machine(plan):
+        # Until the folder is locked, another process completes the comparison.
+        other = ResultsFolder.open(folder)
+        for result in complete.results()[3:]:
+            other.add(result, complete.samples(result))
+        return planning.check_machine(plan)
+
+    monkeypatch.setattr(measure, "check_machine", check_machine)
+    runner = synthetic()
+    assert compare("--output", folder, "--resume")[0] == 0
+    assert runner.calls == []
 
 
 def test_damaged_cell_is_named_and_measured_again(compare, synthetic, tmp_path):
@@ -260,6 +291,11 @@ def folders(tmp_path, monkeypatch):
         (["--rates", "nan"], "nan: must be a positive number of frames/s"),
         (["--rates", "50,fast"], "'fast' is not a number; use rates such as 50,100"),
         (["--rates", "50,50.0"], "50 is given twice; remove one"),
+        (["--rates", "1e308"], "--rates: 1e+308: must be at most 20000 frames/s"),
+        (["--rates", "2,100", "--duration", "4"], "a cell of 4 s has fewer than 10 frames at 2 frames/s; raise the"),
+        (["--output", "out-\udcff"], "out-\\xff: the name is not valid UTF-8; rename it or choose another"),
+        (["--model", "\udcff"], "\\xff: the name is not valid UTF-8"),
+        (["--from", "\udcff"], "\\xff: the name is not valid UTF-8"),
         (["--replicas", "0"], "--replicas: 0: must be at least 1"),
         (["--model", "absent"], "model bundle 'absent' not found"),
         (["--repetitions", "0"], "0: must be at least 1"),
