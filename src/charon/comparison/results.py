@@ -196,6 +196,8 @@ class ResultsFolder:
         ------
         UsageError
             If another process has locked it.
+        UnavailableError
+            If its file system has no locks.
         """
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -205,6 +207,9 @@ class ResultsFolder:
                 raise UsageError(
                     f"{self.path}: another charonctl compare is running in this folder; wait until it ends"
                 ) from error
+            except OSError as error:
+                message = f"{self.path}: cannot be locked: {error.strerror}; choose a folder on a local disk"
+                raise UnavailableError(message) from error
             yield
         finally:
             os.close(descriptor)
@@ -242,7 +247,10 @@ def _cell_files(folder: Path) -> list[tuple[tuple[int, int], Path]]:
     """Return the result files with their numbers and attempts, in this order."""
     if not folder.is_dir():
         return []
-    matches = [(_CELL_FILE.fullmatch(file.name), file) for file in folder.iterdir()]
+    try:
+        matches = [(_CELL_FILE.fullmatch(file.name), file) for file in folder.iterdir()]
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read: {error.strerror}; change its permissions") from error
     return sorted(((int(match[1]), int(match[2])), file) for match, file in matches if match is not None)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import re
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -195,6 +198,28 @@ def test_full_disk_keeps_earlier_cells(small_disk):
     assert opened.results() == [a_result(1)]
     assert opened.problems == []
     assert not list(folder.path.rglob("*.part"))
+
+
+def test_file_system_without_locks_is_named(folder, monkeypatch):
+    def flock(_descriptor, _operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.raises(UnavailableError, match="cannot be locked: No locks available; choose a folder on a local disk"),
+        folder.locked(),
+    ):
+        pass
+
+
+def test_unreadable_cells_are_an_error(folder, monkeypatch):
+    def iterdir(_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    folder.add(a_result(1), None)
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(UsageError, match=r"cells: cannot be read: Permission denied; change its permissions"):
+        ResultsFolder.open(folder.path)
 
 
 def test_second_writer_is_refused(folder):
