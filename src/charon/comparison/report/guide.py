@@ -10,7 +10,7 @@ from charon.comparison.report.names import ENGINES, count_replicas, distinct, pr
 from charon.comparison.report.verdict import first_maximum, reference_load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from charon.comparison.evaluation import EngineRow, Evaluation, LoadRow, MaximumRow, OverloadRow
     from charon.comparison.model import CellResult, Engine, Machine
@@ -230,6 +230,7 @@ def _lost_after_kill(evaluation: Evaluation, engine: Engine) -> str:
     return "; ".join(text.loss(row.counts) for row in _rows(evaluation.recovery, engine)) or _NOT_MEASURED
 
 
-def _rows(rows: Iterable[_Row], engine: Engine) -> list[_Row]:
-    """Return the row of an engine with the fewest replicas, or nothing."""
-    return sorted((row for row in rows if row.engine == engine), key=lambda row: row.replicas)[:1]
+def _rows(rows: Sequence[_Row], engine: Engine) -> list[_Row]:
+    """Return the row of an engine with the fewest replicas of all rows, or nothing."""
+    replicas = min((row.replicas for row in rows), default=0)
+    return [row for row in rows if (row.engine, row.replicas) == (engine, replicas)][:1]

@@ -177,10 +177,13 @@ def _not_recovered(row: RecoveryRow) -> str:
 
 
 def _first_rows(evaluation: Evaluation, rows: Iterable[_Row]) -> list[_Row]:
-    found: dict[Engine, _Row] = {}
     load = reference_load(evaluation)
-    for row in sorted(rows, key=lambda row: row.replicas):
-        if load is None or row.model == load.model:
+    own = [row for row in rows if load is None or row.model == load.model]
+    # Rows with different numbers of replicas cannot be compared.
+    replicas = min((row.replicas for row in own), default=0)
+    found: dict[Engine, _Row] = {}
+    for row in own:
+        if row.replicas == replicas:
             found.setdefault(row.engine, row)
     return [found[engine] for engine in evaluation.engines if engine in found]
 

@@ -91,6 +91,15 @@ def test_missing_number_of_replicas_is_not_replaced(plan, results):
     )
 
 
+def test_losses_of_other_replicas_are_not_shown(plan, results):
+    comparison = synthetic_comparison.comparison(plan)
+    excluded = ("recovery", "baseline", 1)
+    conditions = [(result, result.cell.condition) for result in results]
+    kept = [r for r, c in conditions if (c.part, c.engine, c.replicas) != excluded]
+    rows = cells(indicators(evaluate(comparison, kept), comparison.machine))
+    assert next(row for row in rows if "SIGKILL" in row[1])[3] == "not measured"
+
+
 def test_missing_parts_are_not_measured(plan, results):
     comparison = synthetic_comparison.comparison(plan)
     load = [result for result in results if result.cell.condition.part == "load"]

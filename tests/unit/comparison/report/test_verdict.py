@@ -110,6 +110,18 @@ def test_maxima_of_other_set_ups_are_not_compared():
     assert "loss-free rate" not in found["Choice"]
 
 
+@pytest.mark.parametrize(("part", "topic"), [("overload", "Overload"), ("recovery", "Crash")])
+def test_losses_of_other_set_ups_are_not_compared(part, topic):
+    plan = synthetic_comparison.plan(replicas=[1, 2], parts=["load", part], duration_s=2.0, overload_s=3.0)
+    both = [result for result, _ in synthetic_comparison.measure_all(plan)]
+    assert "the PvaPy baseline" in lines(plan, both)[topic]
+    excluded = (part, "baseline", 1)
+    conditions = [(result, result.cell.condition) for result in both]
+    found = lines(plan, [r for r, c in conditions if (c.part, c.engine, c.replicas) != excluded])
+    assert "the pipeline" in found[topic]
+    assert "the PvaPy baseline" not in found[topic]
+
+
 def test_losses_are_counted(plan, results):
     found = lines(plan, results)
     assert re.search(r": 0 of [\d,]+ for the pipeline, drained in [\d.]+ s;", found["Overload"])
