@@ -23,7 +23,8 @@ processed rate: Rate at which results became available, from the first to the la
 frames without a result (loss): Published frames that were missed (never received), lost (received, without result) or \
 rejected; counted by id, including the warm-up.
 kept up: Every published frame has a result, and the latency did not grow during the cell.
-highest loss-free rate: The highest rate at which the engine kept up, by bisection.
+highest loss-free rate: The highest rate at which the engine kept up, by bisection. At least: the detector, other work \
+or an interrupt ended the search before a lossy rate near it was measured.
 overload: 1.5 times the engine's own highest loss-free rate.
 drain: Time from the detector's last frame to the last result.
 inference worker: A replica of the pipeline's inference vertex, or a consumer of the baseline.
