@@ -88,11 +88,14 @@ class BaselineDriver:
         return self._files.records()
 
     def drain(self, timeout_s: float) -> list[str]:
-        """Drain and end the baseline; return its restarts and whether it was killed."""
-        self._program.terminate()
-        if not self._program.exits_within(timeout_s):
-            self._program.kill()
-            return [f"the baseline had not drained after {timeout_s:.0f} s and was killed"]
+        """Drain and end the baseline; return its restarts.
+
+        Raises
+        ------
+        UnavailableError
+            If it has not drained after the timeout.
+        """
+        self._program.drain(timeout_s)
         return restart_notes(self._output / "summary.json")
 
     def kill(self) -> None:

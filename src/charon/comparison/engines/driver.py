@@ -48,7 +48,13 @@ class Driver(Protocol):
         ...
 
     def drain(self, timeout_s: float) -> list[str]:
-        """Drain and end the engine; return what a reader of the report must know, one line each."""
+        """Drain and end the engine; return what a reader of the report must know, one line each.
+
+        Raises
+        ------
+        UnavailableError
+            If it has not drained after the timeout, so that its account of frames is not final.
+        """
         ...
 
     def kill(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from charon.engines.embedded.processes import last_log_line, spawn
+from charon.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,6 +75,21 @@ class Program:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def drain(self, timeout_s: float) -> None:
+        """Send SIGTERM, and wait until the program has ended in order.
+
+        Raises
+        ------
+        UnavailableError
+            If it has not ended after the timeout: then it is killed, and its account of frames is not final.
+        """
+        self.terminate()
+        if not self.exits_within(timeout_s):
+            self.kill()
+            raise UnavailableError(
+                f"{self.name} had not drained after {timeout_s:.0f} s; reduce the rate or the duration"
+            )
 
     def kill(self) -> None:
         """Kill the program; the kernel ends the processes that it supervises."""

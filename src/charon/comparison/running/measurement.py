@@ -15,7 +15,7 @@ from charon.comparison.engines import make_driver
 from charon.comparison.engines.isolation import isolated_environment
 from charon.comparison.running.detector import Detector
 from charon.comparison.running.sampler import Sampler
-from charon.comparison.running.validity import too_slow
+from charon.comparison.running.validity import MIN_RATE_FRACTION, too_slow
 from charon.errors import UnavailableError
 from charon.ledger.frame_log import FIRST_REJECTED, PROCESSED, STITCHED, UNSTITCHED
 
@@ -37,7 +37,7 @@ _DRAIN_TIMEOUT_S = 180.0
 _IDLE_TIMEOUT_S = 2.0
 # A killed worker loads its network again, and unacknowledged messages are delivered again, before the next result.
 _IDLE_TIMEOUT_AFTER_KILL_S = 5.0
-# A detector that cannot publish at the planned rate is ended after the planned time and this tolerance.
+# A detector that cannot publish at the planned rate is ended after the longest valid time and this tolerance.
 _SCHEDULE_TOLERANCE_S = 2.0
 
 
@@ -117,6 +117,11 @@ def measure(cell: Cell, folder: Path) -> Measurement:
             detector.kill()
 
 
+def publishing_s(condition: Condition) -> float:
+    """Return the longest time in s from the first frame to the last, with a detector that is fast enough."""
+    return (condition.warm_up_s + condition.duration_s) / MIN_RATE_FRACTION + _SCHEDULE_TOLERANCE_S
+
+
 @contextmanager
 def sampling(driver: Driver, detector: Detector) -> Generator[Callable[[], Resources]]:
     """Sample the resources of processes on this machine; yield a function that returns them after the context."""
@@ -189,7 +194,7 @@ class Run:
     def _wait_until_published(self) -> None:
         """Wait until all frames are published, or for the planned time; kill a worker in the part ``recovery``."""
         condition = self._condition
-        end_s = self._started_s + condition.warm_up_s + condition.duration_s + _SCHEDULE_TOLERANCE_S
+        end_s = self._started_s + publishing_s(condition)
         kill_s = self._started_s + condition.warm_up_s + condition.duration_s / 2
         while len(self._detector.published()) < self._detector.frames and time.monotonic() < end_s:
             self._require_running()

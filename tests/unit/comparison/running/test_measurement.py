@@ -171,6 +171,11 @@ def test_slow_detector_ends_the_cell(worker):
         run(worker, records(PROCESSED), published=FRAMES - 1, rate_hz=80.0)
 
 
+def test_detector_with_a_valid_rate_is_not_too_slow():
+    # 98.5 % of the planned rate is valid, and needs 9 s more.
+    assert measurement.publishing_s(condition(duration_s=600.0, warm_up_s=0.0)) > 600 / 0.985
+
+
 def test_failed_engine_ends_the_cell(worker):
     driver = FakeDriver(worker.pid, records(PROCESSED), "the pipeline exited with status 1: no space left")
     detector = FakeDetector(worker.pid, 0)
