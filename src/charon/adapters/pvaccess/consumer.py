@@ -135,8 +135,12 @@ class ConsumerProcessor(_Base):
 
     def _read(self, channel: str, queue: Any) -> None:  # noqa: ANN401 - PvaPy has no types
         while (pv := _next_update(queue)) is not None or not self._is_stopping.is_set():
-            if pv is not None:
+            if pv is None:
+                continue
+            try:
                 self._pass(channel, pv)
+            except Exception:  # noqa: BLE001 - as PvaPy does for the input channel: the later updates are processed
+                _log.exception("an update of channel %s was not processed", channel)
 
     def _pass(self, channel: str, pv: PvStructure) -> None:
         """Process an update; exit if a file cannot be written, because PvaPy would log the error and continue."""

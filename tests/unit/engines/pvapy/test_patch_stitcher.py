@@ -169,6 +169,27 @@ def test_metadata_channels_are_read_to_the_end(processor, log):
     assert set(outcomes(log)) == {(n, outcome) for n in range(1, 6) for outcome in (RECEIVED, STITCHED)}
 
 
+def test_failed_update_does_not_end_its_channel(processor, log, caplog):
+    stitch = processor.on_update
+
+    def on_update(received):
+        if received.identify().unique_id == 2:
+            raise ValueError("broken")
+        stitch(received)
+
+    processor.on_update = on_update
+    queue = pva.PvObjectQueue(10)
+    for n in (1, 2, 3):
+        queue.put(update("ad:phase:2", n).pv)
+    processor.metadataQueueMap = {"ad:phase:2": queue}
+    processor.start()
+    processor.stop()
+    assert {key[0] for key in outcomes(log)} == {1, 3}
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "an update of channel ad:phase:2 was not processed"
+    ]
+
+
 def test_missing_setting_of_the_stitcher_is_named(tmp_path):
     with pytest.raises(UsageError, match="--processor-args: log"):
         read_processor_settings(StitcherSettings, {"output": str(tmp_path), "processorId": 3})
