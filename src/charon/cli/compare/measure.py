@@ -116,6 +116,8 @@ def _run(folder: ResultsFolder, shapes: Mapping[str, tuple[int, int]], *, quiet:
         folder.set_damaged_aside()
         try:
             _conduct(folder, shapes, quiet=quiet)
+            folder.update(folder.comparison.model_copy(update={"ended_ns": time.time_ns()}))
+            return write_and_print(folder)
         except KeyboardInterrupt:
             recorded = len(folder.results())
             click.echo(f"interrupted; {recorded} results are kept in {folder.path}", err=True)
@@ -123,8 +125,6 @@ def _run(folder: ResultsFolder, shapes: Mapping[str, tuple[int, int]], *, quiet:
             click.echo(f"report of these results: charonctl compare --from {path}", err=True)
             click.echo(f"continue with: charonctl compare --output {path} --resume", err=True)
             return _INTERRUPTED
-        folder.update(folder.comparison.model_copy(update={"ended_ns": time.time_ns()}))
-    return write_and_print(folder)
 
 
 def _conduct(folder: ResultsFolder, shapes: Mapping[str, tuple[int, int]], *, quiet: bool) -> None:

@@ -119,6 +119,20 @@ def test_printed_commands_can_be_pasted(compare, synthetic, tmp_path):
     assert [compare(*command)[0] for command in commands] == [0, 0]
 
 
+def test_interrupted_report_can_be_written_again(compare, tmp_path, monkeypatch):
+    def interrupt(_folder):
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "results"
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "write_and_print", interrupt)
+        status, _, err = compare(*BRIEF, "--output", folder)
+    assert status == 130
+    assert f"report of these results: charonctl compare --from {folder}" in err.splitlines()
+    assert ResultsFolder.open(folder).comparison.ended_ns is not None
+    assert compare("--from", folder)[0] == 0
+
+
 def test_cells_of_another_process_are_not_measured_again(compare, synthetic, tmp_path, monkeypatch):
     folder = tmp_path / "results"
     compare(*BRIEF, "--output", tmp_path / "complete")
