@@ -110,7 +110,7 @@ def test_interrupted_comparison_is_completed(start, tmp_path):
 
 
 def check_results(folder):
-    """Check that both engines have processed every frame, and that all files agree."""
+    """Check that both engines account for every frame, and that all files agree."""
     results = folder.results()
     assert {r.cell.condition.engine for r in results} == {"embedded", "baseline"}
     for result in results:
@@ -121,7 +121,9 @@ def check_results(folder):
         assert counts.unknown == 0
         assert counts.published == counts.processed + counts.rejected + counts.missed + counts.lost == len(samples)
         if result.invalid is None:
-            assert counts.published == counts.processed == result.cell.condition.frames
+            assert counts.published == result.cell.condition.frames
+            # On a busy machine, the baseline may miss frames; the pipeline must not.
+            assert counts.processed == counts.published or result.cell.condition.engine == "baseline"
             assert result.latency_ms["result"].p50 > 0
             assert result.cpu_ms_per_frame > 0
         name = f"{result.cell.number:04d}-{result.attempt}"
