@@ -34,6 +34,7 @@ _HEADER = (
     "Start (UTC)",
     "State",
 )
+_MAX_NAMES = 10
 _NUMERIC = (0, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 
 
@@ -65,7 +66,7 @@ def _listed(title: str, lines: Sequence[str]) -> list[Html]:
 
 def cells(results: Sequence[CellResult]) -> Html:
     """Return the table of all cells, with their notes."""
-    notes = [element("li", f"cell {_name(result)}: {note}") for result in results for note in result.notes]
+    notes = [element("li", line) for line in _notes(results)]
     return join(
         [
             element(
@@ -76,6 +77,22 @@ def cells(results: Sequence[CellResult]) -> Html:
             *([element("details", element("summary", "Notes"), element("ul", *notes))] if notes else []),
         ]
     )
+
+
+def _notes(results: Sequence[CellResult]) -> list[str]:
+    """Return each note once, with its cells."""
+    names: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes:
+            names.setdefault(note, []).append(_name(result))
+    return [f"{note} ({_which(found, len(results))})" for note, found in names.items()]
+
+
+def _which(names: Sequence[str], count: int) -> str:
+    if len(names) == count > 1:
+        return "every result"
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"cell{'s' if len(names) > 1 else ''} {'; '.join(names[:_MAX_NAMES])}{more}"
 
 
 def _row(result: CellResult) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 import synthetic_comparison
 from charon.comparison.report import write_report
+from charon.comparison.report.cells import cells
 from charon.comparison.results import ResultsFolder
 from charon.errors import UnavailableError
 
@@ -134,6 +135,18 @@ def test_folders_without_a_common_condition_are_stated(folder, tmp_path):
 def test_a_report_that_cannot_be_written_is_an_error(folder, tmp_path):
     with pytest.raises(UnavailableError, match=r"report\.html: cannot write the report: No such file"):
         write_report(folder, tmp_path / "missing" / "report.html")
+
+
+def test_equal_notes_are_shown_once(folder):
+    results = folder.results()[:14]
+    notes = [["every", *(["some"] if number < 12 else []), *(["<one>"] if number == 2 else [])] for number in range(14)]
+    html = cells([result.model_copy(update={"notes": found}) for result, found in zip(results, notes, strict=True)])
+    listed = re.findall(r"<li>(.*?)</li>", html)
+    assert listed == [
+        "every (every result)",
+        "some (cells 1; 2; 3; 4; 5; 6; 7; 8; 9; 10 and 2 more)",
+        "&lt;one&gt; (cell 3)",
+    ]
 
 
 def test_a_failed_report_leaves_no_file(folder, tmp_path):
