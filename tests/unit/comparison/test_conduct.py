@@ -322,7 +322,7 @@ def test_failing_engine_affects_only_its_cells(tmp_path):
     assert notes[1:] == ["overload of baseline with ptychonn2-sim skipped: its maximum is unknown"]
 
 
-def test_folder_that_cannot_be_written_ends_the_comparison(tmp_path):
+def test_unwritable_folder_ends_the_comparison(tmp_path):
     folder = ResultsFolder.create(tmp_path / "results", a_comparison(a_plan()))
     (folder.path / "logs").touch()
     runner = SyntheticRunner(MODELS)

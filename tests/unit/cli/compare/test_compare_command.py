@@ -133,7 +133,7 @@ def test_interrupted_report_can_be_written_again(compare, tmp_path, monkeypatch)
     assert compare("--from", folder)[0] == 0
 
 
-def test_cells_of_another_process_are_not_measured_again(compare, synthetic, tmp_path, monkeypatch):
+def test_cells_of_another_process_are_kept(compare, synthetic, tmp_path, monkeypatch):
     folder = tmp_path / "results"
     compare(*BRIEF, "--output", tmp_path / "complete")
     complete = ResultsFolder.open(tmp_path / "complete")
