@@ -93,7 +93,9 @@ class Sampler:
                 process = psutil.Process(pid)
                 series = ProcessSeries()
                 # A process that has just been restarted has used no CPU time before its start.
-                series.add(round(process.create_time() * 1e9), 0.0, process.memory_info().rss)
+                # It is computed from the time of the boot, which changes when the clock is set.
+                started_ns = min(round(process.create_time() * 1e9), time.time_ns())
+                series.add(started_ns, 0.0, process.memory_info().rss)
                 self._known[name] = process
                 self.processes.setdefault(name, []).append(series)
 

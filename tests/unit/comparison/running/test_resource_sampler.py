@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from charon.comparison.running.sampler import Sampler, clock_offset_ns
@@ -60,6 +61,16 @@ def test_cpu_time_equals_that_of_the_child():
     assert figures["idle"].cpu_s < burnt_s / 2
     assert 1 << 20 < figures["busy"].rss_mean_bytes <= figures["busy"].rss_max_bytes < 1 << 30
     assert sampler.machine.busy_between(started_ns, ended_ns) > 0
+
+
+def test_start_in_the_future_loses_no_cpu_time(monkeypatch):
+    # The clock was set back after the boot.
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _process: time.time() + 3600)
+    with child(BURN.format(cpu_s=0.3)) as busy:
+        with Sampler(lambda: {"busy": busy.pid}, busy.pid, interval_s=0.05) as sampler:
+            burnt_s = busy.burnt_s()
+        (figures,) = process_figures(sampler.processes, 0, time.time_ns())
+    assert figures.cpu_s == pytest.approx(burnt_s, abs=TOLERANCE_S)
 
 
 def test_restarted_process_keeps_its_name():
