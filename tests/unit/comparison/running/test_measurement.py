@@ -39,7 +39,7 @@ def condition(**changes):
 def records(outcome, count=FRAMES):
     result = np.zeros(count, RECORD)
     result["unique_id"] = np.arange(1, count + 1)
-    result["time_ns"] = result["done_ns"] = time.time_ns() + np.arange(count)
+    result["time_ns"] = result["done_ns"] = time.time_ns() + np.arange(count) * 25_000_000
     result["outcome"] = outcome
     return result
 
