@@ -53,7 +53,7 @@ from charon.settings.baseline import METRICS_PORT
     help="Serve metrics on this loopback port; 0 selects a free one and prints it.",
 )
 @click.option("--stitch", is_flag=True, help="Stitch the results with a further consumer, and write image and patches.")
-@click.option("--frames", type=click.IntRange(1), help="Drain and exit after this number of frames.")
+@click.option("--frames", type=click.IntRange(1), help="Drain and exit after at least this number of frames.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

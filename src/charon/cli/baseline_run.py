@@ -33,7 +33,7 @@ _PRINT_INTERVAL_S = 2.0
 
 def run_baseline(options: BaselineOptions, folder: Path, *, frames: int | None, quiet: bool) -> int:
     """Run the baseline and return the exit status."""
-    prepare_output(folder, resume=False)
+    prepare_output(folder, resume=False, can_resume=False)
     run = _Run(BaselineEngine(options), frames=frames, quiet=quiet)
     status = 0
     try:

@@ -119,8 +119,17 @@ def warn_about_unsupported_fields(pipeline: Pipeline) -> None:
         click.echo(f"warning: fields that the embedded engine ignores: {', '.join(unsupported_fields)}", err=True)
 
 
-def prepare_output(folder: Path, *, resume: bool) -> None:
+def prepare_output(folder: Path, *, resume: bool, can_resume: bool = True) -> None:
     """Create the output folder.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    resume
+        Whether it may contain an earlier run.
+    can_resume
+        Whether the command has the option ``--resume``.
 
     Raises
     ------
@@ -135,7 +144,8 @@ def prepare_output(folder: Path, *, resume: bool) -> None:
     if resume and not occupied:
         click.echo(f"warning: {folder} contains no run to resume; starting a new one", err=True)
     if occupied and not resume:
-        raise UsageError(f"{folder} is not empty; choose another folder with --output, or resume its run with --resume")
+        remedy = "choose another folder with --output" + (", or resume its run with --resume" if can_resume else "")
+        raise UsageError(f"{folder} is not empty; {remedy}")
 
 
 def prepare_frame_log(folder: Path, *, resume: bool) -> None:

@@ -69,6 +69,12 @@ def test_folder_with_files_is_rejected(tmp_path):
         prepare_output(tmp_path, resume=False)
 
 
+def test_remedy_names_only_existing_options(tmp_path):
+    (tmp_path / "summary.json").touch()
+    with pytest.raises(UsageError, match=r"is not empty; choose another folder with --output$"):
+        prepare_output(tmp_path, resume=False, can_resume=False)
+
+
 def test_quiet_run_prints_last_warnings(capsys):
     noisy = ProcessStats(warnings=("frame 1: 64x64", "frame 2: 64x64"))
     quiet = ProcessStats()
