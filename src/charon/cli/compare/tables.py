@@ -63,7 +63,7 @@ def side_by_side_table(found: SideBySide) -> str:
             heading = named
         label, show = _FIGURES.get(row.key, (row.key, "{:.4g}".format))
         rows.append([f"  {label}", show(row.a), show(row.b), ratio_text(row.ratio)])
-    return _aligned(rows) if found.rows else "the two comparisons have no condition in common\n"
+    return _aligned(rows) if found.rows else "the two comparisons have no condition with valid results in common\n"
 
 
 def ratio_text(ratio: Ratio | None) -> str:

@@ -173,6 +173,6 @@ def _sides(folder: ResultsFolder, other: ResultsFolder) -> list[Section]:
 
 def _unmatched(found: SideBySide) -> str:
     if not found.rows:
-        return "The comparisons have no condition in common: their rates, models or replicas differ."
+        return "The comparisons have no condition with valid results in common."
     settings = "" if all(row.same_setting for row in found.rows) else " The settings of the engines differ."
     return f"Conditions only in A: {found.only_a}, only in B: {found.only_b}.{settings}"

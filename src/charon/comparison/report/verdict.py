@@ -108,11 +108,10 @@ def _faster(evaluation: Evaluation, row: LoadRow) -> str:
         name = ENGINES[other].phrase
         best = better(evaluation, "p50_result_ms", other, value)
         if best is None:
-            interval = f"95 % interval {text.interval(value)}" if text.interval(value) else "no interval"
-            sentences.append(
-                f"The difference between {reference} and {name} is not significant "
-                f"(ratio {text.factor(value.value)}, {interval})."
-            )
+            interval = text.interval(value)
+            result = "is not significant" if interval else "cannot be judged from one repetition"
+            details = f"ratio {text.factor(value.value)}" + (f", 95 % interval {interval}" if interval else "")
+            sentences.append(f"The difference between {reference} and {name} {result} ({details}).")
             continue
         slower, factor = (reference, value) if best == other else (name, value)
         low, high = factor.low or 0.0, factor.high or 0.0

@@ -129,7 +129,7 @@ def test_two_folders_have_ratios(folder, tmp_path):
 def test_folders_without_a_common_condition_are_stated(folder, tmp_path):
     plan = small_plan(models=["other"], parts=["load"])
     html = written(folder, tmp_path, other=synthetic_comparison.write_comparison(tmp_path / "b", plan))
-    assert "The comparisons have no condition in common" in html
+    assert "The comparisons have no condition with valid results in common" in html
 
 
 def test_a_report_that_cannot_be_written_is_an_error(folder, tmp_path):
