@@ -95,7 +95,7 @@ def test_run_reports_why_each_vertex_is_not_running(cluster, namespace, charonct
         },
         vertex_pod("p", "in", sleeping()),
         vertex_pod("p", "nowhere", {"image": "127.0.0.1:1/charon:nowhere"}),
-        vertex_pod("p", "loop", {"command": ["sh", "-c", "echo loading; echo the model is damaged >&2; exit 3"]}),
+        vertex_pod("p", "loop", {"command": ["sh", "-c", "echo loading >&2; echo the model is damaged >&2; exit 3"]}),
         vertex_pod("p", "nonode", sleeping(), nodeSelector={"colour": "blue"}),
         vertex_pod(
             "p", "novolume", sleeping(), volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "results"}}]
